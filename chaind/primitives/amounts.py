@@ -1,0 +1,57 @@
+"""Amounts: integers in base units inside, decimal strings outside, floats nowhere.
+
+One unit is 10⁸ base units for every asset. No amount and no whole supply exceeds 2⁶³−1.
+"""
+
+import re
+from decimal import Decimal
+
+from chaind.primitives.errors import Malformed
+
+DECIMALS = 8
+UNIT = 10**DECIMALS
+AMOUNT_MAX = 2**63 - 1
+
+# A plain decimal: no sign but minus (refused with its own words), no exponent, no underscores.
+_DECIMAL = re.compile(r"-?\d{1,19}(\.\d{1,40})?", re.ASCII)
+
+
+class AmountInvalid(Malformed):
+    """Not a positive decimal with at most 8 decimals that fits 63 bits."""
+
+    code = "amount-invalid"
+    text = "amount {amount} is refused: {reason}"
+    advice = 'Give a positive decimal with at most 8 decimals, such as "12.5".'
+
+
+def parse_amount(value: object) -> int:
+    """Base units of a decimal given as string, integer or Decimal (never float, never bool).
+
+    Raises `AmountInvalid` for anything that is not positive, exact to 8 decimals and ≤ 2⁶³−1.
+    """
+    if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
+        raise AmountInvalid(amount=repr(value)[:40], reason="neither a string nor a number")
+    text = format(value, "f") if isinstance(value, Decimal) else str(value)[:64]
+    if not _DECIMAL.fullmatch(text):
+        raise AmountInvalid(amount=repr(text), reason="not a plain decimal number")
+    if text.startswith("-"):
+        raise AmountInvalid(amount=text, reason="negative")
+    whole, _, fraction = text.partition(".")
+    fraction = fraction.rstrip("0")
+    if len(fraction) > DECIMALS:
+        raise AmountInvalid(amount=text, reason=f"more than {DECIMALS} decimals")
+    units: int = int(whole) * UNIT + int(fraction.ljust(DECIMALS, "0"))
+    if units == 0:
+        raise AmountInvalid(amount=text, reason="zero")
+    if units > AMOUNT_MAX:
+        raise AmountInvalid(amount=text, reason=f"above {format_amount(AMOUNT_MAX)}")
+    return units
+
+
+def format_amount(units: int) -> str:
+    """Shortest exact decimal: 1250000000 → "12.5", 0 → "0"."""
+    sign = "-" if units < 0 else ""
+    whole, fraction = divmod(abs(units), UNIT)
+    if not fraction:
+        return f"{sign}{whole}"
+    return f"{sign}{whole}.{fraction:08d}".rstrip("0")

@@ -1,0 +1,229 @@
+"""Chain parameters and the genesis file: everything on which all nodes of a chain must agree.
+
+The file is JSON with amounts as decimal strings. Its canonical MessagePack stands under the Merkle
+root of the genesis block, so that the genesis hash commits to every value in it.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from chaind.primitives.address import AddressFormat, AddressInvalid, key_address
+from chaind.primitives.amounts import AMOUNT_MAX, AmountInvalid, parse_amount
+from chaind.primitives.block import BFT_BITS, BLOCK_VERSION, Header
+from chaind.primitives.codec import encode
+from chaind.primitives.coinbase import encode_coinbase
+from chaind.primitives.errors import LocalFault
+from chaind.primitives.hashes import ZERO_HASH, merkle_root, sha256d, tagged_hash
+from chaind.primitives.keys import BadPublicKey, check_public_key
+from chaind.primitives.transaction import CHAIN_PREFIX_BYTES, NATIVE
+from chaind.primitives.votes import VALIDATORS_MAX
+
+ASSET_ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+ASSET_CHARS_MAX = 12
+
+
+class GenesisInvalid(LocalFault):
+    """The genesis file cannot start a chain."""
+
+    code = "genesis-invalid"
+    text = "genesis {path} is refused: {reason}"
+    advice = "Get the file of the chain you want to join, or make one with `chaind init`."
+    exit_code = 78  # EX_CONFIG
+
+
+class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Consensus parameters: limits, fees, deadlines. Times in ms, sizes in bytes."""
+
+    validity_window_ms: int = 3_600_000
+    lease_ms: int = 86_400_000
+    leases_per_owner_max: int = 1_000_000  # new ones in each lease_ms
+    min_fee_per_byte: int = 0
+    transaction_bytes_max: int = 65_536
+    inputs_max: int = 256
+    outputs_max: int = 1024
+    block_bytes_max: int = 2_097_152
+    block_cost_max: int = 2_000_000
+    max_drift_ms: int = 5_000
+    min_block_interval_ms: int = 0
+    subsidy_units: int = 0
+    halving_interval: int = 210_000
+    coinbase_maturity: int = 100
+
+
+class ConsensusParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which core agrees and how long it waits. `delta_ms` bounds one message delay (Δ)."""
+
+    algorithm: Literal["simplex"] = "simplex"
+    delta_ms: int = 200
+    block_budget_ms: int = 100
+    empty_block_interval_ms: int = 2_000
+
+
+class Validator(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A voter. Fees go to the address of `public_key` (66 hex digits)."""
+
+    public_key: str
+    weight: int = 1
+    name: str = ""
+
+    @property
+    def key(self) -> bytes:
+        """The compressed public key, 33 bytes."""
+        return bytes.fromhex(self.public_key)
+
+    @property
+    def address(self) -> bytes:
+        """Where its fees go."""
+        return key_address(self.key)
+
+
+class AssetEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An asset that exists from the start. `issuer` is an address text."""
+
+    symbol: str
+    issuer: str
+    mintable: bool = True
+
+
+class Allocation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Money that exists from the start. `asset` "" is native; coins are native only."""
+
+    address: str
+    amount: str
+    asset: str = NATIVE
+    coin: bool = False
+
+
+class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The genesis document. `time_ms` is the chain time of block 0."""
+
+    name: str
+    time_ms: int
+    validators: tuple[Validator, ...]
+    allocations: tuple[Allocation, ...]
+    mode: Literal["bft"] = "bft"
+    dev: bool = False
+    native_symbol: str = "COIN"
+    addresses: AddressFormat = AddressFormat(hrp="chd", p2pkh_version=0x1C)
+    assets: tuple[AssetEntry, ...] = ()
+    parameters: Parameters = Parameters()
+    consensus: ConsensusParameters = ConsensusParameters()
+
+    def encode(self) -> bytes:
+        """Canonical bytes, what the genesis hash commits to."""
+        return encode(msgspec.to_builtins(self, order="deterministic"))
+
+    def to_json(self) -> bytes:
+        """The file, indented, trailing newline."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+    @classmethod
+    def load(cls, path: Path) -> "Genesis":
+        """The checked genesis of a file. Raises `GenesisInvalid`."""
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise GenesisInvalid(path=path, reason=error.strerror or str(error)) from None
+        return cls.from_json(data, path=str(path))
+
+    @classmethod
+    def from_json(cls, data: bytes, path: str = "document") -> "Genesis":
+        """The checked genesis of JSON bytes. Raises `GenesisInvalid`."""
+        try:
+            genesis = msgspec.json.decode(data, type=cls)
+        except msgspec.DecodeError as error:
+            raise GenesisInvalid(path=path, reason=str(error)) from None
+        genesis.check(path)
+        return genesis
+
+    def check(self, path: str = "document") -> None:
+        """Raise `GenesisInvalid` where values contradict each other or are out of range."""
+
+        def refuse(reason: str) -> GenesisInvalid:
+            return GenesisInvalid(path=path, reason=reason)
+
+        if not 1 <= len(self.validators) <= VALIDATORS_MAX:
+            raise refuse(f"1 to {VALIDATORS_MAX} validators are needed")
+        keys = [validator.public_key for validator in self.validators]
+        if len(set(keys)) != len(keys):
+            raise refuse("two validators have the same public key")
+        for validator in self.validators:
+            try:
+                check_public_key(validator.key)
+            except (BadPublicKey, ValueError):
+                raise refuse(f"public_key {validator.public_key!r} is no public key") from None
+            if not 1 <= validator.weight <= 1_000_000:
+                raise refuse(f"weight {validator.weight} is not within 1 and 1000000")
+        if not self.addresses.hrp.isalnum() or not self.addresses.hrp.islower():
+            raise refuse(f"addresses.hrp {self.addresses.hrp!r} is not lower-case letters, digits")
+        if not 0 <= self.addresses.p2pkh_version <= 255:
+            raise refuse("addresses.p2pkh_version is not a byte")
+        if not 0 < self.time_ms < 2**53:
+            raise refuse(f"time_ms {self.time_ms} is out of range")
+        self._check_parameters(path)
+        self._check_money(path)
+
+    def _check_parameters(self, path: str) -> None:
+        zero_allowed = {"min_fee_per_byte", "min_block_interval_ms", "subsidy_units"}
+        for group in (self.parameters, self.consensus):
+            for name, value in msgspec.structs.asdict(group).items():
+                low = 0 if name in zero_allowed else 1
+                if isinstance(value, int) and not low <= value <= 2**53:
+                    raise GenesisInvalid(path=path, reason=f"{name} = {value} is out of range")
+
+    def _check_money(self, path: str) -> None:
+        symbols = {asset.symbol for asset in self.assets}
+        if len(symbols) != len(self.assets) or self.native_symbol in symbols:
+            raise GenesisInvalid(path=path, reason="two assets have the same symbol")
+        for symbol in (self.native_symbol, *sorted(symbols)):
+            if not is_asset_symbol(symbol):
+                raise GenesisInvalid(
+                    path=path, reason=f"symbol {symbol!r} is not 1 to 12 capital letters, digits"
+                )
+        supply: dict[str, int] = {}
+        try:
+            for asset in self.assets:
+                self.addresses.parse(asset.issuer)
+            for entry in self.allocations:
+                self.addresses.parse(entry.address)
+                units = parse_amount(entry.amount)
+                supply[entry.asset] = supply.get(entry.asset, 0) + units
+        except (AddressInvalid, AmountInvalid) as error:
+            raise GenesisInvalid(path=path, reason=str(error)) from None
+        for entry in self.allocations:
+            if entry.asset != NATIVE and (entry.asset not in symbols or entry.coin):
+                raise GenesisInvalid(
+                    path=path, reason=f"allocation of {entry.asset!r}: no such asset, or as a coin"
+                )
+        for symbol, units in supply.items():
+            if units > AMOUNT_MAX:
+                raise GenesisInvalid(path=path, reason=f"supply of {symbol or 'native'} is too big")
+
+    def header(self) -> Header:
+        """Header of block 0, whose Merkle root commits to this document."""
+        leaves = [sha256d(encode_coinbase(0)), sha256d(self.encode())]
+        time = self.time_ms // 1000
+        return Header(BLOCK_VERSION, ZERO_HASH, merkle_root(leaves), time, BFT_BITS, 0)
+
+    @property
+    def hash(self) -> bytes:
+        """Identity of the chain."""
+        return sha256d(self.header().encode())
+
+    @property
+    def chain_prefix(self) -> bytes:
+        """What every transaction names to belong to this chain."""
+        return self.hash[:CHAIN_PREFIX_BYTES]
+
+    @property
+    def validators_hash(self) -> bytes:
+        """Commitment to the voters: keys and weights in order."""
+        voters = tuple((validator.key, validator.weight) for validator in self.validators)
+        return tagged_hash("chaind/validators", encode(voters))
+
+
+def is_asset_symbol(symbol: str) -> bool:
+    """1 to 12 capital letters and digits."""
+    return 1 <= len(symbol) <= ASSET_CHARS_MAX and ASSET_ALPHABET.issuperset(symbol)

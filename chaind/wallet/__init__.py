@@ -1,0 +1,1 @@
+"""Keys of people: derivation, building and signing of transactions."""
