@@ -1,0 +1,225 @@
+"""Blocks: `check_block` (only the block), `check_in_context` (the chain), `execute_block` (state).
+
+A block applies whole or leaves no trace. `execute_block` is the one road: proposing, checking,
+catching up and replaying all take it.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from chaind.ledger.checks import Checked
+from chaind.ledger.errors import REFUSALS, BlockInvalid, BlockTransactionInvalid, RootMismatch
+from chaind.ledger.execute import Context, Receipt, execute
+from chaind.ledger.journal import Delta, State, next_root
+from chaind.ledger.keys import (
+    Asset,
+    Coin,
+    asset_key,
+    balance_key,
+    coin_key,
+    decode_units,
+    encode_units,
+    supply_key,
+)
+from chaind.primitives.amounts import AMOUNT_MAX, parse_amount
+from chaind.primitives.block import BFT_BITS, BLOCK_VERSION, Block
+from chaind.primitives.coinbase import Coinbase, encode_coinbase
+from chaind.primitives.errors import ChaindError
+from chaind.primitives.genesis import Genesis, Parameters
+from chaind.primitives.hashes import ZERO_HASH, sha256d
+from chaind.primitives.transaction import NATIVE
+
+GENESIS_COIN_TXID = sha256d(b"chaind genesis coins")  # outpoints of coins that block 0 makes
+
+
+class Executed(NamedTuple):
+    """A block's outcome: the delta to undo it, the state root after it, a receipt each."""
+
+    delta: Delta
+    root: bytes
+    receipts: tuple[Receipt, ...]
+    fees: int
+
+
+class ParentInfo(NamedTuple):
+    """What a block's rules need to know of the block below it."""
+
+    hash: bytes
+    height: int
+    time_ms: int
+    view: int
+    root: bytes
+
+
+def subsidy(height: int, parameters: Parameters) -> int:
+    """New native units that block `height` may claim: halved every `halving_interval` blocks."""
+    return parameters.subsidy_units >> min(height // parameters.halving_interval, 63)
+
+
+def check_block(block: Block, parameters: Parameters) -> None:
+    """Rules that need only the block: sizes, fixed bft fields, no repeated transaction."""
+
+    def refuse(reason: str) -> BlockInvalid:
+        return BlockInvalid(height=block.height, reason=reason)
+
+    size = sum(transaction.size for transaction in block.transactions)
+    if size > parameters.block_bytes_max:
+        raise refuse(f"{size} bytes of transactions, at most {parameters.block_bytes_max}")
+    commitment, header = block.commitment, block.header
+    if commitment.time_ms is None or header.time != commitment.time_ms // 1000:
+        raise refuse("header time is not the chain time in seconds")
+    if (header.version, header.bits, header.nonce) != (BLOCK_VERSION, BFT_BITS, 0):
+        raise refuse("version, bits and nonce are fixed in bft")
+    if block.coinbase_bytes != encode_coinbase(commitment.height):
+        raise refuse("the coinbase of bft is a function of the height")
+    if commitment.snapshot is not None or commitment.evidence:
+        raise refuse("snapshot digest and evidence are not in use on this chain")
+    wtxids = {transaction.wtxid for transaction in block.transactions}
+    if len(wtxids) != len(block.transactions):
+        raise refuse("a transaction stands in it twice")
+
+
+def check_in_context(
+    block: Block, parent: ParentInfo, validators_hash: bytes, proposer: bytes, genesis: Genesis
+) -> None:
+    """Rules that need the parent and the view's leader, whose address is `proposer`."""
+
+    def refuse(reason: str) -> BlockInvalid:
+        return BlockInvalid(height=block.height, reason=reason)
+
+    commitment = block.commitment
+    assert commitment.time_ms is not None, "check_block comes first"
+    if block.parent != parent.hash or commitment.height != parent.height + 1:
+        raise refuse(f"does not stand on block {parent.height}")
+    interval_ms = max(1, genesis.parameters.min_block_interval_ms)
+    if commitment.time_ms < parent.time_ms + interval_ms:
+        raise refuse(f"time {commitment.time_ms} is less than {interval_ms} ms after its parent's")
+    if commitment.last_certificate != (parent.view, parent.hash):
+        raise refuse("last certificate is not its parent's")
+    if commitment.view <= parent.view:
+        raise refuse(f"view {commitment.view} is not after its parent's {parent.view}")
+    if commitment.proposer != proposer:
+        raise refuse("proposer is not the leader of its view")
+    if commitment.validators_hash != validators_hash:
+        raise refuse("validator-set hash is another")
+    if commitment.parent_root != parent.root:
+        raise RootMismatch(
+            height=block.height, given=commitment.parent_root.hex(), ours=parent.root.hex()
+        )
+
+
+def block_context(parent: ParentInfo, genesis: Genesis) -> Context:
+    """What the transactions of a block on `parent` see."""
+    return Context(parent.height + 1, parent.time_ms, genesis.parameters, genesis.native_symbol)
+
+
+def execute_block(
+    state: State,
+    transactions: Iterable[Checked],
+    context: Context,
+    root: bytes,
+    proposer: bytes | None,
+    coinbase: tuple[bytes, Coinbase] | None = None,
+) -> Executed:
+    """Apply transactions and the block's own credits on the head; `root` is the parent's.
+
+    `proposer` is credited with fees and subsidy (bft); otherwise `coinbase` = (its txid, parsed)
+    pays coins. Raises `BlockInvalid` leaves; then the state is as it was.
+    """
+    state.begin()
+    try:
+        receipts: list[Receipt] = []
+        cost = 0
+        for index, checked in enumerate(transactions):
+            try:
+                receipts.append(execute(state, checked, context))
+            except REFUSALS as error:
+                raise _blame(context.height, index, checked, error) from error
+            cost += checked.cost
+            if cost > context.parameters.block_cost_max:
+                raise BlockInvalid(height=context.height, reason="block_cost_max is exceeded")
+        fees = reward(state, receipts, context, proposer, coinbase)
+    except BaseException:
+        state.abandon()
+        raise
+    delta = state.seal()
+    return Executed(delta, next_root(root, delta.writes), tuple(receipts), fees)
+
+
+def _blame(height: int, index: int, checked: Checked, error: ChaindError) -> BlockInvalid:
+    return BlockTransactionInvalid(
+        height=height,
+        reason=error.code,
+        index=index,
+        txid=checked.txid.hex(),
+        cause=str(error),
+    )
+
+
+def reward(
+    state: State,
+    receipts: Sequence[Receipt],
+    context: Context,
+    proposer: bytes | None,
+    coinbase: tuple[bytes, Coinbase] | None,
+) -> int:
+    """Credit fees and subsidy, or check and pay the coinbase; the fees that were paid."""
+    fees = sum(receipt.fee for receipt in receipts)
+    created = subsidy(context.height, context.parameters)
+    if proposer is not None:
+        if fees + created:
+            key = balance_key(proposer, NATIVE)
+            state.put(key, encode_units(decode_units(state.get(key)) + fees + created))
+        if created:
+            _change_native_supply(state, created)
+        return fees
+    assert coinbase is not None, "a block without proposer pays by its coinbase"
+    txid, parsed = coinbase
+    if parsed.height != context.height:
+        raise BlockInvalid(height=context.height, reason=f"coinbase says {parsed.height} (BIP-34)")
+    claimed = sum(output.amount for output in parsed.outputs)
+    if claimed > fees + created:
+        raise BlockInvalid(
+            height=context.height, reason=f"coinbase claims {claimed}, {fees + created} are due"
+        )
+    for index, output in enumerate(parsed.outputs):
+        if output.address is not None and output.amount:
+            coin = Coin(output.address, output.amount, context.height, coinbase=True)
+            state.put(coin_key(txid, index), coin.encode())
+    if claimed != fees:  # what is not claimed counts as burnt
+        _change_native_supply(state, claimed - fees)
+    return fees
+
+
+def _change_native_supply(state: State, change: int) -> None:
+    key = supply_key(NATIVE)
+    supply = decode_units(state.get(key)) + change
+    if supply > AMOUNT_MAX:
+        raise BlockInvalid(height=0, reason=f"native supply {supply} exceeds 2^63-1")
+    state.put(key, encode_units(supply))
+
+
+def apply_genesis(state: State, genesis: Genesis) -> Executed:
+    """Make the rows of block 0 on an empty state."""
+    state.begin()
+    parse = genesis.addresses.parse
+    for asset in genesis.assets:
+        row = Asset(parse(asset.issuer), asset.mintable)
+        state.put(asset_key(asset.symbol), row.encode())
+    for index, entry in enumerate(genesis.allocations):
+        address, units = parse(entry.address), parse_amount(entry.amount)
+        if entry.coin:
+            coin = Coin(address, units, 0, coinbase=False)
+            state.put(coin_key(GENESIS_COIN_TXID, index), coin.encode())
+        else:
+            key = balance_key(address, entry.asset)
+            state.put(key, encode_units(decode_units(state.get(key)) + units))
+        supply = supply_key(entry.asset)
+        state.put(supply, encode_units(decode_units(state.get(supply)) + units))
+    delta = state.seal()
+    return Executed(delta, next_root(ZERO_HASH, delta.writes), (), 0)
+
+
+def genesis_info(genesis: Genesis, root: bytes) -> ParentInfo:
+    """Block 0 as the parent of block 1."""
+    return ParentInfo(genesis.hash, 0, genesis.time_ms, 0, root)

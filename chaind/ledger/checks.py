@@ -1,0 +1,314 @@
+"""`check_transaction`: everything about a transaction that needs no state.
+
+The result carries what execution needs, worked out once per node: balance rows with their debits
+and credits, the owners whose witnesses stand, the signatures still to verify. `verify_signatures`
+is apart because it is the dear part and runs on threads.
+"""
+
+from collections.abc import Iterable
+
+from chaind.ledger.errors import (
+    BadSignature,
+    FeeTooLow,
+    TransactionMalformed,
+    TransactionTooLarge,
+    Unbalanced,
+    WitnessMismatch,
+    WrongChain,
+)
+from chaind.ledger.keys import balance_key
+from chaind.ledger.policies import Demand, read_witness
+from chaind.primitives.address import KEY_ADDRESS_BYTES, POLICY_ADDRESS_BYTES
+from chaind.primitives.amounts import AMOUNT_MAX
+from chaind.primitives.genesis import Parameters, is_asset_symbol
+from chaind.primitives.keys import BadPublicKey, verify
+from chaind.primitives.transaction import (
+    MEMO_BYTES_MAX,
+    NATIVE,
+    SALT_BYTES,
+    VERSION,
+    AccountInput,
+    Body,
+    Burn,
+    CoinInput,
+    CoinOutput,
+    Issue,
+    Lease,
+    Mint,
+    Transaction,
+)
+
+COST_SIGNATURE = 35  # one unit is about a microsecond of the reference machine
+COST_ROW = 3
+LEASE_EXTRA_BYTES = 128  # what remembering a lease for lease_ms costs beyond the bytes of Raw
+_ADDRESS_LENGTHS = (KEY_ADDRESS_BYTES, POLICY_ADDRESS_BYTES)
+_CHAIN_TIME_MAX = 2**53
+
+
+class Checked:
+    """A transaction whose form is right, with what execution needs.
+
+    `moves` are (row key, debit, credit, address, asset) per touched balance, debits first seen
+    first; `owners` the addresses that must have signed, None where only the state knows them.
+    """
+
+    __slots__ = (
+        "coin_inputs",
+        "coin_outputs",
+        "cost",
+        "demands",
+        "fee",
+        "moves",
+        "native_account_in",
+        "native_out",
+        "owners",
+        "transaction",
+        "txid",
+    )
+
+    transaction: Transaction
+    txid: bytes
+    coin_inputs: tuple[CoinInput, ...]
+    coin_outputs: tuple[tuple[int, bytes, int], ...]  # (output index, address, amount)
+    moves: tuple[tuple[bytes, int, int, bytes, str], ...]
+    native_account_in: int
+    native_out: int
+    demands: tuple[Demand, ...]
+    owners: tuple[bytes, ...] | None
+    fee: int | None  # None where coin inputs decide it
+    cost: int
+
+    def debits(self) -> Iterable[tuple[bytes, str, int]]:
+        """(address, asset, amount) that this takes from accounts."""
+        return ((address, asset, debit) for _, debit, _, address, asset in self.moves if debit)
+
+
+def check_transaction(
+    transaction: Transaction, parameters: Parameters, chain_prefix: bytes
+) -> Checked:
+    """Check form, limits, balance of sums and witnesses' shape; raise the rule that is broken."""
+    body = transaction.body
+    _check_sizes(transaction, parameters)
+    _check_fields(body, chain_prefix)
+    checked = Checked()
+    checked.transaction = transaction
+    checked.txid = transaction.txid
+    _collect_moves(checked, body)
+    demands = [read_witness(index, witness) for index, witness in enumerate(transaction.witnesses)]
+    checked.demands = tuple(demands)
+    checked.owners = _static_owners(body)
+    given = [demand.address for demand in demands]
+    if checked.owners is not None:
+        check_owners(given, checked.owners)
+    if len(set(given)) != len(given):
+        raise TransactionMalformed(reason="two witnesses of one owner")
+    for demand in demands:
+        if demand.older_blocks and checked.owners is not None:
+            raise TransactionMalformed(reason="older(…) can be satisfied by coins only")
+    signatures = sum(len(demand.signatures) for demand in demands)
+    rows = len(checked.moves) + len(checked.coin_inputs) + len(checked.coin_outputs)
+    rows += 1 + (2 if body.lease else 0) + (2 if body.action else 0)
+    checked.cost = COST_SIGNATURE * signatures + COST_ROW * rows
+    if checked.fee is not None:
+        check_fee(checked, checked.fee, parameters)
+    return checked
+
+
+def check_fee(checked: Checked, fee: int, parameters: Parameters) -> None:
+    """Raise `FeeTooLow` unless the fee pays for the bytes of Raw and of a lease."""
+    size = checked.transaction.size
+    if checked.transaction.body.lease is not None:
+        size += LEASE_EXTRA_BYTES
+    needed = size * parameters.min_fee_per_byte
+    if fee < needed:
+        raise FeeTooLow(paid=fee, needed=needed)
+
+
+def check_owners(given: Iterable[bytes], needed: Iterable[bytes]) -> None:
+    """Raise `WitnessMismatch` unless the witnesses are the owners', in order."""
+    given, needed = list(given), list(needed)
+    if given != needed:
+        raise WitnessMismatch(
+            given=[address.hex() for address in given], needed=[owner.hex() for owner in needed]
+        )
+
+
+def verify_signatures(checked: Checked) -> None:
+    """Verify every signature. Raises `BadSignature`. Thread-safe; libsecp256k1 drops the GIL."""
+    digest = checked.transaction.sighash
+    for demand in checked.demands:
+        for public_key, signature in demand.signatures:
+            try:
+                valid = verify(public_key, digest, signature)
+            except BadPublicKey:
+                valid = False
+            if not valid:
+                raise BadSignature(key=public_key.hex())
+
+
+def _check_sizes(transaction: Transaction, parameters: Parameters) -> None:
+    body = transaction.body
+    for what, given, limit in (
+        ("bytes", transaction.size, parameters.transaction_bytes_max),
+        ("inputs", len(body.inputs), parameters.inputs_max),
+        ("outputs", len(body.outputs), parameters.outputs_max),
+        ("memo bytes", len(body.memo), MEMO_BYTES_MAX),
+    ):
+        if given > limit:
+            raise TransactionTooLarge(what=what, given=given, limit=limit)
+    if transaction.size == 64:  # would pass for an inner Merkle node
+        raise TransactionMalformed(reason="Raw of exactly 64 bytes")
+
+
+def _check_fields(body: Body, chain_prefix: bytes) -> None:
+    if body.chain != chain_prefix:
+        raise WrongChain(given=body.chain.hex()[:16], ours=chain_prefix.hex())
+    if body.version != VERSION:
+        raise TransactionMalformed(reason=f"version {body.version}, only {VERSION} is known")
+    if len(body.salt) != SALT_BYTES:
+        raise TransactionMalformed(reason=f"salt of {len(body.salt)} bytes")
+    if not body.inputs and body.action is None:
+        raise TransactionMalformed(reason="neither inputs nor an action")
+    if body.valid_until is None:
+        if not any(isinstance(entry, CoinInput) for entry in body.inputs):
+            raise TransactionMalformed(reason="valid_until is needed without a coin input")
+    elif not 0 < body.valid_until <= _CHAIN_TIME_MAX:
+        raise TransactionMalformed(reason=f"valid_until {body.valid_until} is out of range")
+    if body.lease is not None:
+        _check_lease(body.lease)
+    if body.action is not None:
+        _check_action(body.action)
+
+
+def _check_lease(lease: Lease) -> None:
+    _check_address(lease.owner)
+    if len(lease.id) != 32 or len(lease.intent) != 32:
+        raise TransactionMalformed(reason="lease id and intent are 32 bytes")
+
+
+def _check_action(action: Issue | Mint | Burn) -> None:
+    if action.asset != NATIVE or not isinstance(action, Burn):
+        _check_symbol(action.asset)
+    low = 0 if isinstance(action, Issue) else 1
+    if not low <= action.amount <= AMOUNT_MAX:
+        raise TransactionMalformed(reason=f"amount {action.amount} is out of range")
+    if isinstance(action, Issue):
+        _check_address(action.issuer)
+    elif isinstance(action, Burn):
+        _check_address(action.owner)
+
+
+def _check_address(address: bytes) -> None:
+    if len(address) not in _ADDRESS_LENGTHS:
+        raise TransactionMalformed(reason=f"address of {len(address)} bytes")
+
+
+def _check_amount(amount: int) -> None:
+    if not 0 < amount <= AMOUNT_MAX:
+        raise TransactionMalformed(reason=f"amount {amount} is not within 1 and 2^63-1")
+
+
+def _check_symbol(asset: str) -> None:
+    if not is_asset_symbol(asset):
+        raise TransactionMalformed(reason=f"asset symbol {asset[:20]!r}")
+
+
+def _collect_moves(checked: Checked, body: Body) -> None:
+    """Sum inputs and outputs per balance row and per asset, and check that assets balance."""
+    moves: dict[bytes, list[int]] = {}
+    names: dict[bytes, tuple[bytes, str]] = {}
+    sums: dict[str, int] = {}  # inputs − outputs per asset, accounts only
+
+    def move(address: bytes, asset: str, amount: int, side: int) -> None:
+        key = balance_key(address, asset)
+        if key not in moves:
+            moves[key] = [0, 0]
+            names[key] = (address, asset)
+        moves[key][side] += amount
+
+    coins: list[CoinInput] = []
+    native_in = 0
+    for entry in body.inputs:
+        if isinstance(entry, AccountInput):
+            _check_entry(entry.address, entry.asset, entry.amount)
+            move(entry.address, entry.asset, entry.amount, 0)
+            sums[entry.asset] = sums.get(entry.asset, 0) + entry.amount
+            native_in += entry.amount if entry.asset == NATIVE else 0
+        else:
+            if len(entry.txid) != 32 or not 0 <= entry.index < 2**32:
+                raise TransactionMalformed(reason="outpoint out of range")
+            coins.append(entry)
+    if len({(coin.txid, coin.index) for coin in coins}) != len(coins):
+        raise TransactionMalformed(reason="one coin is spent twice")
+    coin_outputs: list[tuple[int, bytes, int]] = []
+    native_out = 0
+    for index, output in enumerate(body.outputs):
+        if isinstance(output, CoinOutput):
+            _check_entry(output.address, NATIVE, output.amount)
+            coin_outputs.append((index, output.address, output.amount))
+            native_out += output.amount
+            continue
+        _check_entry(output.address, output.asset, output.amount)
+        move(output.address, output.asset, output.amount, 1)
+        sums[output.asset] = sums.get(output.asset, 0) - output.amount
+        native_out += output.amount if output.asset == NATIVE else 0
+    for asset, difference in sums.items():
+        if asset != NATIVE and difference:
+            raise Unbalanced(asset=asset, inputs=difference, outputs=0)
+    if isinstance(body.action, Burn):
+        move(body.action.owner, body.action.asset, body.action.amount, 0)
+    checked.moves = tuple((key, *amounts, *names[key]) for key, amounts in moves.items())  # type: ignore[misc]
+    checked.coin_inputs = tuple(coins)
+    checked.coin_outputs = tuple(coin_outputs)
+    checked.native_account_in = native_in
+    checked.native_out = native_out
+    checked.fee = None if coins else native_in - native_out
+    if max(native_in, native_out) > AMOUNT_MAX:
+        raise TransactionMalformed(reason="the sum of amounts exceeds 2^63-1")
+    if checked.fee is not None and checked.fee < 0:
+        raise Unbalanced(asset="the native asset", inputs=native_in, outputs=native_out)
+
+
+def _check_entry(address: bytes, asset: str, amount: int) -> None:
+    _check_address(address)
+    if asset != NATIVE:
+        _check_symbol(asset)
+    _check_amount(amount)
+
+
+def _static_owners(body: Body) -> tuple[bytes, ...] | None:
+    """Owners in order of first appearance: inputs, lease, action. None where coins hide them."""
+    owners: dict[bytes, None] = {}
+    for entry in body.inputs:
+        if isinstance(entry, CoinInput):
+            return None
+        owners[entry.address] = None
+    if isinstance(body.action, Mint):
+        return None
+    return (*owners, *_other_owners(body, owners))
+
+
+def _other_owners(body: Body, owners: dict[bytes, None]) -> list[bytes]:
+    found: list[bytes] = []
+    if body.lease is not None and body.lease.owner not in owners:
+        found.append(body.lease.owner)
+    if isinstance(body.action, (Issue, Burn)):
+        signer = body.action.issuer if isinstance(body.action, Issue) else body.action.owner
+        if signer not in owners and signer not in found:
+            found.append(signer)
+    return found
+
+
+def stateful_owners(body: Body, coins: Iterable[bytes], issuer: bytes | None) -> list[bytes]:
+    """Owners in order of first appearance, with what the state added.
+
+    `coins` are the owners of the coin inputs in order, `issuer` that of a minted asset.
+    """
+    from_coins = iter(coins)
+    owners: dict[bytes, None] = {}
+    for entry in body.inputs:
+        owners[next(from_coins) if isinstance(entry, CoinInput) else entry.address] = None
+    found = [*owners, *_other_owners(body, owners)]
+    if issuer is not None and issuer not in found:
+        found.append(issuer)
+    return found

@@ -1,0 +1,247 @@
+"""`execute`: one checked transaction on the state. All checks come before the first write.
+
+So an error leaves no trace, and a block is a sequence of these between `begin` and `seal`.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from chaind.ledger.checks import Checked, check_fee, check_owners, stateful_owners
+from chaind.ledger.errors import (
+    AlreadyApplied,
+    AssetExists,
+    AssetNotMintable,
+    AssetUnknown,
+    CoinImmature,
+    CoinMissing,
+    Expired,
+    InsufficientFunds,
+    LeasesExhausted,
+    LeaseTaken,
+    SupplyExceeded,
+    TooEarly,
+    Unbalanced,
+    ValidTooLong,
+    WitnessInvalid,
+)
+from chaind.ledger.journal import Reader, State
+from chaind.ledger.keys import (
+    Asset,
+    Coin,
+    LeaseRow,
+    applied_key,
+    asset_decoder,
+    asset_key,
+    balance_key,
+    coin_key,
+    decode_units,
+    encode_units,
+    lease_count_key,
+    lease_key,
+    supply_key,
+)
+from chaind.primitives.amounts import AMOUNT_MAX, format_amount
+from chaind.primitives.genesis import Parameters
+from chaind.primitives.transaction import NATIVE, AccountInput, Burn, Issue, Mint
+
+
+class Context(NamedTuple):
+    """What a block gives its transactions. `chain_time_ms` is the parent's time in bft."""
+
+    height: int
+    chain_time_ms: int
+    parameters: Parameters
+    native_symbol: str
+
+
+class Receipt(NamedTuple):
+    """What applying a transaction found out: its fee, and the coins that it spent, in order."""
+
+    checked: Checked
+    fee: int
+    spent: tuple[Coin, ...]
+
+
+def check_on_state(state: Reader, checked: Checked, context: Context) -> Receipt:
+    """Raise the rule that forbids `checked` on this state; writes nothing."""
+    body = checked.transaction.body
+    _check_time(state, checked, context)
+    if body.lease is not None:
+        _check_lease(state, checked, context)
+    issuer = _check_action(state, checked, context) if body.action is not None else None
+    fee = checked.fee
+    spent: tuple[Coin, ...] = ()
+    if fee is None:
+        spent = _find_coins(state, checked, context)
+        native_in = checked.native_account_in + sum(coin.amount for coin in spent)
+        fee = native_in - checked.native_out
+        if fee < 0 or native_in > AMOUNT_MAX:
+            raise Unbalanced(asset="the native asset", inputs=native_in, outputs=checked.native_out)
+        check_fee(checked, fee, context.parameters)
+    if checked.owners is None:
+        owners = stateful_owners(body, (coin.address for coin in spent), issuer)
+        check_owners((demand.address for demand in checked.demands), owners)
+    for demand in checked.demands:
+        if demand.after_ms > context.chain_time_ms:
+            raise TooEarly(needed=f"after({demand.after_ms})", now=context.chain_time_ms)
+        if demand.older_blocks:
+            _check_age(checked, demand.address, demand.older_blocks, spent, context)
+    for key, debit, _, address, asset in checked.moves:
+        if debit and (available := decode_units(state.get(key))) < debit:
+            raise InsufficientFunds(
+                address=address.hex(),
+                asset=asset or context.native_symbol,
+                available=format_amount(available),
+                needed=format_amount(debit),
+            )
+    return Receipt(checked, fee, spent)
+
+
+def execute(state: State, checked: Checked, context: Context) -> Receipt:
+    """Apply `checked` whole, or raise the rule that forbids it and leave no trace."""
+    receipt = check_on_state(state, checked, context)
+    for key, debit, credit, _, _ in checked.moves:
+        state.put(key, encode_units(decode_units(state.get(key)) - debit + credit))
+    body, txid = checked.transaction.body, checked.txid
+    for entry in checked.coin_inputs:
+        state.put(coin_key(entry.txid, entry.index), None)
+    for index, address, amount in checked.coin_outputs:
+        coin = Coin(address, amount, context.height, coinbase=False)
+        state.put(coin_key(txid, index), coin.encode())
+    if body.valid_until is not None:
+        state.put(applied_key(body.valid_until, txid), b"\1")
+    if body.lease is not None:
+        _take_lease(state, checked, context)
+    if body.action is not None:
+        _perform(state, checked)
+    return receipt
+
+
+def _check_time(state: Reader, checked: Checked, context: Context) -> None:
+    valid_until = checked.transaction.body.valid_until
+    if valid_until is None:  # its coin inputs prevent replay
+        return
+    now_ms, window_ms = context.chain_time_ms, context.parameters.validity_window_ms
+    if valid_until <= now_ms:
+        raise Expired(valid_until=valid_until, chain_time_ms=now_ms)
+    if valid_until > now_ms + window_ms:
+        raise ValidTooLong(valid_until=valid_until, chain_time_ms=now_ms, window_ms=window_ms)
+    if state.get(applied_key(valid_until, checked.txid)) is not None:
+        raise AlreadyApplied(txid=checked.txid.hex())
+
+
+def live_lease(state: Reader, owner: bytes, lease_id: bytes, chain_time_ms: int) -> LeaseRow | None:
+    """The lease while it is remembered, None once it is free."""
+    value = state.get(lease_key(owner, lease_id))
+    if value is None:
+        return None
+    row = LeaseRow.decode(value)
+    return row if row.expiry_ms > chain_time_ms else None
+
+
+def _lease_period(context: Context) -> int:
+    return context.chain_time_ms // context.parameters.lease_ms
+
+
+def _check_lease(state: Reader, checked: Checked, context: Context) -> None:
+    lease = checked.transaction.body.lease
+    assert lease is not None
+    row = live_lease(state, lease.owner, lease.id, context.chain_time_ms)
+    if row is not None:
+        if row.txid == checked.txid:  # a coin transaction without valid_until, applied already
+            raise AlreadyApplied(txid=checked.txid.hex())
+        raise LeaseTaken(id=lease.id.hex(), txid=row.txid.hex(), intent=row.intent.hex())
+    count = decode_units(state.get(lease_count_key(_lease_period(context), lease.owner)))
+    limit = context.parameters.leases_per_owner_max
+    if count >= limit:
+        raise LeasesExhausted(count=count, limit=limit)
+
+
+def _take_lease(state: State, checked: Checked, context: Context) -> None:
+    lease = checked.transaction.body.lease
+    assert lease is not None
+    expiry_ms = context.chain_time_ms + context.parameters.lease_ms
+    row = LeaseRow(expiry_ms, checked.txid, lease.intent)
+    state.put(lease_key(lease.owner, lease.id), row.encode())
+    counter = lease_count_key(_lease_period(context), lease.owner)
+    state.put(counter, encode_units(decode_units(state.get(counter)) + 1))
+
+
+def _find_coins(state: Reader, checked: Checked, context: Context) -> tuple[Coin, ...]:
+    coins = []
+    for entry in checked.coin_inputs:
+        value = state.get(coin_key(entry.txid, entry.index))
+        if value is None:
+            raise CoinMissing(outpoint=f"{entry.txid.hex()}:{entry.index}")
+        coin = Coin.decode(value)
+        matures = coin.height + context.parameters.coinbase_maturity
+        if coin.coinbase and context.height < matures:
+            raise CoinImmature(height=coin.height, matures=matures)
+        coins.append(coin)
+    return tuple(coins)
+
+
+def _check_age(
+    checked: Checked, owner: bytes, blocks: int, spent: Sequence[Coin], context: Context
+) -> None:
+    """older(…) holds for coins alone, and for every coin of that owner."""
+    body = checked.transaction.body
+    if any(isinstance(entry, AccountInput) and entry.address == owner for entry in body.inputs):
+        raise WitnessInvalid(index=0, reason="older(…) cannot spend from an account")
+    coins = [coin for coin in spent if coin.address == owner]
+    if not coins:
+        raise WitnessInvalid(index=0, reason="older(…) needs a coin")
+    for coin in coins:
+        if context.height - coin.height < blocks:
+            raise TooEarly(needed=f"older({blocks})", now=context.height - coin.height)
+
+
+def _asset(state: Reader, symbol: str) -> Asset:
+    value = state.get(asset_key(symbol))
+    if value is None:
+        raise AssetUnknown(asset=symbol)
+    return asset_decoder.decode(value)
+
+
+def _check_action(state: Reader, checked: Checked, context: Context) -> bytes | None:
+    """Check the action on the state; the issuer where only the state knows who must sign."""
+    action = checked.transaction.body.action
+    match action:
+        case Issue(symbol):
+            if symbol == context.native_symbol or state.get(asset_key(symbol)) is not None:
+                raise AssetExists(asset=symbol)
+        case Mint(symbol, amount):
+            asset = _asset(state, symbol)
+            if not asset.mintable:
+                raise AssetNotMintable(asset=symbol)
+            supply = decode_units(state.get(supply_key(symbol))) + amount
+            if supply > AMOUNT_MAX:
+                raise SupplyExceeded(asset=symbol, supply=supply, limit=AMOUNT_MAX)
+            return asset.issuer
+        case Burn(_, symbol):
+            if symbol != NATIVE:
+                _asset(state, symbol)
+    return None
+
+
+def _perform(state: State, checked: Checked) -> None:
+    match checked.transaction.body.action:
+        case Issue(symbol, issuer, amount, mintable):
+            state.put(asset_key(symbol), Asset(issuer, mintable).encode())
+            _credit(state, issuer, symbol, amount)
+            _change_supply(state, symbol, amount)
+        case Mint(symbol, amount):
+            _credit(state, _asset(state, symbol).issuer, symbol, amount)
+            _change_supply(state, symbol, amount)
+        case Burn(_, symbol, amount):  # the debit is one of the moves
+            _change_supply(state, symbol, -amount)
+
+
+def _credit(state: State, address: bytes, asset: str, amount: int) -> None:
+    key = balance_key(address, asset)
+    state.put(key, encode_units(decode_units(state.get(key)) + amount))
+
+
+def _change_supply(state: State, symbol: str, amount: int) -> None:
+    key = supply_key(symbol)
+    state.put(key, encode_units(decode_units(state.get(key)) + amount))
