@@ -175,6 +175,8 @@ def _check_fields(body: Body, chain_prefix: bytes) -> None:
     elif not 0 < body.valid_until <= _CHAIN_TIME_MAX:
         raise TransactionMalformed(reason=f"valid_until {body.valid_until} is out of range")
     if body.lease is not None:
+        if body.valid_until is None:  # or it could apply again once its lease is forgotten
+            raise TransactionMalformed(reason="a leased transaction needs valid_until")
         _check_lease(body.lease)
     if body.action is not None:
         _check_action(body.action)

@@ -148,8 +148,6 @@ def _check_lease(state: Reader, checked: Checked, context: Context) -> None:
     assert lease is not None
     row = live_lease(state, lease.owner, lease.id, context.chain_time_ms)
     if row is not None:
-        if row.txid == checked.txid:  # a coin transaction without valid_until, applied already
-            raise AlreadyApplied(txid=checked.txid.hex())
         raise LeaseTaken(id=lease.id.hex(), txid=row.txid.hex(), intent=row.intent.hex())
     count = decode_units(state.get(lease_count_key(_lease_period(context), lease.owner)))
     limit = context.parameters.leases_per_owner_max

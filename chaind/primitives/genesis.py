@@ -173,6 +173,9 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 if isinstance(value, int) and not low <= value <= 2**53:
                     raise GenesisInvalid(path=path, reason=f"{name} = {value} is out of range")
 
+        if self.parameters.lease_ms < self.parameters.validity_window_ms:
+            raise GenesisInvalid(path=path, reason="lease_ms is shorter than validity_window_ms")
+
     def _check_money(self, path: str) -> None:
         symbols = {asset.symbol for asset in self.assets}
         if len(symbols) != len(self.assets) or self.native_symbol in symbols:

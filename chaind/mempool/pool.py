@@ -1,0 +1,321 @@
+"""The pool: what may go into the next block, in which order, and what had to leave.
+
+Entries stand by txid; two transactions that cannot both apply (same coin, same lease) never stand
+together: the newcomer replaces or is refused. An owner's pending debits never exceed the final
+balance. Entries inside executed blocks that are not final yet are *hidden*: they keep their place
+in every sum but are not selected. The pool forgets; whether a forgotten transaction can still
+apply is for the node to say.
+"""
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from sortedcontainers import SortedDict
+
+from chaind.ledger.checks import Checked
+from chaind.ledger.execute import Receipt
+from chaind.ledger.keys import coin_key, lease_key
+from chaind.mempool.errors import (
+    ConflictsWithPending,
+    OwnerQuotaExceeded,
+    Overcommitted,
+    PoolFull,
+)
+from chaind.primitives.amounts import format_amount
+
+RATE_SCALE = 1000  # fee rates are base units per 1000 bytes, so that they stay integers
+
+
+class PoolLimits(NamedTuple):
+    """Bounds on what waits. `owner_*` bound one signing address."""
+
+    transactions_max: int = 200_000
+    bytes_max: int = 100_000_000
+    owner_transactions_max: int = 100_000
+    owner_bytes_max: int = 50_000_000
+
+
+class Entry:
+    """One waiting transaction. `sequence` is its age: lower is older."""
+
+    __slots__ = ("checked", "claims", "fee", "hidden", "rate", "received_ms", "sequence", "size")
+
+    def __init__(self, receipt: Receipt, received_ms: int, sequence: int) -> None:
+        self.checked: Checked = receipt.checked
+        self.fee = receipt.fee
+        self.size = receipt.checked.transaction.size
+        self.rate = receipt.fee * RATE_SCALE // self.size
+        self.claims = claims_of(receipt.checked)
+        self.received_ms = received_ms
+        self.sequence = sequence
+        self.hidden = False
+
+
+class Dropped(NamedTuple):
+    """An entry that left without being final. `by` is the transaction that made it impossible."""
+
+    entry: Entry
+    reason: str  # replaced, evicted, conflict, expired
+    by: bytes | None
+
+
+def claims_of(checked: Checked) -> tuple[bytes, ...]:
+    """State rows that only one transaction can ever use: its coins and its lease."""
+    claims = [coin_key(entry.txid, entry.index) for entry in checked.coin_inputs]
+    if (lease := checked.transaction.body.lease) is not None:
+        claims.append(lease_key(lease.owner, lease.id))
+    return tuple(claims)
+
+
+class Pool:
+    """See the module's law. Sizes in bytes, times in ms of the caller's clock or chain time."""
+
+    def __init__(self, limits: PoolLimits, native_symbol: str) -> None:
+        self.limits = limits
+        self.bytes_total = 0
+        self._native_symbol = native_symbol
+        self._entries: dict[bytes, Entry] = {}
+        self._by_wtxid: dict[bytes, Entry] = {}
+        self._buckets: SortedDict[int, dict[bytes, Entry]] = SortedDict()  # by −rate
+        self._unordered: set[int] = set()  # buckets whose entries came back out of order
+        self._claims: dict[bytes, bytes] = {}  # claimed row → txid
+        self._debits: dict[bytes, int] = {}  # balance row → sum of pending debits
+        self._owners: dict[bytes, tuple[int, int]] = {}  # address → (count, bytes)
+        self._deadlines: list[tuple[int, bytes]] = []  # heap of (valid_until, txid)
+        self._parked: dict[bytes, set[bytes]] = {}  # row → txids that failed for want of it
+        self._sequence = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, txid: bytes) -> Entry | None:
+        """The entry of a txid."""
+        return self._entries.get(txid)
+
+    def by_wtxid(self, wtxid: bytes) -> Checked | None:
+        """The transaction of a wtxid, for rebuilding proposals and answering peers."""
+        entry = self._by_wtxid.get(wtxid)
+        return entry.checked if entry else None
+
+    def has_wtxid(self, wtxid: bytes) -> bool:
+        """Whether these very bytes wait here."""
+        return wtxid in self._by_wtxid
+
+    def entries(self) -> Iterator[Entry]:
+        """All entries, oldest first."""
+        return iter(self._entries.values())
+
+    def pending_debit(self, row: bytes) -> int:
+        """Sum of what waiting transactions take from a balance row."""
+        return self._debits.get(row, 0)
+
+    @property
+    def selectable(self) -> int:
+        """Number of entries that a block could take now."""
+        return sum(len(bucket) for bucket in self._buckets.values())
+
+    def has_work(self) -> bool:
+        """Whether a block could take anything now."""
+        return bool(self._buckets)
+
+    def add(
+        self, receipt: Receipt, received_ms: int, final_balance: Callable[[bytes], int]
+    ) -> tuple[Dropped, ...]:
+        """Take a transaction that holds on the final state; `final_balance` maps row to units.
+
+        Raises the pool's errors and then changes nothing. Returns what had to leave for it. A txid
+        that waits already stays as it is.
+        """
+        if receipt.checked.txid in self._entries:
+            return ()
+        entry = Entry(receipt, received_ms, self._sequence)
+        rivals = self._rivals(entry)
+        self._check_owners(entry)
+        self._check_debits(entry, rivals, final_balance)
+        victims = self._make_room(entry, rivals)
+        dropped = [Dropped(rival, "replaced", entry.checked.txid) for rival in rivals]
+        dropped += [Dropped(victim, "evicted", None) for victim in victims]
+        for item in dropped:
+            self.remove(item.entry.checked.txid)
+        self._sequence += 1
+        self._insert(entry)
+        return tuple(dropped)
+
+    def remove(self, txid: bytes) -> Entry | None:
+        """Forget an entry."""
+        entry = self._entries.pop(txid, None)
+        if entry is None:
+            return None
+        checked = entry.checked
+        del self._by_wtxid[checked.transaction.wtxid]
+        self.bytes_total -= entry.size
+        self._leave_bucket(entry)
+        for claim in entry.claims:
+            del self._claims[claim]
+        for row, debit, _, _, _ in checked.moves:
+            if debit:
+                left = self._debits[row] - debit
+                if left:
+                    self._debits[row] = left
+                else:
+                    del self._debits[row]
+        for demand in checked.demands:
+            count, size = self._owners[demand.address]
+            if count == 1:
+                del self._owners[demand.address]
+            else:
+                self._owners[demand.address] = (count - 1, size - entry.size)
+        return entry
+
+    def hide(self, txids: Iterable[bytes]) -> None:
+        """These are inside an executed block now."""
+        for txid in txids:
+            entry = self._entries.get(txid)
+            if entry is not None and not entry.hidden:
+                self._leave_bucket(entry)
+                entry.hidden = True
+
+    def show(self, txids: Iterable[bytes]) -> None:
+        """The block that held these was undone."""
+        for txid in txids:
+            entry = self._entries.get(txid)
+            if entry is not None and entry.hidden:
+                entry.hidden = False
+                self._enter_bucket(entry)
+                self._unordered.add(-entry.rate)
+
+    def select(self) -> Iterator[Entry]:
+        """Entries that are not hidden, by fee rate, then age. Do not change the pool meanwhile."""
+        for rate in self._unordered:
+            if rate in self._buckets:
+                in_order = sorted(self._buckets[rate].items(), key=lambda item: item[1].sequence)
+                self._buckets[rate] = dict(in_order)
+        self._unordered.clear()
+        for bucket in self._buckets.values():
+            yield from bucket.values()
+
+    def park(self, entry: Entry) -> None:
+        """It failed on the head: do not select it again until a row that it needs changes."""
+        if entry.hidden:
+            return
+        self._leave_bucket(entry)
+        entry.hidden = True
+        rows = [row for row, debit, _, _, _ in entry.checked.moves if debit]
+        for row in (*rows, *entry.claims):
+            self._parked.setdefault(row, set()).add(entry.checked.txid)
+
+    def settle(
+        self, included: Iterable[Checked], changed_rows: Iterable[bytes], chain_time_ms: int
+    ) -> list[Dropped]:
+        """A block is final: forget its transactions and all that can never apply any more."""
+        dropped: list[Dropped] = []
+        for checked in included:
+            self.remove(checked.txid)
+            for claim in claims_of(checked):
+                rival = self._claims.get(claim)
+                if rival is not None:
+                    entry = self.remove(rival)
+                    assert entry is not None
+                    dropped.append(Dropped(entry, "conflict", checked.txid))
+        while self._deadlines and self._deadlines[0][0] <= chain_time_ms:
+            _, txid = heapq.heappop(self._deadlines)
+            entry = self.remove(txid)
+            if entry is not None:
+                dropped.append(Dropped(entry, "expired", None))
+        if self._parked:
+            for row in changed_rows:
+                self.show(self._parked.pop(row, ()))
+        return dropped
+
+    def _rivals(self, entry: Entry) -> list[Entry]:
+        """Entries that cannot apply beside this one; all must be outbid."""
+        rivals: dict[bytes, Entry] = {}
+        for claim in entry.claims:
+            txid = self._claims.get(claim)
+            if txid is None or txid in rivals:
+                continue
+            rival = self._entries[txid]
+            if entry.fee <= rival.fee or entry.rate <= rival.rate:
+                what = "its lease" if claim[:1] == b"l" else "a coin"
+                raise ConflictsWithPending(what=what, txid=txid.hex())
+            rivals[txid] = rival
+        return list(rivals.values())
+
+    def _check_owners(self, entry: Entry) -> None:
+        limits = self.limits
+        for demand in entry.checked.demands:
+            count, size = self._owners.get(demand.address, (0, 0))
+            if count >= limits.owner_transactions_max or size + entry.size > limits.owner_bytes_max:
+                raise OwnerQuotaExceeded(address=demand.address.hex(), count=count, bytes=size)
+
+    def _check_debits(
+        self, entry: Entry, rivals: Iterable[Entry], final_balance: Callable[[bytes], int]
+    ) -> None:
+        freed: dict[bytes, int] = {}
+        for rival in rivals:
+            for row, debit, _, _, _ in rival.checked.moves:
+                freed[row] = freed.get(row, 0) + debit
+        for row, debit, _, address, asset in entry.checked.moves:
+            if not debit:
+                continue
+            pending = self._debits.get(row, 0) - freed.get(row, 0)
+            available = final_balance(row)
+            if pending + debit > available:
+                raise Overcommitted(
+                    address=address.hex(),
+                    asset=asset or self._native_symbol,
+                    available=format_amount(available),
+                    pending=format_amount(pending),
+                    needed=format_amount(debit),
+                )
+
+    def _make_room(self, entry: Entry, rivals: list[Entry]) -> list[Entry]:
+        """Entries of strictly lower fee rate that make room, cheapest and youngest first."""
+        limits = self.limits
+        count = len(self._entries) + 1 - len(rivals)
+        size = self.bytes_total + entry.size - sum(rival.size for rival in rivals)
+        victims: list[Entry] = []
+        if count <= limits.transactions_max and size <= limits.bytes_max:
+            return victims
+        for rate in reversed(self._buckets):
+            if -rate >= entry.rate:
+                break
+            for victim in sorted(self._buckets[rate].values(), key=lambda item: -item.sequence):
+                if victim in rivals:
+                    continue
+                victims.append(victim)
+                count, size = count - 1, size - victim.size
+                if count <= limits.transactions_max and size <= limits.bytes_max:
+                    return victims
+        raise PoolFull(count=len(self._entries), bytes=self.bytes_total)
+
+    def _insert(self, entry: Entry) -> None:
+        checked = entry.checked
+        txid = checked.txid
+        self._entries[txid] = entry
+        self._by_wtxid[checked.transaction.wtxid] = entry
+        self.bytes_total += entry.size
+        self._enter_bucket(entry)
+        for claim in entry.claims:
+            self._claims[claim] = txid
+        for row, debit, _, _, _ in checked.moves:
+            if debit:
+                self._debits[row] = self._debits.get(row, 0) + debit
+        for demand in checked.demands:
+            count, size = self._owners.get(demand.address, (0, 0))
+            self._owners[demand.address] = (count + 1, size + entry.size)
+        valid_until = checked.transaction.body.valid_until
+        if valid_until is not None:
+            heapq.heappush(self._deadlines, (valid_until, txid))
+
+    def _enter_bucket(self, entry: Entry) -> None:
+        bucket = self._buckets.get(-entry.rate)
+        if bucket is None:
+            bucket = self._buckets[-entry.rate] = {}
+        bucket[entry.checked.txid] = entry
+
+    def _leave_bucket(self, entry: Entry) -> None:
+        bucket = self._buckets.get(-entry.rate)
+        if bucket is not None and bucket.pop(entry.checked.txid, None) is not None and not bucket:
+            del self._buckets[-entry.rate]
