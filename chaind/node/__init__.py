@@ -1,0 +1,1 @@
+"""The shell: owns the clock, the tasks and the order of things."""

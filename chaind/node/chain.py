@@ -1,0 +1,327 @@
+"""The chain as this node sees it: blocks above the last final one, and the live state on them.
+
+Synchronous and without IO of its own: execution owns the state alone, and everyone else reads
+between calls. Blocks are executed on their parent by undoing and redoing deltas; `path_to`
+hands over what becomes final, in order, and `settle` forgets it once it is durable.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from chaind.ledger.block import (
+    Executed,
+    ParentInfo,
+    block_context,
+    check_block,
+    check_in_context,
+    execute_block,
+    reward,
+)
+from chaind.ledger.checks import Checked
+from chaind.ledger.errors import REFUSALS, BlockUntimely
+from chaind.ledger.execute import Context, Receipt, execute
+from chaind.ledger.journal import State, next_root
+from chaind.mempool.pool import Pool
+from chaind.primitives.block import BFT_BITS, Block, Commitment
+from chaind.primitives.coinbase import encode_coinbase
+from chaind.primitives.errors import LocalFault
+from chaind.primitives.genesis import Genesis
+from chaind.storage.schema import TipRow
+
+FAILED_SELECTIONS_MAX = 1_000  # a proposer gives up on a pool that mostly does not apply
+
+
+class Diverged(LocalFault):
+    """A certified block does not execute here: this node's state is not the network's."""
+
+    code = "diverged"
+    exit_code = 70
+    text = "certified block {height} ({hash}) fails here: {reason}"
+    advice = "Run `chaind audit` on the data directory; restore it from another node if it differs."
+
+
+class Body(NamedTuple):
+    """A block with its transactions checked; signatures included."""
+
+    block: Block
+    checked: tuple[Checked, ...]
+
+
+class Candidate:
+    """A block above the final tip. `executed` is None until it has run on its parent."""
+
+    __slots__ = ("body", "error", "executed", "info")
+
+    def __init__(self, body: Body) -> None:
+        self.body = body
+        self.executed: Executed | None = None
+        self.info: ParentInfo | None = None  # what its children need; set with `executed`
+        self.error: Exception | None = None  # the rule it breaks, for ever
+
+
+class Chain:
+    """See the module's law. `leader_address` maps a view to the address of its leader."""
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        state: State,
+        pool: Pool,
+        tip: TipRow,
+        leader_address: Callable[[int], bytes],
+    ) -> None:
+        self.genesis = genesis
+        self.state = state
+        self.pool = pool
+        self.final = ParentInfo(tip.hash, tip.height, tip.time_ms, tip.view, tip.root)
+        self._leader_address = leader_address
+        self._validators_hash = genesis.validators_hash
+        self._candidates: dict[bytes, Candidate] = {}
+        self._stack: list[Candidate] = []  # executed blocks above final, lowest first
+
+    @property
+    def head(self) -> ParentInfo:
+        """The block on which the state stands now."""
+        if not self._stack:
+            return self.final
+        info = self._stack[-1].info
+        assert info is not None
+        return info
+
+    def candidate(self, block_hash: bytes) -> Candidate | None:
+        """A known block above the final tip."""
+        return self._candidates.get(block_hash)
+
+    def info(self, block_hash: bytes) -> ParentInfo | None:
+        """What children of an executed block need, None where it is unknown or not executed."""
+        if block_hash == self.final.hash:
+            return self.final
+        candidate = self._candidates.get(block_hash)
+        return candidate.info if candidate else None
+
+    def final_context(self) -> Context:
+        """What a transaction sees if it is executed right on the final tip."""
+        return block_context(self.final, self.genesis)
+
+    def add(self, body: Body) -> Candidate:
+        """Keep a block whose Merkle root was checked; breaking `check_block` marks it for ever."""
+        known = self._candidates.get(body.block.hash)
+        if known is not None:
+            return known
+        candidate = self._candidates[body.block.hash] = Candidate(body)
+        try:
+            check_block(body.block, self.genesis.parameters)
+        except REFUSALS as error:
+            candidate.error = error
+        return candidate
+
+    def execute(self, block_hash: bytes) -> Candidate:
+        """Run a known block whose parent has been executed; a broken rule is kept in `error`."""
+        candidate = self._candidates[block_hash]
+        if candidate.error is not None or candidate.executed is not None:
+            return candidate
+        block = candidate.body.block
+        parent = self.info(block.parent)
+        assert parent is not None, "the parent is executed first"
+        try:
+            check_in_context(
+                block,
+                parent,
+                self._validators_hash,
+                self._leader_address(block.commitment.view),
+                self.genesis,
+            )
+            self.move_to(block.parent)
+            executed = execute_block(
+                self.state,
+                candidate.body.checked,
+                block_context(parent, self.genesis),
+                parent.root,
+                block.commitment.proposer,
+            )
+        except REFUSALS as error:
+            candidate.error = error
+            return candidate
+        self._push(candidate, executed)
+        return candidate
+
+    def check_time(self, block: Block, now_ms: int) -> None:
+        """Raise `BlockUntimely` where its chain time is too far ahead of this node's clock."""
+        time_ms, drift_ms = block.commitment.time_ms, self.genesis.parameters.max_drift_ms
+        if time_ms is not None and time_ms > now_ms + drift_ms:
+            raise BlockUntimely(
+                height=block.height, time_ms=time_ms, now_ms=now_ms, max_drift_ms=drift_ms
+            )
+
+    def build(self, parent_hash: bytes, epoch: int, view: int, now_ms: int) -> Candidate | None:
+        """A new block on an executed parent from what the pool selects; None if it is unknown."""
+        parent = self.info(parent_hash)
+        if parent is None:
+            return None
+        self.move_to(parent_hash)
+        proposer = self._leader_address(view)
+        context = block_context(parent, self.genesis)
+        state = self.state
+        state.begin()
+        try:
+            receipts = self._fill(context)
+            fees = reward(state, receipts, context, proposer, None)
+        except BaseException:
+            state.abandon()
+            raise
+        delta = state.seal()
+        executed = Executed(delta, next_root(parent.root, delta.writes), tuple(receipts), fees)
+        interval_ms = max(1, self.genesis.parameters.min_block_interval_ms)
+        time_ms = max(now_ms, parent.time_ms + interval_ms)
+        commitment = Commitment(
+            height=parent.height + 1,
+            time_ms=time_ms,
+            epoch=epoch,
+            view=view,
+            proposer=proposer,
+            parent_root=parent.root,
+            validators_hash=self._validators_hash,
+            last_certificate=(parent.view, parent.hash),
+            snapshot=None,
+            evidence=(),
+        )
+        block = Block.assemble(
+            parent=parent.hash,
+            time=time_ms // 1000,
+            bits=BFT_BITS,
+            coinbase=encode_coinbase(parent.height + 1),
+            commitment=commitment,
+            transactions=[receipt.checked.transaction for receipt in receipts],
+        )
+        candidate = Candidate(Body(block, tuple(receipt.checked for receipt in receipts)))
+        self._candidates[block.hash] = candidate
+        self._push(candidate, executed)
+        return candidate
+
+    def _fill(self, context: Context) -> list[Receipt]:
+        """Execute what the pool offers until bytes or cost are full; park what does not apply."""
+        parameters = self.genesis.parameters
+        receipts: list[Receipt] = []
+        failed = []
+        size = cost = 0
+        for entry in self.pool.select():
+            checked = entry.checked
+            if (
+                size + entry.size > parameters.block_bytes_max
+                or cost + checked.cost > parameters.block_cost_max
+            ):
+                break
+            try:
+                receipts.append(execute(self.state, checked, context))
+            except REFUSALS:
+                failed.append(entry)
+                if len(failed) >= FAILED_SELECTIONS_MAX:
+                    break
+                continue
+            size += entry.size
+            cost += checked.cost
+        for entry in failed:
+            self.pool.park(entry)
+        return receipts
+
+    def move_to(self, block_hash: bytes) -> None:
+        """Undo and redo until the state stands on an executed block."""
+        if self.head.hash == block_hash:
+            return
+        target = self._ancestry(block_hash)
+        shared = 0
+        for ours, theirs in zip(self._stack, target, strict=False):
+            if ours is not theirs:
+                break
+            shared += 1
+        while len(self._stack) > shared:
+            candidate = self._stack.pop()
+            self.state.undo()
+            self.pool.show(checked.txid for checked in candidate.body.checked)
+        for candidate in target[shared:]:
+            assert candidate.executed is not None
+            self.state.redo(candidate.executed.delta)
+            self._stack.append(candidate)
+            self.pool.hide(checked.txid for checked in candidate.body.checked)
+
+    def path_to(self, block_hash: bytes) -> list[Candidate]:
+        """Executed blocks from just above the final tip up to `block_hash`; the state goes there.
+
+        Raises `Diverged` where one of them fails here although it is certified.
+        """
+        path: list[Candidate] = []
+        at = block_hash
+        while at != self.final.hash:
+            candidate = self._candidates[at]
+            path.append(candidate)
+            at = candidate.body.block.parent
+        path.reverse()
+        for candidate in path:
+            block = candidate.body.block
+            self.execute(block.hash)
+            if candidate.error is not None:
+                raise Diverged(
+                    height=block.height, hash=block.hash[::-1].hex(), reason=candidate.error
+                )
+        if not any(candidate in self._stack for candidate in path[-1:]):
+            self.move_to(block_hash)
+        return path
+
+    def settle(self, path: Sequence[Candidate]) -> None:
+        """These are final and durable: forget how to undo them, and every block beside them."""
+        for candidate in path:
+            assert candidate.executed is not None
+            assert candidate.info is not None
+            assert self._stack
+            assert self._stack[0] is candidate, "blocks settle from the bottom"
+            self.state.settle(candidate.executed.delta)
+            self._stack.pop(0)
+            self.final = candidate.info
+            self._candidates.pop(candidate.body.block.hash)
+        self._forget_rivals()
+
+    def descends_from_final(self, block_hash: bytes) -> bool:
+        """Whether all blocks between the final tip and this one are known."""
+        at = block_hash
+        while at != self.final.hash:
+            candidate = self._candidates.get(at)
+            if candidate is None:
+                return False
+            at = candidate.body.block.parent
+        return True
+
+    def _forget_rivals(self) -> None:
+        """Blocks at or below the final height that did not become final never will."""
+        height = self.final.height
+        stale = [
+            block_hash
+            for block_hash, candidate in self._candidates.items()
+            if candidate.body.block.height <= height
+        ]
+        for block_hash in stale:
+            del self._candidates[block_hash]
+
+    def _push(self, candidate: Candidate, executed: Executed) -> None:
+        block = candidate.body.block
+        assert block.commitment.time_ms is not None
+        candidate.executed = executed
+        candidate.info = ParentInfo(
+            block.hash,
+            block.height,
+            block.commitment.time_ms,
+            block.commitment.view,
+            executed.root,
+        )
+        self._stack.append(candidate)
+        self.pool.hide(checked.txid for checked in candidate.body.checked)
+
+    def _ancestry(self, block_hash: bytes) -> list[Candidate]:
+        """Candidates above the final tip up to and including an executed block, lowest first."""
+        found: list[Candidate] = []
+        at = block_hash
+        while at != self.final.hash:
+            candidate = self._candidates[at]
+            found.append(candidate)
+            at = candidate.body.block.parent
+        found.reverse()
+        return found

@@ -1,0 +1,281 @@
+"""What one node chooses for itself: never a rule that the network must share (those are genesis).
+
+Every setting is a field here, in the section that `chaind.toml` and `CHAIND_SECTION_KEY` name it
+by; its type is its check. Later sources win: defaults, file, environment, command line. Whatever
+is not a setting, or not allowed for one, is refused by name. Nothing here reads a secret.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta, Struct, inspect
+from platformdirs import user_data_path
+
+from chaind.node.home import Home
+from chaind.primitives.errors import LocalFault
+
+FILE_NAME = "chaind.toml"
+DEV_CHAIN = "dev"
+ENVIRONMENT_PREFIX = "CHAIND_"
+_PYTHON_OF_SCRIPTS = "CHAIND_PYTHON"
+# Kubernetes sets these in every pod beside a service called chaind.
+_SERVICE_VARIABLE = re.compile(r"CHAIND_(SERVICE_HOST|SERVICE_PORT\w*|PORT(_\w+)?)")
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_HOST_PORT = rf"(\[[0-9A-Fa-f:.]+\]|[^\[\]:\s/]+):{_PORT}"
+
+Text = Annotated[str, Meta(min_length=1, description="text that is not empty")]
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+Bytes = Annotated[int, Meta(ge=1_024, le=1 << 40)]
+HostPort = Annotated[str, Meta(pattern=f"^{_HOST_PORT}$", description='"HOST:PORT"')]
+MaybeHostPort = Annotated[
+    str, Meta(pattern=f"^({_HOST_PORT})?$", description='"HOST:PORT", or empty')
+]
+
+
+class ConfigInvalid(LocalFault):
+    """The configuration cannot be used. Leaves say what is wrong and where it was read."""
+
+    exit_code = 78  # EX_CONFIG of sysexits.h
+
+
+class ConfigUnreadable(ConfigInvalid):
+    """The file is missing, unreadable or not TOML."""
+
+    code = "config-unreadable"
+    text = "{source} cannot be read: {reason}"
+    advice = "The file chaind.toml of the source tree documents every setting."
+
+
+class SettingUnknown(ConfigInvalid):
+    """A section or key that does not exist."""
+
+    code = "setting-unknown"
+    text = "{source}: there is no setting {name}. {hint}"
+
+
+class SettingInvalid(ConfigInvalid):
+    """A value outside what its setting allows."""
+
+    code = "setting-invalid"
+    text = "{source}: {name} = {value} is not allowed: it must be {allowed}"
+
+
+class NodeSection(Struct, frozen=True, kw_only=True):
+    """Who this node is and where it keeps its data."""
+
+    home: str = ""
+    chain: Text = DEV_CHAIN
+    name: Text = "node"
+    validator_key: str = ""
+
+    def home_path(self) -> Path:
+        """The data directory: the one named, or the user's own."""
+        return Path(self.home).expanduser() if self.home else user_data_path("chaind")
+
+    def validator_key_path(self) -> Path:
+        """Where the validator's key is, if this node has one."""
+        if self.validator_key:
+            return Path(self.validator_key).expanduser()
+        return Home(self.home_path()).validator_key
+
+
+class NetworkSection(Struct, frozen=True, kw_only=True):
+    """The P2P door."""
+
+    host: Text = "127.0.0.1"
+    p2p_port: Port = 9080
+    peers: tuple[HostPort, ...] = ()
+    max_peers: Annotated[int, Meta(ge=1, le=1_000)] = 64
+    external_address: MaybeHostPort = ""
+
+
+class ApiSection(Struct, frozen=True, kw_only=True):
+    """The HTTP door."""
+
+    host: Text = "127.0.0.1"
+    api_port: Port = 8080
+    allowed_hosts: tuple[Text, ...] = ("localhost", "127.0.0.1", "::1")
+    token_file: str = ""
+    body_bytes_max: Bytes = 1 << 20
+    batch_bytes_max: Bytes = 16 << 20
+    requests_per_second: Count = 2_000
+    requests_burst: Count = 4_000
+    require_idempotency_key: bool = False
+
+
+class MempoolSection(Struct, frozen=True, kw_only=True):
+    """How much this node is willing to keep waiting."""
+
+    transactions_max: Count = 200_000
+    bytes_max: Bytes = 128 << 20
+    owner_transactions_max: Count = 20_000
+    owner_bytes_max: Bytes = 16 << 20
+
+
+class CustodySection(Struct, frozen=True, kw_only=True):
+    """Whether this node keeps the keys of named accounts, and spends them when asked."""
+
+    enabled: bool = False
+    mnemonic_file: str = ""
+
+
+class LogSection(Struct, frozen=True, kw_only=True):
+    """What is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["console", "json"] = "console"
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """One node's settings, by section."""
+
+    node: NodeSection = NodeSection()
+    network: NetworkSection = NetworkSection()
+    api: ApiSection = ApiSection()
+    mempool: MempoolSection = MempoolSection()
+    custody: CustodySection = CustodySection()
+    log: LogSection = LogSection()
+
+
+SECTIONS: dict[str, type[Struct]] = {
+    field.name: type(field.default) for field in msgspec.structs.fields(Config)
+}
+KEYS: dict[str, dict[str, type]] = {
+    section: {field.name: field.type for field in msgspec.structs.fields(struct)}
+    for section, struct in SECTIONS.items()
+}
+
+
+class _Setting(NamedTuple):
+    """One value as it was found. `is_text` where it still has to be read as its type."""
+
+    source: str
+    section: str
+    key: str
+    value: object
+    is_text: bool = False
+
+
+def load(
+    path: Path | None, environ: Mapping[str, str], options: Mapping[str, object] | None = None
+) -> Config:
+    """The configuration of `path` (None: built-in defaults), `environ` and command-line `options`.
+
+    `options` maps `"section.key"` to a value; None values count as not given. Raises
+    `ConfigUnreadable`, `SettingUnknown` or `SettingInvalid`.
+    """
+    chosen: dict[str, dict[str, object]] = {}
+    for found in (*_from_file(path), *_from_environment(environ), *_from_options(options or {})):
+        chosen.setdefault(found.section, {})[found.key] = _check(found)
+    return Config(
+        **{section: SECTIONS[section](**settings) for section, settings in chosen.items()}  # type: ignore[arg-type]
+    )
+
+
+def _from_file(path: Path | None) -> Iterator[_Setting]:
+    if path is None:
+        return
+    source = str(path)
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigUnreadable(source=source, reason=reason) from None
+    for section, settings in tables.items():
+        if not isinstance(settings, dict):
+            raise _unknown(source, "", section)
+        if section not in SECTIONS:
+            raise _unknown(source, section, "")
+        for key, value in settings.items():
+            yield _Setting(source, section, key, value)
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[_Setting]:
+    for variable, value in environ.items():
+        if (
+            not variable.startswith(ENVIRONMENT_PREFIX)
+            or variable == _PYTHON_OF_SCRIPTS
+            or _SERVICE_VARIABLE.fullmatch(variable)
+        ):
+            continue
+        section, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("_")
+        source = f"environment variable {variable}"
+        if section not in SECTIONS:
+            raise _unknown(source, section, key)
+        yield _Setting(source, section, key, value, is_text=True)
+
+
+def _from_options(options: Mapping[str, object]) -> Iterator[_Setting]:
+    for name, value in options.items():
+        if value is not None:
+            section, _, key = name.partition(".")
+            yield _Setting("command line", section, key, value)
+
+
+def _check(found: _Setting) -> object:
+    kind = KEYS[found.section].get(found.key)
+    if kind is None:
+        raise _unknown(found.source, found.section, found.key)
+    value = found.value
+    is_list = isinstance(inspect.type_info(kind), inspect.VarTupleType)
+    if found.is_text and is_list:
+        value = [item.strip() for item in str(value).split(",") if item.strip()]
+    try:
+        return msgspec.convert(value, kind, strict=not found.is_text or is_list)
+    except msgspec.ValidationError:
+        raise SettingInvalid(
+            source=found.source,
+            name=f"[{found.section}] {found.key}",
+            value=_shown(found.value),
+            allowed=describe(kind),
+        ) from None
+
+
+def _unknown(source: str, section: str, key: str) -> SettingUnknown:
+    """The error for a section (empty: none is named) or key, naming the nearest real one."""
+    name = f"[{section}] {key}".strip() if section else key
+    if section in KEYS or not section:
+        elsewhere = [known for known, keys in KEYS.items() if key in keys]
+        near = get_close_matches(key, KEYS.get(section, ()), n=1)
+        nearest = (
+            f"[{section}] {near[0]}" if near else f"[{elsewhere[0]}] {key}" if elsewhere else ""
+        )
+        choice = (
+            f"[{section}] has: {', '.join(KEYS[section])}"
+            if section
+            else "Settings stand in sections"
+        )
+    else:
+        near = get_close_matches(section, KEYS, n=1)
+        nearest = f"[{near[0]}] {key}".strip() if near else ""
+        choice = f"The sections are: {', '.join(KEYS)}"
+    hint = f"Did you mean {nearest}?" if nearest else f"{choice}."
+    return SettingUnknown(source=source, name=name, hint=hint)
+
+
+def describe(kind: object) -> str:
+    """What a setting of this type allows, in words."""
+    match inspect.type_info(kind):
+        case inspect.Metadata(extra_json_schema={"description": str(words)}):
+            return words
+        case inspect.IntType(ge=low, le=high):
+            return f"a whole number from {low} to {high}"
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.LiteralType(values=values):
+            return "one of " + ", ".join(f'"{value}"' for value in values)
+        case inspect.VarTupleType(item_type=item):
+            description = (getattr(item, "extra_json_schema", None) or {}).get("description")
+            return f"a list, each item {description or 'text'}"
+    return "text"
+
+
+def _shown(value: object) -> str:
+    """A value as TOML would write it, near enough to be found in the file."""
+    return msgspec.json.encode(value, enc_hook=str).decode()

@@ -1,0 +1,68 @@
+"""What happened, told to whoever subscribed: one synchronous call each, on the loop."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from chaind.ledger.execute import Receipt
+from chaind.primitives.block import Block
+from chaind.primitives.transaction import Transaction
+from chaind.primitives.votes import Certificate
+
+
+class FinalEvent(NamedTuple):
+    """A block is final and durable here."""
+
+    block: Block
+    receipts: tuple[Receipt, ...]
+    certificate: Certificate | None
+    final_ms: int
+
+
+class PendingEvent(NamedTuple):
+    """A transaction entered the pool."""
+
+    transaction: Transaction
+    fee: int
+
+
+class DroppedEvent(NamedTuple):
+    """A transaction left the pool without being final. `ended` says that it never will be."""
+
+    txid: bytes
+    reason: str
+    by: bytes | None
+    ended: bool
+
+
+Event = FinalEvent | PendingEvent | DroppedEvent
+Callback = Callable[[Event], None]
+
+
+class Events:
+    """The list of subscribers. A callback must not block and must not raise."""
+
+    def __init__(self) -> None:
+        self._callbacks: dict[int, Callback] = {}
+        self._next = 0
+
+    def subscribe(self, callback: Callback) -> Callable[[], None]:
+        """Call `callback` for every event from now on; the result ends that."""
+        number = self._next
+        self._next += 1
+        self._callbacks[number] = callback
+
+        def unsubscribe() -> None:
+            self._callbacks.pop(number, None)
+
+        return unsubscribe
+
+    def publish(self, event: Event) -> None:
+        """Tell everyone, in order of subscription."""
+        for callback in tuple(self._callbacks.values()):
+            callback(event)
+
+    def publish_all(self, events: Sequence[Event]) -> None:
+        """Tell everyone of each event."""
+        if self._callbacks:
+            for event in events:
+                self.publish(event)

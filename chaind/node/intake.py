@@ -1,0 +1,205 @@
+"""`submit`: the one door for transactions, from clients and from peers.
+
+Cheap to dear: form → signatures (a batch, on threads when it is large) → the final state → the
+pool → for a client's transaction the journal. A client is answered after the journal's fsync. A
+refusal here comes before the journal, so it never contradicts an acceptance.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from chaind.ledger.checks import Checked, check_transaction, verify_signatures
+from chaind.ledger.errors import REFUSALS, AlreadyApplied, BadSignature
+from chaind.ledger.execute import check_on_state
+from chaind.ledger.keys import decode_units
+from chaind.mempool.pool import Dropped, Pool
+from chaind.node.chain import Chain
+from chaind.node.clock import Clock, Workers
+from chaind.node.durable import GroupCommit
+from chaind.node.events import DroppedEvent, Events, PendingEvent
+from chaind.node.tracker import Tracker
+from chaind.primitives.errors import ChaindError, TooMany
+from chaind.primitives.genesis import Genesis
+from chaind.primitives.transaction import Transaction
+
+INLINE_SIGNATURES_MAX = 4  # below this, a hop to a thread costs more than the check
+SIGNATURES_PER_TASK = 64  # splits a batch over the threads without much switching
+REFUSED_REMEMBERED_MAX = 20_000  # wtxids with a broken form or signature; 2 MiB
+
+
+class Submission(NamedTuple):
+    """What became of one submitted transaction: accepted (`known` if it was here) or an error."""
+
+    txid: bytes | None
+    error: ChaindError | None
+    known: bool
+
+
+class Verifier:
+    """Signature checks in batches: on the loop for a few, on threads for many."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+
+    async def verify(self, batch: Sequence[Checked]) -> list[BadSignature | None]:
+        """The error of each transaction, None where all its signatures verify."""
+        if sum(len(checked.demands) for checked in batch) <= INLINE_SIGNATURES_MAX:
+            return _verify(batch)
+        slices = [
+            batch[start : start + SIGNATURES_PER_TASK]
+            for start in range(0, len(batch), SIGNATURES_PER_TASK)
+        ]
+        parts = await asyncio.gather(
+            *(self._workers.compute(partial(_verify, part)) for part in slices)
+        )
+        return [result for part in parts for result in part]
+
+
+def _verify(batch: Sequence[Checked]) -> list[BadSignature | None]:
+    results: list[BadSignature | None] = []
+    for checked in batch:
+        try:
+            verify_signatures(checked)
+            results.append(None)
+        except BadSignature as error:
+            results.append(error)
+    return results
+
+
+class _Final(NamedTuple):
+    """The final state as a `Reader`."""
+
+    get: Callable[[bytes], bytes | None]
+
+
+class Intake:
+    """See the module's law. `relay` is told of every transaction that enters the pool."""
+
+    def __init__(
+        self,
+        *,
+        genesis: Genesis,
+        chain: Chain,
+        pool: Pool,
+        tracker: Tracker,
+        commit: GroupCommit,
+        verifier: Verifier,
+        events: Events,
+        clock: Clock,
+        is_final: Callable[[bytes], bool],
+        on_accepted: Callable[[Sequence[Checked], str | None], None],
+    ) -> None:
+        self._genesis = genesis
+        self._prefix = genesis.chain_prefix
+        self._chain = chain
+        self._pool = pool
+        self._tracker = tracker
+        self._commit = commit
+        self._verifier = verifier
+        self._events = events
+        self._clock = clock
+        self._is_final = is_final
+        self._on_accepted = on_accepted
+        self._refused: dict[bytes, ChaindError] = {}
+        self.accepted_total = 0
+        self.refused_total = 0
+
+    async def submit(
+        self, raws: Sequence[bytes], *, local: bool, source: str | None = None
+    ) -> list[Submission]:
+        """Take transactions in order; `source` names the peer they came from.
+
+        For `local` ones the result comes after they are durable. Never raises for a bad
+        transaction: each has its own error.
+        """
+        results: dict[int, Submission] = {}
+        fresh: dict[int, Checked] = {}
+        for index, raw in enumerate(raws):
+            outcome = self._check_form(raw)
+            if isinstance(outcome, Submission):
+                results[index] = outcome
+            else:
+                fresh[index] = outcome
+        errors = await self._verifier.verify(list(fresh.values()))
+        accepted: list[Checked] = []
+        for (index, checked), bad in zip(fresh.items(), errors, strict=True):
+            if bad is not None:
+                self._remember_refusal(checked.transaction.wtxid, bad)
+                results[index] = Submission(checked.txid, bad, known=False)
+                continue
+            result = results[index] = self._admit(checked)
+            if result.error is None and not result.known:
+                accepted.append(checked)
+        done = [results[index] for index in range(len(raws))]
+        if local:
+            await self._journal(accepted, done)
+        if accepted:
+            self._on_accepted(accepted, source)
+        self.accepted_total += len(accepted)
+        self.refused_total += sum(result.error is not None for result in done)
+        return done
+
+    def restore(self, checked: Checked) -> bool:
+        """Put a journaled transaction back into the pool at start; False where it cannot apply."""
+        return self._admit(checked).error is None
+
+    def check_form(self, raw: bytes) -> Checked:
+        """Decode and check what needs no state and no signature. Raises the broken rule."""
+        transaction = Transaction.decode(raw)
+        return check_transaction(transaction, self._genesis.parameters, self._prefix)
+
+    def _check_form(self, raw: bytes) -> Checked | Submission:
+        try:
+            transaction = Transaction.decode(raw)
+            wtxid = transaction.wtxid
+            if self._pool.has_wtxid(wtxid):
+                return Submission(transaction.txid, None, known=True)
+            if wtxid in self._refused:
+                return Submission(transaction.txid, self._refused[wtxid], known=False)
+            return check_transaction(transaction, self._genesis.parameters, self._prefix)
+        except REFUSALS as error:
+            return Submission(None, error, known=False)
+
+    def _admit(self, checked: Checked) -> Submission:
+        """State and pool checks, ending in the pool."""
+        txid = checked.txid
+        if self._pool.get(txid) is not None:
+            return Submission(txid, None, known=True)
+        get_final = self._chain.state.get_final
+        try:
+            receipt = check_on_state(_Final(get_final), checked, self._chain.final_context())
+            dropped = self._pool.add(
+                receipt, self._clock.now_ms(), lambda row: decode_units(get_final(row))
+            )
+        except AlreadyApplied:
+            return Submission(txid, None, known=True)
+        except (*REFUSALS, TooMany) as error:
+            if self._is_final(txid):  # its coin is gone or its time is over because it applied
+                return Submission(txid, None, known=True)
+            return Submission(txid, error, known=False)
+        self._events.publish(PendingEvent(checked.transaction, receipt.fee))
+        self._tell_dropped(dropped)
+        return Submission(txid, None, known=False)
+
+    def _tell_dropped(self, dropped: Sequence[Dropped]) -> None:
+        for item in dropped:
+            txid = item.entry.checked.txid
+            self._events.publish(DroppedEvent(txid, item.reason, item.by, ended=False))
+
+    async def _journal(self, accepted: Sequence[Checked], results: Sequence[Submission]) -> None:
+        """Make what was accepted durable, also what a peer had brought before."""
+        for checked in accepted:
+            self._tracker.accept(checked)
+        for result in results:
+            if result.known and result.txid is not None:
+                entry = self._pool.get(result.txid)
+                if entry is not None:
+                    self._tracker.accept(entry.checked)
+        await self._commit.durable()
+
+    def _remember_refusal(self, wtxid: bytes, error: ChaindError) -> None:
+        if len(self._refused) >= REFUSED_REMEMBERED_MAX:
+            self._refused.pop(next(iter(self._refused)))
+        self._refused[wtxid] = error

@@ -1,0 +1,238 @@
+"""Final blocks on disk: one synced batch each, bodies in their log, and how to find them.
+
+The body log holds every block that this node ever built, checked or fetched, final or not; the
+database knows the positions of final ones. What lies in the log above the tip is read again at
+start, so that nothing this node voted for is missing.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from chaind.ledger.execute import Receipt
+from chaind.ledger.journal import Writes
+from chaind.primitives.block import Block
+from chaind.primitives.errors import LocalFault
+from chaind.primitives.votes import Certificate, certificate_decoder
+from chaind.storage.files import Files
+from chaind.storage.indexes import block_rows
+from chaind.storage.kv import Change, KeyValue, prefix_end
+from chaind.storage.log import AppendLog
+from chaind.storage.schema import (
+    BLOCK,
+    CERTIFICATE,
+    FORMAT_VERSION,
+    META_FORMAT,
+    META_GENESIS,
+    META_TIP,
+    OUTCOME,
+    STATE,
+    TRANSACTION,
+    ActivityRow,
+    BlockRow,
+    Location,
+    OutcomeRow,
+    TipRow,
+    activity_prefix,
+    activity_row,
+    block_row,
+    certificate_key,
+    coin_prefix,
+    height_key,
+    number,
+    outcome_row,
+    tip_row,
+)
+from chaind.storage.segment import Position
+
+BODY_SEGMENT_BYTES = 256 << 20
+BODY_BYTES_MAX = 16 << 20  # far above any block_bytes_max that a frame could carry
+
+
+class WrongDirectory(LocalFault):
+    """The data belongs to another chain or format."""
+
+    code = "wrong-directory"
+    exit_code = 88
+    text = "the data directory holds {found}, this node runs {wanted}"
+    advice = "Use another --home for this chain, or remove the directory if its data is not needed."
+
+
+class FinalBlock(NamedTuple):
+    """Everything about a block that becomes final, in one value."""
+
+    block: Block
+    position: Position
+    root: bytes
+    writes: Writes
+    receipts: tuple[Receipt, ...]
+    certificate: Certificate | None  # None where a descendant's certificate covers it
+
+
+class ChainStore:
+    """Rows of final blocks. Reads from the loop, `write` may run on a worker thread."""
+
+    def __init__(self, database: KeyValue, bodies: AppendLog, tip: TipRow) -> None:
+        self._database = database
+        self.bodies = bodies
+        self.tip = tip
+
+    @classmethod
+    def open(
+        cls,
+        database: KeyValue,
+        files: Files,
+        directory: Path,
+        genesis_hash: bytes,
+        genesis_writes: Writes,
+        genesis_tip: TipRow,
+    ) -> "ChainStore":
+        """Open the store, writing block 0 into an empty one. Raises `WrongDirectory`."""
+        bodies = AppendLog.open(files, directory, "bodies", BODY_SEGMENT_BYTES, BODY_BYTES_MAX)
+        found = database.get(META_FORMAT)
+        if found is None:
+            rows: list[Change] = [(STATE + key, value) for key, value in genesis_writes]
+            rows += [
+                (META_FORMAT, number(FORMAT_VERSION)),
+                (META_GENESIS, genesis_hash),
+                (META_TIP, genesis_tip.encode()),
+                (BLOCK + genesis_hash, number(0)),
+            ]
+            database.write(rows, sync=True)
+        elif found != number(FORMAT_VERSION):
+            raise WrongDirectory(
+                found=f"format {int.from_bytes(found, 'big')}", wanted=f"format {FORMAT_VERSION}"
+            )
+        stored = database.get(META_GENESIS)
+        if stored != genesis_hash:
+            shown = stored.hex() if stored else "no chain"
+            raise WrongDirectory(found=f"chain {shown}", wanted=f"chain {genesis_hash.hex()}")
+        tip = database.get(META_TIP)
+        assert tip is not None, "the tip is written with the genesis"
+        return cls(database, bodies, tip_row.decode(tip))
+
+    def close(self) -> None:
+        """Release log and database."""
+        self.bodies.close()
+        self._database.close()
+
+    def get(self, key: bytes) -> bytes | None:
+        """A final row of the ledger's state (the `Reader` that `ledger.journal.State` needs)."""
+        return self._database.get(STATE + key)
+
+    def state_rows(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Final rows of the ledger under a prefix of its own keys, in order."""
+        for key, value in self._database.scan(STATE + prefix, prefix_end(STATE + prefix)):
+            yield key[1:], value
+
+    def write(
+        self, finals: Sequence[FinalBlock], outcomes: Iterable[tuple[bytes, OutcomeRow]]
+    ) -> TipRow:
+        """Make consecutive final blocks durable in one synced batch; the new tip."""
+        rows: list[Change] = []
+        for final in finals:
+            rows += self._rows(final)
+        last = finals[-1]
+        commitment = last.block.commitment
+        assert commitment.time_ms is not None
+        tip = TipRow(
+            commitment.height, last.block.hash, last.root, commitment.time_ms, commitment.view
+        )
+        rows.append((META_TIP, tip.encode()))
+        rows += [(OUTCOME + txid, outcome.encode()) for txid, outcome in outcomes]
+        self._database.write(rows, sync=True)
+        self.tip = tip
+        return tip
+
+    def _rows(self, final: FinalBlock) -> Iterator[Change]:
+        block = final.block
+        height, time_ms = block.height, block.commitment.time_ms
+        assert time_ms is not None
+        for key, value in final.writes:
+            yield STATE + key, value
+        row = BlockRow(
+            block.hash, final.position.segment, final.position.offset, len(final.receipts), time_ms
+        )
+        yield height_key(height), row.encode()
+        yield BLOCK + block.hash, number(height)
+        if final.certificate is not None:
+            yield certificate_key(height), final.certificate.encode()
+        yield from block_rows(height, time_ms, final.receipts)
+
+    def block_row(self, height: int) -> BlockRow | None:
+        """Where and what the final block of this height is."""
+        value = self._database.get(height_key(height))
+        return block_row.decode(value) if value else None
+
+    def height_of(self, block_hash: bytes) -> int | None:
+        """Height of a final block."""
+        value = self._database.get(BLOCK + block_hash)
+        return int.from_bytes(value, "big") if value else None
+
+    def raw_block(self, height: int) -> bytes | None:
+        """Canonical bytes of a final block."""
+        row = self.block_row(height)
+        return self.bodies.read(Position(row.segment, row.offset)) if row else None
+
+    def block(self, height: int) -> Block | None:
+        """A final block, decoded."""
+        raw = self.raw_block(height)
+        return Block.decode(raw) if raw else None
+
+    def certificate_from(self, height: int) -> tuple[int, Certificate] | None:
+        """The lowest certificate at or above `height`, with its block's height."""
+        stop = prefix_end(CERTIFICATE)
+        for key, value in self._database.scan(certificate_key(height), stop, limit=1):
+            return int.from_bytes(key[1:], "big"), certificate_decoder.decode(value)
+        return None
+
+    def certificate_upto(self, height: int) -> tuple[int, Certificate] | None:
+        """The highest certificate at or below `height`, with its block's height."""
+        rows = self._database.scan(
+            certificate_key(0), certificate_key(height + 1), reverse=True, limit=1
+        )
+        for key, value in rows:
+            return int.from_bytes(key[1:], "big"), certificate_decoder.decode(value)
+        return None
+
+    def location(self, txid: bytes) -> Location | None:
+        """Where a final transaction stands."""
+        value = self._database.get(TRANSACTION + txid)
+        if value is None:
+            return None
+        return Location(int.from_bytes(value[:8], "big"), int.from_bytes(value[8:], "big"))
+
+    def outcome(self, txid: bytes) -> OutcomeRow | None:
+        """How a transaction that never applied ended."""
+        value = self._database.get(OUTCOME + txid)
+        return outcome_row.decode(value) if value else None
+
+    def activity(
+        self, address: bytes, before: Location | None, limit: int
+    ) -> list[tuple[Location, ActivityRow]]:
+        """Newest first: transactions of an address strictly before a location."""
+        prefix = activity_prefix(address)
+        stop = prefix_end(prefix)
+        if before is not None:
+            stop = prefix + number(before.height) + before.place.to_bytes(4, "big")
+        found = []
+        for key, value in self._database.scan(prefix, stop, reverse=True, limit=limit):
+            height = int.from_bytes(key[-12:-4], "big")
+            location = Location(height, int.from_bytes(key[-4:], "big"))
+            found.append((location, activity_row.decode(value)))
+        return found
+
+    def coins(self, address: bytes, limit: int) -> list[tuple[bytes, int, bytes]]:
+        """(txid, index, coin row) of an address's final unspent coins, by outpoint."""
+        prefix = coin_prefix(address)
+        return [
+            (key[-36:-4], int.from_bytes(key[-4:], "big"), value)
+            for key, value in self._database.scan(prefix, prefix_end(prefix), limit=limit)
+        ]
+
+    def bodies_above_tip(self) -> Iterator[tuple[Position, Block]]:
+        """Blocks in the body log from the tip's own record on; final ones below it may recur."""
+        row = self.block_row(self.tip.height)
+        start = Position(row.segment, row.offset) if row else None
+        for position, raw in self.bodies.replay(start):
+            yield position, Block.decode(raw)

@@ -1,0 +1,139 @@
+"""Every key prefix of the database, in one table, and the forms of index rows.
+
+    S ‖ state key                               a final row of the ledger (ledger.keys)
+    H ‖ height(8)                               [block hash, segment, offset, transactions, time_ms]
+    B ‖ block hash                              height(8)
+    C ‖ height(8)                               certificate that finalised this block
+    X ‖ txid                                    height(8) ‖ index(4) of a final transaction
+    A ‖ len ‖ address ‖ height(8) ‖ index(4)    what a final transaction meant to an address
+    U ‖ len ‖ address ‖ txid ‖ index(4)         a final unspent coin of an address
+    O ‖ txid                                    how a transaction that never applied ended
+    M ‖ name                                    meta: format, genesis, tip
+
+Integers are big-endian. All rows of one final block are one synced batch, so that tip, state and
+indexes never disagree.
+"""
+
+from typing import NamedTuple
+
+import msgspec
+
+from chaind.primitives.codec import Decoder, encode
+
+FORMAT_VERSION = 1
+
+STATE = b"S"
+HEIGHT = b"H"
+BLOCK = b"B"
+CERTIFICATE = b"C"
+TRANSACTION = b"X"
+ACTIVITY = b"A"
+COIN = b"U"
+OUTCOME = b"O"
+META = b"M"
+
+META_FORMAT = META + b"format"
+META_GENESIS = META + b"genesis"
+META_TIP = META + b"tip"
+
+
+class _Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    def encode(self) -> bytes:
+        """Row value."""
+        return encode(self)
+
+
+class BlockRow(_Row, frozen=True, gc=False):
+    """Where the body of a final block lies in the body log."""
+
+    hash: bytes
+    segment: int
+    offset: int
+    transactions: int
+    time_ms: int
+
+
+class TipRow(_Row, frozen=True, gc=False):
+    """The newest final block and the state root after it."""
+
+    height: int
+    hash: bytes
+    root: bytes
+    time_ms: int
+    view: int
+
+
+class ActivityRow(_Row, frozen=True, gc=False):
+    """What one transaction meant to one address.
+
+    `changes` are (asset, signed base units) net of change; `coin_change` the signed base units
+    moved as coins; `fee` is set where the address paid it; `counterparties` are the other
+    addresses, at most `COUNTERPARTIES_MAX`.
+    """
+
+    txid: bytes
+    time_ms: int
+    changes: tuple[tuple[str, int], ...]
+    coin_change: int
+    fee: int
+    counterparties: tuple[bytes, ...]
+    memo: bytes
+
+
+class OutcomeRow(_Row, frozen=True, gc=False):
+    """Why a transaction can never apply any more: "rejected", "replaced" or "expired"."""
+
+    status: str
+    reason: str
+    by: bytes | None
+    height: int
+
+
+class Location(NamedTuple):
+    """Where a final transaction stands: block height and place among its transactions."""
+
+    height: int
+    place: int
+
+
+COUNTERPARTIES_MAX = 8  # bounds an activity row; the block itself has them all
+
+block_row: Decoder[BlockRow] = Decoder("block row", BlockRow)
+tip_row: Decoder[TipRow] = Decoder("tip row", TipRow)
+activity_row: Decoder[ActivityRow] = Decoder("activity row", ActivityRow)
+outcome_row: Decoder[OutcomeRow] = Decoder("outcome row", OutcomeRow)
+
+
+def number(value: int) -> bytes:
+    """8 bytes, so that scans go by number."""
+    return value.to_bytes(8, "big")
+
+
+def height_key(height: int) -> bytes:
+    """Row of a final block by height."""
+    return HEIGHT + number(height)
+
+
+def certificate_key(height: int) -> bytes:
+    """Row of the certificate that finalised the block of this height."""
+    return CERTIFICATE + number(height)
+
+
+def activity_prefix(address: bytes) -> bytes:
+    """Prefix of an address's activity; height and index follow."""
+    return ACTIVITY + bytes([len(address)]) + address
+
+
+def activity_key(address: bytes, height: int, index: int) -> bytes:
+    """Row of one transaction in an address's activity."""
+    return activity_prefix(address) + number(height) + index.to_bytes(4, "big")
+
+
+def coin_prefix(address: bytes) -> bytes:
+    """Prefix of an address's coins; txid and index follow."""
+    return COIN + bytes([len(address)]) + address
+
+
+def coin_key(address: bytes, txid: bytes, index: int) -> bytes:
+    """Row of one coin of an address; the value is the state's coin row."""
+    return coin_prefix(address) + txid + index.to_bytes(4, "big")
