@@ -70,6 +70,8 @@ def check_block(block: Block, parameters: Parameters) -> None:
         raise refuse("header time is not the chain time in seconds")
     if (header.version, header.bits, header.nonce) != (BLOCK_VERSION, BFT_BITS, 0):
         raise refuse("version, bits and nonce are fixed in bft")
+    if block.coinbase.height != commitment.height:
+        raise refuse(f"coinbase says {block.coinbase.height} (BIP-34)")
     if block.coinbase_bytes != encode_coinbase(commitment.height):
         raise refuse("the coinbase of bft is a function of the height")
     if commitment.snapshot is not None or commitment.evidence:
@@ -171,7 +173,7 @@ def reward(
             key = balance_key(proposer, NATIVE)
             state.put(key, encode_units(decode_units(state.get(key)) + fees + created))
         if created:
-            _change_native_supply(state, created)
+            _change_native_supply(state, created, context.height)
         return fees
     assert coinbase is not None, "a block without proposer pays by its coinbase"
     txid, parsed = coinbase
@@ -187,15 +189,15 @@ def reward(
             coin = Coin(output.address, output.amount, context.height, coinbase=True)
             state.put(coin_key(txid, index), coin.encode())
     if claimed != fees:  # what is not claimed counts as burnt
-        _change_native_supply(state, claimed - fees)
+        _change_native_supply(state, claimed - fees, context.height)
     return fees
 
 
-def _change_native_supply(state: State, change: int) -> None:
+def _change_native_supply(state: State, change: int, height: int) -> None:
     key = supply_key(NATIVE)
     supply = decode_units(state.get(key)) + change
     if supply > AMOUNT_MAX:
-        raise BlockInvalid(height=0, reason=f"native supply {supply} exceeds 2^63-1")
+        raise BlockInvalid(height=height, reason=f"native supply {supply} exceeds 2^63-1")
     state.put(key, encode_units(supply))
 
 

@@ -16,7 +16,7 @@ from chaind.ledger.errors import (
     WitnessMismatch,
     WrongChain,
 )
-from chaind.ledger.keys import balance_key
+from chaind.ledger.keys import applied_key, balance_key, lease_key
 from chaind.ledger.policies import Demand, read_witness
 from chaind.primitives.address import KEY_ADDRESS_BYTES, POLICY_ADDRESS_BYTES
 from chaind.primitives.amounts import AMOUNT_MAX
@@ -27,7 +27,6 @@ from chaind.primitives.transaction import (
     NATIVE,
     SALT_BYTES,
     VERSION,
-    AccountInput,
     Body,
     Burn,
     CoinInput,
@@ -50,14 +49,17 @@ class Checked:
 
     `moves` are (row key, debit, credit, address, asset) per touched balance, debits first seen
     first; `owners` the addresses that must have signed, None where only the state knows them.
+    `applied_row` and `lease_row` are the keys that remember it, None where nothing does.
     """
 
     __slots__ = (
+        "applied_row",
         "coin_inputs",
         "coin_outputs",
         "cost",
         "demands",
         "fee",
+        "lease_row",
         "moves",
         "native_account_in",
         "native_out",
@@ -71,6 +73,8 @@ class Checked:
     coin_inputs: tuple[CoinInput, ...]
     coin_outputs: tuple[tuple[int, bytes, int], ...]  # (output index, address, amount)
     moves: tuple[tuple[bytes, int, int, bytes, str], ...]
+    applied_row: bytes | None
+    lease_row: bytes | None
     native_account_in: int
     native_out: int
     demands: tuple[Demand, ...]
@@ -94,18 +98,20 @@ def check_transaction(
     checked.transaction = transaction
     checked.txid = transaction.txid
     _collect_moves(checked, body)
+    _name_rows(checked, body)
     demands = [read_witness(index, witness) for index, witness in enumerate(transaction.witnesses)]
     checked.demands = tuple(demands)
-    checked.owners = _static_owners(body)
+    owners = checked.owners = _static_owners(body)
     given = [demand.address for demand in demands]
-    if checked.owners is not None:
-        check_owners(given, checked.owners)
-    if len(set(given)) != len(given):
+    if owners is not None:
+        check_owners(given, owners)
+    elif len(set(given)) != len(given):
         raise TransactionMalformed(reason="two witnesses of one owner")
+    signatures = 0
     for demand in demands:
-        if demand.older_blocks and checked.owners is not None:
+        signatures += len(demand.signatures)
+        if demand.older_blocks and owners is not None:
             raise TransactionMalformed(reason="older(…) can be satisfied by coins only")
-    signatures = sum(len(demand.signatures) for demand in demands)
     rows = len(checked.moves) + len(checked.coin_inputs) + len(checked.coin_outputs)
     rows += 1 + (2 if body.lease else 0) + (2 if body.action else 0)
     checked.cost = COST_SIGNATURE * signatures + COST_ROW * rows
@@ -126,7 +132,7 @@ def check_fee(checked: Checked, fee: int, parameters: Parameters) -> None:
 
 def check_owners(given: Iterable[bytes], needed: Iterable[bytes]) -> None:
     """Raise `WitnessMismatch` unless the witnesses are the owners', in order."""
-    given, needed = list(given), list(needed)
+    given, needed = tuple(given), tuple(needed)
     if given != needed:
         raise WitnessMismatch(
             given=[address.hex() for address in given], needed=[owner.hex() for owner in needed]
@@ -147,16 +153,22 @@ def verify_signatures(checked: Checked) -> None:
 
 
 def _check_sizes(transaction: Transaction, parameters: Parameters) -> None:
-    body = transaction.body
-    for what, given, limit in (
-        ("bytes", transaction.size, parameters.transaction_bytes_max),
-        ("inputs", len(body.inputs), parameters.inputs_max),
-        ("outputs", len(body.outputs), parameters.outputs_max),
-        ("memo bytes", len(body.memo), MEMO_BYTES_MAX),
-    ):
-        if given > limit:
-            raise TransactionTooLarge(what=what, given=given, limit=limit)
-    if transaction.size == 64:  # would pass for an inner Merkle node
+    def refuse(what: str, given: int, limit: int) -> TransactionTooLarge:
+        return TransactionTooLarge(what=what, given=given, limit=limit)
+
+    body, size = transaction.body, transaction.size
+    if size > parameters.transaction_bytes_max:
+        raise refuse("bytes", size, parameters.transaction_bytes_max)
+    if len(body.inputs) > parameters.inputs_max:
+        raise refuse("inputs", len(body.inputs), parameters.inputs_max)
+    if len(body.outputs) > parameters.outputs_max:
+        raise refuse("outputs", len(body.outputs), parameters.outputs_max)
+    if len(body.memo) > MEMO_BYTES_MAX:
+        raise refuse("memo bytes", len(body.memo), MEMO_BYTES_MAX)
+    owners_max = len(body.inputs) + 2  # a lease and an action may add one each
+    if len(transaction.witnesses) > owners_max:  # or signatures could be stuffed unpaid
+        raise refuse("witnesses", len(transaction.witnesses), owners_max)
+    if size == 64:  # would pass for an inner Merkle node
         raise TransactionMalformed(reason="Raw of exactly 64 bytes")
 
 
@@ -205,11 +217,6 @@ def _check_address(address: bytes) -> None:
         raise TransactionMalformed(reason=f"address of {len(address)} bytes")
 
 
-def _check_amount(amount: int) -> None:
-    if not 0 < amount <= AMOUNT_MAX:
-        raise TransactionMalformed(reason=f"amount {amount} is not within 1 and 2^63-1")
-
-
 def _check_symbol(asset: str) -> None:
     if not is_asset_symbol(asset):
         raise TransactionMalformed(reason=f"asset symbol {asset[:20]!r}")
@@ -217,65 +224,87 @@ def _check_symbol(asset: str) -> None:
 
 def _collect_moves(checked: Checked, body: Body) -> None:
     """Sum inputs and outputs per balance row and per asset, and check that assets balance."""
-    moves: dict[bytes, list[int]] = {}
-    names: dict[bytes, tuple[bytes, str]] = {}
-    sums: dict[str, int] = {}  # inputs − outputs per asset, accounts only
-
-    def move(address: bytes, asset: str, amount: int, side: int) -> None:
-        key = balance_key(address, asset)
-        if key not in moves:
-            moves[key] = [0, 0]
-            names[key] = (address, asset)
-        moves[key][side] += amount
-
+    debits: dict[bytes, int] = {}
+    credits: dict[bytes, int] = {}
+    rows: dict[bytes, tuple[bytes, str]] = {}  # balance row → whose it is, by first appearance
+    sums_in: dict[str, int] = {NATIVE: 0}  # accounts only
+    sums_out: dict[str, int] = {NATIVE: 0}
     coins: list[CoinInput] = []
-    native_in = 0
     for entry in body.inputs:
-        if isinstance(entry, AccountInput):
-            _check_entry(entry.address, entry.asset, entry.amount)
-            move(entry.address, entry.asset, entry.amount, 0)
-            sums[entry.asset] = sums.get(entry.asset, 0) + entry.amount
-            native_in += entry.amount if entry.asset == NATIVE else 0
-        else:
+        if isinstance(entry, CoinInput):
             if len(entry.txid) != 32 or not 0 <= entry.index < 2**32:
                 raise TransactionMalformed(reason="outpoint out of range")
             coins.append(entry)
-    if len({(coin.txid, coin.index) for coin in coins}) != len(coins):
+            continue
+        address, asset, amount = entry.address, entry.asset, entry.amount
+        _check_entry(address, asset, amount)
+        key = balance_key(address, asset)
+        rows[key] = (address, asset)
+        debits[key] = debits.get(key, 0) + amount
+        sums_in[asset] = sums_in.get(asset, 0) + amount
+    if len(coins) > 1 and len({(coin.txid, coin.index) for coin in coins}) != len(coins):
         raise TransactionMalformed(reason="one coin is spent twice")
     coin_outputs: list[tuple[int, bytes, int]] = []
-    native_out = 0
     for index, output in enumerate(body.outputs):
+        address, amount = output.address, output.amount
         if isinstance(output, CoinOutput):
-            _check_entry(output.address, NATIVE, output.amount)
-            coin_outputs.append((index, output.address, output.amount))
-            native_out += output.amount
+            _check_entry(address, NATIVE, amount)
+            coin_outputs.append((index, address, amount))
+            sums_out[NATIVE] += amount
             continue
-        _check_entry(output.address, output.asset, output.amount)
-        move(output.address, output.asset, output.amount, 1)
-        sums[output.asset] = sums.get(output.asset, 0) - output.amount
-        native_out += output.amount if output.asset == NATIVE else 0
-    for asset, difference in sums.items():
-        if asset != NATIVE and difference:
-            raise Unbalanced(asset=asset, inputs=difference, outputs=0)
+        asset = output.asset
+        _check_entry(address, asset, amount)
+        key = balance_key(address, asset)
+        rows[key] = (address, asset)
+        credits[key] = credits.get(key, 0) + amount
+        sums_out[asset] = sums_out.get(asset, 0) + amount
+    _check_sums(sums_in, sums_out, has_coins=bool(coins))
     if isinstance(body.action, Burn):
-        move(body.action.owner, body.action.asset, body.action.amount, 0)
-    checked.moves = tuple((key, *amounts, *names[key]) for key, amounts in moves.items())  # type: ignore[misc]
+        address, asset = body.action.owner, body.action.asset
+        key = balance_key(address, asset)
+        rows[key] = (address, asset)
+        debits[key] = debits.get(key, 0) + body.action.amount
+    checked.moves = tuple(
+        [
+            (key, debits.get(key, 0), credits.get(key, 0), address, asset)
+            for key, (address, asset) in rows.items()
+        ]
+    )
     checked.coin_inputs = tuple(coins)
     checked.coin_outputs = tuple(coin_outputs)
-    checked.native_account_in = native_in
-    checked.native_out = native_out
-    checked.fee = None if coins else native_in - native_out
-    if max(native_in, native_out) > AMOUNT_MAX:
-        raise TransactionMalformed(reason="the sum of amounts exceeds 2^63-1")
-    if checked.fee is not None and checked.fee < 0:
-        raise Unbalanced(asset="the native asset", inputs=native_in, outputs=native_out)
+    checked.native_account_in = sums_in[NATIVE]
+    checked.native_out = sums_out[NATIVE]
+    checked.fee = None if coins else sums_in[NATIVE] - sums_out[NATIVE]
+
+
+def _check_sums(sums_in: dict[str, int], sums_out: dict[str, int], has_coins: bool) -> None:
+    """Native inputs cover outputs, where they are all known; other assets balance exactly."""
+    for sums in (sums_in, sums_out):
+        for total in sums.values():
+            if total > AMOUNT_MAX:
+                raise TransactionMalformed(reason="the sum of amounts exceeds 2^63-1")
+    if not has_coins and sums_in[NATIVE] < sums_out[NATIVE]:
+        raise Unbalanced(asset="the native asset", inputs=sums_in[NATIVE], outputs=sums_out[NATIVE])
+    for asset in {**sums_in, **sums_out}:
+        taken, given = sums_in.get(asset, 0), sums_out.get(asset, 0)
+        if asset != NATIVE and taken != given:
+            raise Unbalanced(asset=asset, inputs=taken, outputs=given)
+
+
+def _name_rows(checked: Checked, body: Body) -> None:
+    """Work out once the keys of the rows that will remember the transaction."""
+    valid_until, lease = body.valid_until, body.lease
+    checked.applied_row = None if valid_until is None else applied_key(valid_until, checked.txid)
+    checked.lease_row = None if lease is None else lease_key(lease.owner, lease.id)
 
 
 def _check_entry(address: bytes, asset: str, amount: int) -> None:
-    _check_address(address)
+    if len(address) not in _ADDRESS_LENGTHS:
+        raise TransactionMalformed(reason=f"address of {len(address)} bytes")
     if asset != NATIVE:
         _check_symbol(asset)
-    _check_amount(amount)
+    if not 0 < amount <= AMOUNT_MAX:
+        raise TransactionMalformed(reason=f"amount {amount} is not within 1 and 2^63-1")
 
 
 def _static_owners(body: Body) -> tuple[bytes, ...] | None:

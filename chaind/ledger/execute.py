@@ -29,7 +29,6 @@ from chaind.ledger.keys import (
     Asset,
     Coin,
     LeaseRow,
-    applied_key,
     asset_decoder,
     asset_key,
     balance_key,
@@ -42,7 +41,7 @@ from chaind.ledger.keys import (
 )
 from chaind.primitives.amounts import AMOUNT_MAX, format_amount
 from chaind.primitives.genesis import Parameters
-from chaind.primitives.transaction import NATIVE, AccountInput, Burn, Issue, Mint
+from chaind.primitives.transaction import NATIVE, Burn, Issue, Mint
 
 
 class Context(NamedTuple):
@@ -62,12 +61,43 @@ class Receipt(NamedTuple):
     spent: tuple[Coin, ...]
 
 
+class _Findings(NamedTuple):
+    """A receipt with the rows, worked out while checking, that applying it will write."""
+
+    receipt: Receipt
+    writes: list[tuple[bytes, bytes | None]]
+
+
 def check_on_state(state: Reader, checked: Checked, context: Context) -> Receipt:
     """Raise the rule that forbids `checked` on this state; writes nothing."""
+    return _examine(state, checked, context).receipt
+
+
+def execute(state: State, checked: Checked, context: Context) -> Receipt:
+    """Apply `checked` whole, or raise the rule that forbids it and leave no trace."""
+    receipt, writes = _examine(state, checked, context)
+    put = state.put
+    for key, value in writes:
+        put(key, value)
+    if checked.applied_row is not None:
+        put(checked.applied_row, b"\1")
+    for entry in checked.coin_inputs:
+        put(coin_key(entry.txid, entry.index), None)
+    for index, address, amount in checked.coin_outputs:
+        coin = Coin(address, amount, context.height, coinbase=False)
+        put(coin_key(checked.txid, index), coin.encode())
+    if checked.transaction.body.action is not None:
+        _perform(state, checked)
+    return receipt
+
+
+def _examine(state: Reader, checked: Checked, context: Context) -> _Findings:
+    """Every rule that needs the state, cheap to dear."""
     body = checked.transaction.body
+    writes: list[tuple[bytes, bytes | None]] = []
     _check_time(state, checked, context)
     if body.lease is not None:
-        _check_lease(state, checked, context)
+        _check_lease(state, checked, context, writes)
     issuer = _check_action(state, checked, context) if body.action is not None else None
     fee = checked.fee
     spent: tuple[Coin, ...] = ()
@@ -81,40 +111,22 @@ def check_on_state(state: Reader, checked: Checked, context: Context) -> Receipt
     if checked.owners is None:
         owners = stateful_owners(body, (coin.address for coin in spent), issuer)
         check_owners((demand.address for demand in checked.demands), owners)
-    for demand in checked.demands:
+    for index, demand in enumerate(checked.demands):
         if demand.after_ms > context.chain_time_ms:
             raise TooEarly(needed=f"after({demand.after_ms})", now=context.chain_time_ms)
         if demand.older_blocks:
-            _check_age(checked, demand.address, demand.older_blocks, spent, context)
-    for key, debit, _, address, asset in checked.moves:
-        if debit and (available := decode_units(state.get(key))) < debit:
+            _check_age(checked, index, spent, context)
+    for key, debit, credit, address, asset in checked.moves:
+        available = decode_units(state.get(key))
+        if available < debit:
             raise InsufficientFunds(
                 address=address.hex(),
                 asset=asset or context.native_symbol,
                 available=format_amount(available),
                 needed=format_amount(debit),
             )
-    return Receipt(checked, fee, spent)
-
-
-def execute(state: State, checked: Checked, context: Context) -> Receipt:
-    """Apply `checked` whole, or raise the rule that forbids it and leave no trace."""
-    receipt = check_on_state(state, checked, context)
-    for key, debit, credit, _, _ in checked.moves:
-        state.put(key, encode_units(decode_units(state.get(key)) - debit + credit))
-    body, txid = checked.transaction.body, checked.txid
-    for entry in checked.coin_inputs:
-        state.put(coin_key(entry.txid, entry.index), None)
-    for index, address, amount in checked.coin_outputs:
-        coin = Coin(address, amount, context.height, coinbase=False)
-        state.put(coin_key(txid, index), coin.encode())
-    if body.valid_until is not None:
-        state.put(applied_key(body.valid_until, txid), b"\1")
-    if body.lease is not None:
-        _take_lease(state, checked, context)
-    if body.action is not None:
-        _perform(state, checked)
-    return receipt
+        writes.append((key, encode_units(available - debit + credit)))
+    return _Findings(Receipt(checked, fee, spent), writes)
 
 
 def _check_time(state: Reader, checked: Checked, context: Context) -> None:
@@ -126,43 +138,42 @@ def _check_time(state: Reader, checked: Checked, context: Context) -> None:
         raise Expired(valid_until=valid_until, chain_time_ms=now_ms)
     if valid_until > now_ms + window_ms:
         raise ValidTooLong(valid_until=valid_until, chain_time_ms=now_ms, window_ms=window_ms)
-    if state.get(applied_key(valid_until, checked.txid)) is not None:
+    assert checked.applied_row is not None
+    if state.get(checked.applied_row) is not None:
         raise AlreadyApplied(txid=checked.txid.hex())
 
 
 def live_lease(state: Reader, owner: bytes, lease_id: bytes, chain_time_ms: int) -> LeaseRow | None:
     """The lease while it is remembered, None once it is free."""
-    value = state.get(lease_key(owner, lease_id))
+    return _live_lease_row(state, lease_key(owner, lease_id), chain_time_ms)
+
+
+def _live_lease_row(state: Reader, key: bytes, chain_time_ms: int) -> LeaseRow | None:
+    value = state.get(key)
     if value is None:
         return None
     row = LeaseRow.decode(value)
     return row if row.expiry_ms > chain_time_ms else None
 
 
-def _lease_period(context: Context) -> int:
-    return context.chain_time_ms // context.parameters.lease_ms
-
-
-def _check_lease(state: Reader, checked: Checked, context: Context) -> None:
+def _check_lease(
+    state: Reader, checked: Checked, context: Context, writes: list[tuple[bytes, bytes | None]]
+) -> None:
+    """Raise unless the lease is free and its owner may take it; adds the rows that take it."""
     lease = checked.transaction.body.lease
+    now_ms, parameters = context.chain_time_ms, context.parameters
     assert lease is not None
-    row = live_lease(state, lease.owner, lease.id, context.chain_time_ms)
-    if row is not None:
-        raise LeaseTaken(id=lease.id.hex(), txid=row.txid.hex(), intent=row.intent.hex())
-    count = decode_units(state.get(lease_count_key(_lease_period(context), lease.owner)))
-    limit = context.parameters.leases_per_owner_max
-    if count >= limit:
-        raise LeasesExhausted(count=count, limit=limit)
-
-
-def _take_lease(state: State, checked: Checked, context: Context) -> None:
-    lease = checked.transaction.body.lease
-    assert lease is not None
-    expiry_ms = context.chain_time_ms + context.parameters.lease_ms
-    row = LeaseRow(expiry_ms, checked.txid, lease.intent)
-    state.put(lease_key(lease.owner, lease.id), row.encode())
-    counter = lease_count_key(_lease_period(context), lease.owner)
-    state.put(counter, encode_units(decode_units(state.get(counter)) + 1))
+    assert checked.lease_row is not None
+    held = _live_lease_row(state, checked.lease_row, now_ms)
+    if held is not None:
+        raise LeaseTaken(id=lease.id.hex(), txid=held.txid.hex(), intent=held.intent.hex())
+    counter = lease_count_key(now_ms // parameters.lease_ms, lease.owner)
+    count = decode_units(state.get(counter))
+    if count >= parameters.leases_per_owner_max:
+        raise LeasesExhausted(count=count, limit=parameters.leases_per_owner_max)
+    row = LeaseRow(now_ms + parameters.lease_ms, checked.txid, lease.intent)
+    writes.append((checked.lease_row, row.encode()))
+    writes.append((counter, encode_units(count + 1)))
 
 
 def _find_coins(state: Reader, checked: Checked, context: Context) -> tuple[Coin, ...]:
@@ -179,16 +190,14 @@ def _find_coins(state: Reader, checked: Checked, context: Context) -> tuple[Coin
     return tuple(coins)
 
 
-def _check_age(
-    checked: Checked, owner: bytes, blocks: int, spent: Sequence[Coin], context: Context
-) -> None:
-    """older(…) holds for coins alone, and for every coin of that owner."""
-    body = checked.transaction.body
-    if any(isinstance(entry, AccountInput) and entry.address == owner for entry in body.inputs):
-        raise WitnessInvalid(index=0, reason="older(…) cannot spend from an account")
+def _check_age(checked: Checked, index: int, spent: Sequence[Coin], context: Context) -> None:
+    """older(…) of witness `index` holds for coins alone, and for every coin of that owner."""
+    owner, blocks = checked.demands[index].address, checked.demands[index].older_blocks
+    if any(debit and address == owner for _, debit, _, address, _ in checked.moves):
+        raise WitnessInvalid(index=index, reason="older(…) cannot spend from an account")
     coins = [coin for coin in spent if coin.address == owner]
     if not coins:
-        raise WitnessInvalid(index=0, reason="older(…) needs a coin")
+        raise WitnessInvalid(index=index, reason="older(…) needs a coin")
     for coin in coins:
         if context.height - coin.height < blocks:
             raise TooEarly(needed=f"older({blocks})", now=context.height - coin.height)

@@ -64,9 +64,10 @@ class State:
         """Write a row of the block being applied; None deletes."""
         undo = self._undo
         assert undo is not None, "no block is being applied"
+        live = self._live
         if key not in undo:
-            undo[key] = self.get(key)
-        self._live[key] = value
+            undo[key] = live[key] if key in live else self.get(key)
+        live[key] = value
 
     def get_final(self, key: bytes) -> bytes | None:
         """Value below every delta: what is final, even while a settled batch is being written."""

@@ -27,16 +27,17 @@ ASSET = b"i"
 SUPPLY = b"s"
 
 _LENGTH = tuple(bytes([length]) for length in range(64))
+_BALANCES_OF = tuple(BALANCE + length for length in _LENGTH)  # the prefix is built per transfer
 
 
 def balance_key(address: bytes, asset: str) -> bytes:
     """Row of one balance."""
-    return BALANCE + _LENGTH[len(address)] + address + asset.encode("ascii")
+    return _BALANCES_OF[len(address)] + address + asset.encode("ascii")
 
 
 def balances_prefix(address: bytes) -> bytes:
     """Prefix of all balances of an address; the asset's symbol follows."""
-    return BALANCE + _LENGTH[len(address)] + address
+    return _BALANCES_OF[len(address)] + address
 
 
 def coin_key(txid: bytes, index: int) -> bytes:

@@ -5,6 +5,7 @@ and bounded, and what is not on the way cannot be carried along. Signatures and 
 checked without state; time and age are handed to the caller as the latest that the way demands.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from chaind.ledger.errors import WitnessInvalid
@@ -29,6 +30,9 @@ from chaind.primitives.policy import (
 from chaind.primitives.transaction import KeyWitness, PolicyWitness, Witness
 
 PREIMAGE_BYTES = 32  # fixed, so that a swap's other chain cannot be given one it refuses
+_ADDRESSES_MAX = 16_384  # 4 MiB: who pays once pays again, and RIPEMD-160 costs over 1 µs
+
+_address_of_key = lru_cache(maxsize=_ADDRESSES_MAX)(key_address)
 
 
 class Demand(NamedTuple):
@@ -47,7 +51,7 @@ def read_witness(index: int, witness: Witness) -> Demand:
         if len(witness.public_key) != PUBLIC_KEY_BYTES:
             raise WitnessInvalid(index=index, reason="public key is not 33 bytes")
         pair = (witness.public_key, witness.signature)
-        return Demand(key_address(witness.public_key), (pair,), 0, 0)
+        return Demand(_address_of_key(witness.public_key), (pair,), 0, 0)
     if len(witness.policy) > ENCODED_BYTES_MAX:
         raise WitnessInvalid(index=index, reason=f"policy exceeds {ENCODED_BYTES_MAX} bytes")
     try:

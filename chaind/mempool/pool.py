@@ -18,8 +18,8 @@ from chaind.ledger.execute import Receipt
 from chaind.ledger.keys import coin_key, lease_key
 from chaind.mempool.errors import (
     ConflictsWithPending,
-    OwnerQuotaExceeded,
     Overcommitted,
+    OwnerQuotaExceeded,
     PoolFull,
 )
 from chaind.primitives.amounts import format_amount
@@ -97,6 +97,11 @@ class Pool:
         """The transaction of a wtxid, for rebuilding proposals and answering peers."""
         entry = self._by_wtxid.get(wtxid)
         return entry.checked if entry else None
+
+    def claimant(self, claim: bytes) -> Entry | None:
+        """The entry that uses a coin or lease row."""
+        txid = self._claims.get(claim)
+        return self._entries[txid] if txid is not None else None
 
     def has_wtxid(self, wtxid: bytes) -> bool:
         """Whether these very bytes wait here."""
@@ -177,7 +182,13 @@ class Pool:
                 entry.hidden = True
 
     def show(self, txids: Iterable[bytes]) -> None:
-        """The block that held these was undone."""
+        """The block that held these was undone; what failed on top of it may hold again."""
+        self._bring_back(txids)
+        parked, self._parked = self._parked, {}
+        for waiting in parked.values():
+            self._bring_back(waiting)
+
+    def _bring_back(self, txids: Iterable[bytes]) -> None:
         for txid in txids:
             entry = self._entries.get(txid)
             if entry is not None and entry.hidden:
@@ -223,9 +234,12 @@ class Pool:
             entry = self.remove(txid)
             if entry is not None:
                 dropped.append(Dropped(entry, "expired", None))
+        if len(self._deadlines) > 2 * len(self._entries) + 1000:  # mostly gone long before
+            self._deadlines = [item for item in self._deadlines if item[1] in self._entries]
+            heapq.heapify(self._deadlines)
         if self._parked:
             for row in changed_rows:
-                self.show(self._parked.pop(row, ()))
+                self._bring_back(self._parked.pop(row, ()))
         return dropped
 
     def _rivals(self, entry: Entry) -> list[Entry]:

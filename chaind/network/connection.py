@@ -125,11 +125,9 @@ def _loud(
     """An event loop only logs what a callback raises: tell the owner first."""
 
     @wraps(method)
-    def guarded(
-        self: "Connection", /, *arguments: Arguments.args, **named: Arguments.kwargs
-    ) -> None:
+    def guarded(self: "Connection", /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
         try:
-            method(self, *arguments, **named)
+            method(self, *args, **kwargs)
         except Exception as error:
             self.owner.crashed(error)
             raise
@@ -210,7 +208,7 @@ class Connection(asyncio.Protocol):
         """End with a reason, the peer being told where that is possible. Idempotent."""
         if self.error is not None:
             return
-        if self.is_open and not isinstance(error, PeerClosed | SlowPeer):
+        if self._send_cipher is not None and not isinstance(error, PeerClosed | SlowPeer):
             self._queue.append(encode_message(Goodbye(str(error)[:REASON_CHARS_MAX])))
             self._flush()
         self.error = error
@@ -322,7 +320,12 @@ class Connection(asyncio.Protocol):
     def _shake(self, data: bytes) -> list[bytes]:
         handshaker = self._handshaker
         assert handshaker is not None
-        answer = handshaker.receive(data)
+        try:
+            answer = handshaker.receive(data)
+        except ChaindError:
+            if handshaker.complete:  # refused at the last step: it can be told why
+                self._send_cipher = handshaker.split()[0]
+            raise
         if answer:
             self._write(answer)
         if not handshaker.complete:

@@ -114,6 +114,8 @@ def reach(host: str) -> int | None:
         ip = ipaddress.ip_address(host)
     except ValueError:
         return None
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped  # how a dual-stack listener shows its IPv4 callers
     if ip.is_loopback:
         return 0
     if ip.is_unspecified or ip.is_multicast or ip.is_reserved:
@@ -278,8 +280,8 @@ def _is_due(entry: _Entry, now_ms: int, busy: Set[Address | str]) -> bool:
 
 # Points of a fault, by the first class that it is of.
 POINTS: Final[tuple[tuple[type[ChaindError], int], ...]] = (
-    (Malformed, 50),  # no correct software makes it, but a version skew might, once
-    (TooLarge, 50),
+    (Malformed, 60),  # no correct software makes it, but a version skew might, once
+    (TooLarge, 60),
     (PeerFault, 20),  # well formed and against a rule: may be a race with a block
 )
 BAN_POINTS: Final = 100

@@ -78,6 +78,7 @@ class Chain:
         self._validators_hash = genesis.validators_hash
         self._candidates: dict[bytes, Candidate] = {}
         self._stack: list[Candidate] = []  # executed blocks above final, lowest first
+        self._promised = tip.hash  # newest block handed over by `path_to` and `promise`
 
     @property
     def head(self) -> ParentInfo:
@@ -98,6 +99,15 @@ class Chain:
             return self.final
         candidate = self._candidates.get(block_hash)
         return candidate.info if candidate else None
+
+    def find(self, txid: bytes) -> tuple[ParentInfo, int] | None:
+        """The executed block above the final tip that holds a transaction, and its place."""
+        for candidate in self._stack:
+            for place, checked in enumerate(candidate.body.checked):
+                if checked.txid == txid:
+                    assert candidate.info is not None
+                    return candidate.info, place
+        return None
 
     def final_context(self) -> Context:
         """What a transaction sees if it is executed right on the final tip."""
@@ -245,14 +255,17 @@ class Chain:
             self.pool.hide(checked.txid for checked in candidate.body.checked)
 
     def path_to(self, block_hash: bytes) -> list[Candidate]:
-        """Executed blocks from just above the final tip up to `block_hash`; the state goes there.
+        """Blocks above the last promised one up to `block_hash`, executed; the state goes there.
 
-        Raises `Diverged` where one of them fails here although it is certified.
+        Empty where it was promised before. Raises `Diverged` where one of them fails here although
+        it is certified.
         """
         path: list[Candidate] = []
         at = block_hash
-        while at != self.final.hash:
-            candidate = self._candidates[at]
+        while at != self._promised:
+            candidate = self._candidates.get(at)
+            if candidate is None:  # below the final tip: promised and settled before
+                return []
             path.append(candidate)
             at = candidate.body.block.parent
         path.reverse()
@@ -263,16 +276,21 @@ class Chain:
                 raise Diverged(
                     height=block.height, hash=block.hash[::-1].hex(), reason=candidate.error
                 )
-        if not any(candidate in self._stack for candidate in path[-1:]):
+        if path and path[-1] not in self._stack:
             self.move_to(block_hash)
         return path
 
+    def promise(self, path: Sequence[Candidate]) -> None:
+        """These will be settled once they are durable; nothing beside them will be."""
+        self._promised = path[-1].body.block.hash
+
     def settle(self, path: Sequence[Candidate]) -> None:
         """These are final and durable: forget how to undo them, and every block beside them."""
+        if path[-1] not in self._stack:
+            self.move_to(path[-1].body.block.hash)
         for candidate in path:
             assert candidate.executed is not None
             assert candidate.info is not None
-            assert self._stack
             assert self._stack[0] is candidate, "blocks settle from the bottom"
             self.state.settle(candidate.executed.delta)
             self._stack.pop(0)

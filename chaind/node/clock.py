@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
+DISK_THREADS = 3  # votes and bodies, the intake journal, the database
 
 
 class Clock(Protocol):
@@ -40,7 +41,7 @@ class Workers(Protocol):
     """Where work goes that would hold up the loop."""
 
     async def disk(self, work: Callable[[], T]) -> T:
-        """Run blocking disk work; calls run one after another."""
+        """Run blocking disk work; calls run side by side, an owner awaits its own."""
         ...
 
     async def compute(self, work: Callable[[], T]) -> T:
@@ -49,10 +50,10 @@ class Workers(Protocol):
 
 
 class ThreadWorkers:
-    """Threads: one per kind of disk work, as many for signatures as there are cores."""
+    """Threads: one for each kind of disk work, as many for signatures as there are cores."""
 
     def __init__(self, compute_threads: int) -> None:
-        self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
+        self._disk = ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="disk")
         self._compute = ThreadPoolExecutor(compute_threads, thread_name_prefix="compute")
 
     async def disk(self, work: Callable[[], T]) -> T:

@@ -45,7 +45,7 @@ from chaind.storage.schema import (
 )
 from chaind.storage.segment import Position
 
-BODY_SEGMENT_BYTES = 256 << 20
+BODY_SEGMENT_BYTES = 32 << 20  # recovery holds the last one in memory
 BODY_BYTES_MAX = 16 << 20  # far above any block_bytes_max that a frame could carry
 
 
@@ -125,9 +125,7 @@ class ChainStore:
         for key, value in self._database.scan(STATE + prefix, prefix_end(STATE + prefix)):
             yield key[1:], value
 
-    def write(
-        self, finals: Sequence[FinalBlock], outcomes: Iterable[tuple[bytes, OutcomeRow]]
-    ) -> TipRow:
+    def write(self, finals: Sequence[FinalBlock]) -> TipRow:
         """Make consecutive final blocks durable in one synced batch; the new tip."""
         rows: list[Change] = []
         for final in finals:
@@ -139,10 +137,14 @@ class ChainStore:
             commitment.height, last.block.hash, last.root, commitment.time_ms, commitment.view
         )
         rows.append((META_TIP, tip.encode()))
-        rows += [(OUTCOME + txid, outcome.encode()) for txid, outcome in outcomes]
         self._database.write(rows, sync=True)
         self.tip = tip
         return tip
+
+    def write_outcomes(self, outcomes: Iterable[tuple[bytes, OutcomeRow]]) -> None:
+        """How transactions ended that never applied. Unsynced: the journal tells it again."""
+        rows = [(OUTCOME + txid, outcome.encode()) for txid, outcome in outcomes]
+        self._database.write(rows, sync=False)
 
     def _rows(self, final: FinalBlock) -> Iterator[Change]:
         block = final.block

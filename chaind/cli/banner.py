@@ -1,0 +1,43 @@
+"""What `chaind devnet` prints once the network stands: where it is, whose money, what to type."""
+
+from collections.abc import Sequence
+
+from chaind.cli.layout import Place
+from chaind.cli.status import NodeSilent, fetch
+from chaind.primitives.address import key_address
+from chaind.primitives.genesis import Genesis
+from chaind.wallet.derivation import DEVELOPMENT_MNEMONIC, DEVELOPMENT_NAMES, development_key
+
+_POST = "curl -s -X POST -H 'Content-Type: application/json'"
+
+
+def banner(nodes: Sequence[Place], genesis: Genesis) -> str:
+    """The whole text. Balances are asked of the first node, since a chain may have been resumed."""
+    lines = ["", f"Chain {genesis.name}, genesis {genesis.hash[::-1].hex()}", ""]
+    lines += [f"  {node.name:<8}{node.url}   P2P {node.p2p_port}" for node in nodes]
+    lines += ["", f'Accounts of the published mnemonic "{DEVELOPMENT_MNEMONIC}"', ""]
+    for index, name in enumerate(DEVELOPMENT_NAMES):
+        address = genesis.addresses.show(key_address(development_key(index).public))
+        balance = _balance(nodes[0], address)
+        lines.append(f"  {index + 1:>2}  {name:<6} {address}  {balance} {genesis.native_symbol}")
+    lines += ["", "Try", "", *(f"  {line}" for line in examples(nodes)), ""]
+    return "\n".join(lines)
+
+
+def examples(nodes: Sequence[Place]) -> list[str]:
+    """Shell lines, each at another node as far as there are several."""
+    urls = [node.url for node in nodes]
+    return [
+        f"""{_POST} -d '{{"to":"alice","amount":"100"}}' {urls[0]}/faucet""",
+        f"""{_POST} -H 'Idempotency-Key: lunch-1' """
+        f"""-d '{{"from":"alice","to":"bob","amount":"12.5"}}' '{urls[0]}/transfer?wait=final'""",
+        f"curl -s {urls[-1]}/balance/bob",
+        f"curl -s {urls[len(urls) // 2]}/status",
+    ]
+
+
+def _balance(node: Place, address: str) -> str:
+    try:
+        return str(fetch(node.url, f"/balance/{address}")["balance"])
+    except (NodeSilent, KeyError):  # the table is help, not a check: the network stands without
+        return "?"

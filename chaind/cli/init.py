@@ -1,0 +1,53 @@
+"""`chaind init`: the homes of a new development network, or one that joins a chain."""
+
+from pathlib import Path
+
+import click
+
+from chaind.cli.layout import BASE_PORT, NODES_MAX, place, places, run_arguments, shell_line
+
+
+@click.command()
+@click.option(
+    "--home",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory to make.",
+)
+@click.option(
+    "--validators",
+    type=click.IntRange(1, NODES_MAX),
+    help="Begin a new development chain with so many: 1 makes --home itself the node's home, "
+    "more make node0, node1, … in it.  [default: 1]",
+)
+@click.option(
+    "--genesis",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Join the chain of this genesis file instead, as a full node.",
+)
+def init(home: Path, validators: int | None, genesis: Path | None) -> None:
+    """Make the homes of a new development chain, or one that joins a chain.
+
+    \b
+    Examples:
+      chaind init --home net --validators 3
+      chaind init --home observer --genesis net/node0/genesis.json
+    """
+    from chaind.cli.chains import create_network, join_chain
+    from chaind.node.home import Home
+
+    if genesis is not None:
+        if validators is not None:
+            raise click.UsageError("--validators begins a chain and --genesis joins one: not both.")
+        join_chain(Home(home), genesis)
+        click.echo(f"{home} follows the chain of {genesis}. Beside a node with the default ports:")
+        newcomer = place(home, index=NODES_MAX, base_port=BASE_PORT)
+        click.echo(f"\n  {shell_line(run_arguments(newcomer, [place(genesis.parent)]))}")
+        return
+    nodes = places(home, validators) if validators and validators > 1 else [place(home)]
+    homes = [Home(node.home) for node in nodes]
+    create_network([(each, each.validator_key) for each in homes])
+    where = "the node" if len(nodes) == 1 else "each node in a shell of its own"
+    click.echo(f"{home} holds a new development chain: {len(nodes)} validator(s). Start {where}:\n")
+    for node in nodes:
+        click.echo(f"  {shell_line(run_arguments(node, nodes))}")

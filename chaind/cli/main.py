@@ -1,0 +1,70 @@
+"""The `chaind` command: the group, and what a failure looks like.
+
+Law: an error of the tree is one sentence, what to do about it, and its exit status; only a defect
+of the program shows a traceback. Modules here import what is heavy inside their functions, so
+that `--help` comes at once.
+"""
+
+import platform
+
+import click
+
+from chaind import __version__
+from chaind.cli.devnet import devnet
+from chaind.cli.init import init
+from chaind.cli.run import run
+from chaind.cli.status import status
+from chaind.primitives.errors import ChaindError, LocalFault
+
+
+class Commands(click.Group):
+    """A group that turns errors of the tree into messages."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; errors of the tree become a message and an exit status."""
+        try:
+            return super().invoke(ctx)
+        except ChaindError as error:
+            click.echo(f"Error: {error}\n{error.advice}".rstrip(), err=True)
+            ctx.exit(error.exit_code if isinstance(error, LocalFault) else 1)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="chaind", message="%(prog)s %(version)s")
+def commands() -> None:
+    """chaind: a blockchain node that pays, trades and mines.
+
+    \b
+    Examples:
+      chaind devnet                      four validators on this machine
+      chaind run                         one node, as ./chaind.toml says
+      chaind init --home n1 --genesis genesis.json
+      chaind status --url http://127.0.0.1:8081
+    """
+
+
+@commands.command()
+def version() -> None:
+    """Print the version of chaind, of Python and of the machine.
+
+    \b
+    Example:
+      chaind version
+    """
+    click.echo(
+        f"chaind {__version__}, Python {platform.python_version()}, "
+        f"{platform.system()} {platform.machine()}"
+    )
+
+
+for _command in (devnet, init, run, status):
+    commands.add_command(_command)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    commands(prog_name="chaind")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,414 @@
+"""The shell around the consensus core: events in, effects out, in the order the core gave.
+
+Signatures are checked here before the core hears of them; records are synced before what rests on
+them is sent. `feed` is the only way in: events queue, one at a time reaches `step`.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import structlog
+
+from chaind.consensus.core import (
+    BlockRef,
+    Build,
+    CancelTimer,
+    CandidateBuilt,
+    Certificates,
+    Check,
+    CheckedBlock,
+    Core,
+    CoreMessage,
+    Deliver,
+    Effect,
+    Event,
+    Fetch,
+    GetCertificates,
+    Halt,
+    Message,
+    Persist,
+    Persisted,
+    Propose,
+    Record,
+    Report,
+    Send,
+    SetTimer,
+    Start,
+    StatusMessage,
+    TimerFired,
+    TimerId,
+    Verdict,
+    Votes,
+    WorkChanged,
+)
+from chaind.consensus.quorums import Quorums, check_certificate
+from chaind.consensus.records import encode_record
+from chaind.ledger.errors import BadSignature
+from chaind.network import messages as wire
+from chaind.network.peer import Peer
+from chaind.node.bodies import Bodies
+from chaind.node.chain import Chain
+from chaind.node.clock import Clock
+from chaind.node.durable import GroupCommit
+from chaind.node.finality import Finality
+from chaind.primitives.errors import LocalFault
+from chaind.primitives.keys import verify
+from chaind.primitives.votes import Certificate, Vote, check_certificate_form, vote_digest
+from chaind.storage.log import AppendLog
+
+log = structlog.get_logger("chaind.consensus")
+
+
+class Halted(LocalFault):
+    """The core found that this node and the network contradict each other."""
+
+    code = "halted"
+    exit_code = 70
+    text = "consensus halted: {reason}"
+    advice = "Keep the data directory for inspection and restore this node from another one."
+
+
+class Wire(Protocol):
+    """What the engine needs of the network."""
+
+    def send(self, peer: Peer, message: wire.Message) -> None:
+        """Queue a message for one peer."""
+        ...
+
+    def broadcast(self, message: wire.Message) -> None:
+        """Queue a message for all peers."""
+        ...
+
+
+class SignatureChecker:
+    """Votes and certificates of one epoch's validators; `keys` by voter index."""
+
+    def __init__(self, chain_hash: bytes, keys: Sequence[bytes], quorums: Quorums) -> None:
+        self._chain_hash = chain_hash
+        self._keys = tuple(keys)
+        self.quorums = quorums
+
+    def check_vote(self, vote: Vote) -> None:
+        """Raise `BadSignature` unless the voter signed this vote."""
+        if vote.voter >= len(self._keys):
+            raise BadSignature(key=f"of voter {vote.voter}, who does not exist")
+        digest = vote_digest(self._chain_hash, vote.epoch, vote.view, vote.kind, vote.block)
+        if not verify(self._keys[vote.voter], digest, vote.signature):
+            raise BadSignature(key=self._keys[vote.voter].hex())
+
+    def check_certificate(self, certificate: Certificate) -> None:
+        """Raise unless form, quorum and every signature are right."""
+        check_certificate_form(certificate)
+        check_certificate(certificate, self.quorums)
+        for vote in certificate.votes():
+            self.check_vote(vote)
+
+
+class Engine:
+    """See the module's law. `me` is this node's validator index, None for a full node."""
+
+    def __init__(
+        self,
+        *,
+        core: Core,
+        checker: SignatureChecker,
+        chain: Chain,
+        finality: Finality,
+        vote_log: AppendLog,
+        commit: GroupCommit,
+        network: Wire,
+        clock: Clock,
+        epoch: int,
+        has_work: Callable[[], bool],
+    ) -> None:
+        self._core = core
+        self._checker = checker
+        self._chain = chain
+        self._finality = finality
+        self._vote_log = vote_log
+        self._commit = commit
+        self._network = network
+        self._clock = clock
+        self._epoch = epoch
+        self._has_work = has_work
+        self._started = False
+        self.bodies: Bodies | None = None  # set once by the node: each needs the other
+        self._queue: deque[Event] = deque()
+        self._stepping = False
+        self._held: deque[tuple[int, Send]] = deque()
+        self._durable_seq = 0
+        self._timers: dict[TimerId, asyncio.TimerHandle] = {}
+        self._build_timer: asyncio.TimerHandle | None = None
+        self._numbers: dict[int, Peer] = {}
+        self._peer_numbers: dict[Peer, int] = {}
+        self._next_number = 0
+        self._had_work = False
+        self._segment_views: dict[int, int] = {}  # newest view logged in each segment
+        self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.view = 0
+        self.evidence_total = 0
+
+    def start(self, records: Sequence[Record]) -> None:
+        """The first event: what the vote log holds."""
+        self._started = True
+        self.feed(Start(tuple(records)))
+
+    def feed(self, event: Event) -> None:
+        """Give the core an event; effects happen before this returns, unless a step is running."""
+        self._queue.append(event)
+        if self._stepping:
+            return
+        self._stepping = True
+        try:
+            while self._queue or self._work_changed():
+                for effect in self._core.step(self._queue.popleft()):
+                    self._do(effect)
+        finally:
+            self._stepping = False
+        self.view = self._core.status().view
+
+    def note_segment(self, segment: int, view: int) -> None:
+        """A record of `view` stands in this segment of the vote log (at start)."""
+        self._segment_views[segment] = max(view, self._segment_views.get(segment, 0))
+
+    def work_arrived(self) -> None:
+        """Something entered the pool."""
+        if not self._stepping and self._work_changed():
+            self.feed(self._queue.popleft())
+
+    def _work_changed(self) -> bool:
+        """Queue the news where selectable transactions have appeared or are gone."""
+        has_work = self._has_work()
+        if has_work == self._had_work or not self._started:
+            return False
+        self._had_work = has_work
+        self._queue.append(WorkChanged(has_work))
+        return True
+
+    # Peers.
+
+    def peer_up(self, peer: Peer) -> None:
+        """Number the peer for the core and tell it where we stand."""
+        self._next_number += 1
+        self._numbers[self._next_number] = peer
+        self._peer_numbers[peer] = self._next_number
+        self._network.send(peer, self.status())
+
+    def peer_down(self, peer: Peer) -> None:
+        """Forget its number."""
+        del self._numbers[self._peer_numbers.pop(peer)]
+
+    def status(self) -> wire.Status:
+        """What this node tells peers of itself."""
+        status, final = self._core.status(), self._chain.final
+        return wire.Status(status.epoch, status.view, final.height, final.hash, status.final_view)
+
+    def on_votes(self, peer: Peer, message: wire.Votes) -> None:
+        """Check and pass on the votes that say anything new. Raises `PeerFault`."""
+        wanted = tuple(vote for vote in message.votes if self._core.wants_vote(vote))
+        for vote in wanted:
+            self._checker.check_vote(vote)
+        if wanted:
+            self._hear(peer, Votes(wanted))
+
+    def on_certificates(self, peer: Peer, certificates: Sequence[Certificate]) -> None:
+        """Check and pass on the certificates that prove anything new. Raises `PeerFault`."""
+        wanted = self._wanted(certificates)
+        if wanted:
+            self._hear(peer, Certificates(wanted))
+
+    def on_proposal(self, peer: Peer, message: wire.Proposal) -> None:
+        """Check the leader's signature, gather the body, tell the core. Raises `PeerFault`."""
+        vote = message.vote
+        assert vote.block is not None, "the network room checks this"
+        parent = message.header[4:36]
+        block = BlockRef(vote.block, vote.view, parent, message.parent_view)
+        proposal = Propose(block, message.justification, vote)
+        if not self._core.wants_proposal(proposal):
+            return
+        self._checker.check_vote(vote)
+        wanted = self._wanted(message.justification)
+        assert self.bodies is not None
+        self.bodies.offer(message, peer)
+        self._hear(peer, Propose(block, wanted, vote))
+
+    def on_status(self, peer: Peer, message: wire.Status) -> None:
+        """Remember and pass on where a peer stands."""
+        peer.status = message
+        told = StatusMessage(message.epoch, message.view, message.final_view, message.final_hash)
+        self._hear(peer, told)
+
+    def on_get_certificates(self, peer: Peer, message: wire.GetCertificates) -> None:
+        """Let the core answer."""
+        if message.epoch == self._epoch:
+            self._hear(peer, GetCertificates(message.from_view, message.to_view))
+
+    def _wanted(self, certificates: Sequence[Certificate]) -> tuple[Certificate, ...]:
+        wanted = tuple(one for one in certificates if self._core.wants_certificate(one))
+        for certificate in wanted:
+            self._checker.check_certificate(certificate)
+        return wanted
+
+    def _hear(self, peer: Peer, message: CoreMessage) -> None:
+        number = self._peer_numbers.get(peer)
+        if number is not None:
+            self.feed(Message(number, message))
+
+    # Effects.
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case Send():
+                if effect.after is None or effect.after <= self._durable_seq:
+                    self._send(effect)
+                else:
+                    self._held.append((effect.after, effect))
+            case Persist():
+                self._persist(effect)
+            case SetTimer(timer, delay_ms):
+                self._cancel(timer)
+                self._timers[timer] = asyncio.get_running_loop().call_later(
+                    delay_ms / 1000, self._fire, timer
+                )
+            case CancelTimer(timer):
+                self._cancel(timer)
+            case Build():
+                self._build(effect)
+            case Check(block):
+                self._resolve(block.hash, None)
+            case Fetch(block_hash, sender):
+                self._resolve(block_hash, sender)
+            case Deliver(block_hash, certificate):
+                self._finality.deliver(block_hash, certificate)
+                self._drop_old_votes(certificate.view)
+            case Report(evidence):
+                self.evidence_total += 1
+                log.error(
+                    "evidence_of_misbehaviour",
+                    voter=evidence.first.voter,
+                    view=evidence.first.view,
+                    kinds=(evidence.first.kind.name, evidence.second.kind.name),
+                )
+            case Halt(reason):
+                raise Halted(reason=reason)
+
+    def _fire(self, timer: TimerId) -> None:
+        self._timers.pop(timer, None)
+        self._guarded(lambda: self.feed(TimerFired(timer)))
+
+    def _cancel(self, timer: TimerId) -> None:
+        handle = self._timers.pop(timer, None)
+        if handle is not None:
+            handle.cancel()
+
+    def _persist(self, effect: Persist) -> None:
+        for block_hash in effect.bodies:
+            self._finality.keep_body(block_hash)
+        for record in effect.records:
+            position = self._vote_log.append(encode_record(record))
+            self.note_segment(position.segment, record.view)
+        seq = effect.seq
+        self._commit.when_durable(lambda: self._persisted(seq))
+
+    def _persisted(self, seq: int) -> None:
+        self._durable_seq = max(self._durable_seq, seq)
+        while self._held and self._held[0][0] <= self._durable_seq:
+            self._send(self._held.popleft()[1])
+        self.feed(Persisted(seq))
+
+    def _send(self, effect: Send) -> None:
+        message = self._to_wire(effect.message)
+        if effect.to is None:
+            self._network.broadcast(message)
+        elif (peer := self._numbers.get(effect.to)) is not None:
+            self._network.send(peer, message)
+
+    def _to_wire(self, message: CoreMessage) -> wire.Message:
+        match message:
+            case Votes(votes):
+                return wire.Votes(votes)
+            case Certificates(certificates):
+                return wire.Certificates(certificates)
+            case StatusMessage():
+                return self.status()
+            case GetCertificates(from_view, to_view):
+                return wire.GetCertificates(self._epoch, from_view, to_view)
+            case Propose(ref, justification, vote):
+                candidate = self._chain.candidate(ref.hash)
+                if candidate is None:  # final meanwhile: the votes alone still tell
+                    return wire.Votes((vote,))
+                block = candidate.body.block
+                wtxids = tuple(transaction.wtxid for transaction in block.transactions)
+                return wire.Proposal(
+                    block.header_bytes,
+                    block.coinbase_bytes,
+                    block.commitment_bytes,
+                    wtxids,
+                    ref.parent_view,
+                    justification,
+                    vote,
+                )
+
+    def _build(self, effect: Build) -> None:
+        """Build now, or as soon as `min_block_interval_ms` allows."""
+        if self._build_timer is not None:
+            self._build_timer.cancel()
+            self._build_timer = None
+        parent = self._chain.info(effect.parent_hash)
+        if parent is None:
+            return
+        interval_ms = self._chain.genesis.parameters.min_block_interval_ms
+        wait_ms = parent.time_ms + interval_ms - self._clock.now_ms()
+        if wait_ms > 0 and interval_ms:
+            self._build_timer = asyncio.get_running_loop().call_later(
+                wait_ms / 1000, self._guarded, lambda: self._build_now(effect)
+            )
+        else:
+            self._build_now(effect)
+
+    def _build_now(self, effect: Build) -> None:
+        now_ms = self._clock.now_ms()
+        candidate = self._chain.build(effect.parent_hash, self._epoch, effect.view, now_ms)
+        if candidate is not None:
+            block = candidate.body.block
+            ref = BlockRef(block.hash, effect.view, effect.parent_hash, effect.parent_view)
+            self.feed(CandidateBuilt(ref))
+
+    def _resolve(self, block_hash: bytes, sender: int | None) -> None:
+        assert self.bodies is not None
+        source = None if sender is None else self._numbers.get(sender)
+        self.bodies.resolve(block_hash, source)
+
+    def on_verdict(self, block_hash: bytes, verdict: Verdict) -> None:
+        """What execution says of a block that the core asked about."""
+        self.feed(CheckedBlock(block_hash, verdict))
+
+    def _drop_old_votes(self, final_view: int) -> None:
+        """Whole segments of the vote log below the final view are not needed any more."""
+        newest = max(self._segment_views, default=0)
+        stale = [
+            segment
+            for segment, view in self._segment_views.items()
+            if view < final_view and segment < newest
+        ]
+        for segment in stale:
+            del self._segment_views[segment]
+        if stale:
+            self._vote_log.drop_before(min(self._segment_views))
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Run a timer's callback; what it raises ends the node through `failure`."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 — whoever awaits `failure` raises it
+            if not self.failure.done():
+                self.failure.set_exception(error)
+
+    def stop(self) -> None:
+        """Cancel every timer."""
+        for timer in list(self._timers):
+            self._cancel(timer)
+        if self._build_timer is not None:
+            self._build_timer.cancel()

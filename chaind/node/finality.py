@@ -1,0 +1,144 @@
+"""What the core delivers becomes final here: durable first, then told.
+
+Delivered blocks queue for one writer. Small batches are written on the loop (a hop to a thread
+costs more), large ones on a worker. Then the pool forgets, subscribers hear, waiters are answered.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from chaind.mempool.pool import Pool
+from chaind.node.chain import Candidate, Chain
+from chaind.node.clock import Clock, Workers
+from chaind.node.events import DroppedEvent, Event, Events, FinalEvent
+from chaind.node.tracker import Tracker
+from chaind.primitives.votes import Certificate
+from chaind.storage.chain_store import ChainStore, FinalBlock
+from chaind.storage.segment import Position
+
+INLINE_ROWS_MAX = 400  # about half a millisecond of LevelDB; above, the loop should not wait
+
+
+class Delivery(NamedTuple):
+    """Blocks from just above the last delivered one up to the certified one."""
+
+    path: list[Candidate]
+    finals: list[FinalBlock]
+    rows: int
+
+
+class Finality:
+    """See the module's law. `run` is one of the node's tasks; `on_final` hears each batch."""
+
+    def __init__(
+        self,
+        *,
+        chain: Chain,
+        store: ChainStore,
+        pool: Pool,
+        tracker: Tracker,
+        events: Events,
+        clock: Clock,
+        workers: Workers,
+        on_final: Callable[[], None],
+    ) -> None:
+        self._chain = chain
+        self._store = store
+        self._pool = pool
+        self._tracker = tracker
+        self._events = events
+        self._clock = clock
+        self._workers = workers
+        self._on_final = on_final
+        self._queue: list[Delivery] = []
+        self._wanted = asyncio.Event()
+        self.positions: dict[bytes, Position] = {}  # of bodies in the log, by block hash
+        self.transactions_total = 0
+        self.blocks_total = 0
+
+    def keep_body(self, block_hash: bytes) -> None:
+        """Append a known block to the body log once; the next sync makes it durable."""
+        if block_hash in self.positions:
+            return
+        candidate = self._chain.candidate(block_hash)
+        if candidate is not None:  # otherwise it is final already, and so in the log
+            raw = candidate.body.block.encode()
+            self.positions[block_hash] = self._store.bodies.append(raw)
+
+    def deliver(self, block_hash: bytes, certificate: Certificate) -> None:
+        """The block and its ancestors are final by a durable certificate."""
+        path = self._chain.path_to(block_hash)
+        if not path:
+            return
+        finals, rows = [], 0
+        for candidate in path:
+            block, executed = candidate.body.block, candidate.executed
+            assert executed is not None
+            self.keep_body(block.hash)
+            proof = certificate if block.hash == block_hash else None
+            finals.append(
+                FinalBlock(
+                    block,
+                    self.positions[block.hash],
+                    executed.root,
+                    executed.delta.writes,
+                    executed.receipts,
+                    proof,
+                )
+            )
+            rows += len(executed.delta.writes) + 4 * len(executed.receipts)
+        self._chain.promise(path)
+        self._queue.append(Delivery(path, finals, rows))
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            batch, self._queue = self._queue, []
+            finals = [final for delivery in batch for final in delivery.finals]
+            if sum(delivery.rows for delivery in batch) <= INLINE_ROWS_MAX:
+                self._write(finals)
+            else:
+                await self._workers.disk(lambda: self._write(finals))  # noqa: B023 — awaited here
+            for delivery in batch:
+                self._settle(delivery)
+            self._on_final()
+
+    def _write(self, finals: Sequence[FinalBlock]) -> None:
+        self._store.bodies.sync()
+        self._store.write(finals)
+
+    def _settle(self, delivery: Delivery) -> None:
+        """The batch is durable: everyone may know."""
+        self._chain.settle(delivery.path)
+        now_ms = self._clock.now_ms()
+        events: list[Event] = []
+        for final in delivery.finals:
+            block, receipts = final.block, final.receipts
+            included = [receipt.checked for receipt in receipts]
+            time_ms = block.commitment.time_ms
+            assert time_ms is not None
+            changed = (key for key, _ in final.writes)
+            dropped = self._pool.settle(included, changed, time_ms)
+            ended = self._tracker.settle(included, block.height, time_ms)
+            if ended:
+                self._store.write_outcomes(ended)
+            events.append(FinalEvent(block, receipts, final.certificate, now_ms))
+            told = {txid for txid, _ in ended}
+            for txid, outcome in ended:
+                events.append(DroppedEvent(txid, outcome.reason, outcome.by, ended=True))
+            for item in dropped:
+                txid = item.entry.checked.txid
+                if txid not in told:
+                    events.append(DroppedEvent(txid, item.reason, item.by, ended=True))
+            self.transactions_total += len(receipts)
+            self.blocks_total += 1
+        self.positions = {
+            block_hash: position
+            for block_hash, position in self.positions.items()
+            if self._chain.candidate(block_hash) is not None
+        }
+        self._events.publish_all(events)

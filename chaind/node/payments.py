@@ -1,0 +1,291 @@
+"""Payments for people without a wallet: named accounts whose keys this node keeps.
+
+An Idempotency-Key becomes a lease of the paying account, so that "once" is a rule of the ledger
+and any node answers a retry. This module only finds out which transaction holds the lease.
+"""
+
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+from chaind.ledger.execute import live_lease
+from chaind.ledger.keys import lease_key
+from chaind.mempool.pool import Pool
+from chaind.node.chain import Chain
+from chaind.node.clock import Clock
+from chaind.node.intake import Intake
+from chaind.node.queries import Queries, TransactionInfo
+from chaind.primitives.address import AddressInvalid, key_address
+from chaind.primitives.errors import Conflict, Malformed, NotAllowed, RuleBroken, Temporary, Unknown
+from chaind.primitives.genesis import Genesis
+from chaind.primitives.hashes import sha256
+from chaind.primitives.keys import SecretKey
+from chaind.primitives.transaction import (
+    MEMO_BYTES_MAX,
+    NATIVE,
+    SALT_BYTES,
+    Lease,
+    payment_intent,
+)
+from chaind.wallet.builder import build_payment
+from chaind.wallet.derivation import DEVELOPMENT_NAMES, derive
+
+KEY_CHARS_MAX = 255
+ACCOUNT_ID_MAX = 1_000_000
+FINAL_WAIT_MS = 30_000.0
+VALID_SHARE = 0.5  # of the validity window: leaves room for clocks that differ
+
+
+class NameUnknown(Unknown):
+    code = "name-unknown"
+    text = "{name!r} is neither an address of this chain nor an account that this node keeps"
+    advice = "Use an address, or a name or number from the list of named accounts."
+
+
+class CustodyDisabled(NotAllowed):
+    code = "custody-disabled"
+    text = "this node keeps no key for {name!r}"
+    advice = "Sign the transaction yourself, or ask a node that keeps this account's key."
+
+
+class KeyReused(RuleBroken):
+    code = "idempotency-key-reused"
+    text = "this Idempotency-Key paid for something else: transaction {txid}"
+    advice = "Use a new key for a new payment."
+
+
+class KeyInvalid(Malformed):
+    code = "idempotency-key-invalid"
+    text = "an Idempotency-Key has 1 to 255 visible ASCII characters, {length} given"
+
+
+class InFlight(Conflict, Temporary):
+    code = "payment-in-flight"
+    text = "a payment with this Idempotency-Key is under way: transaction {txid}"
+    advice = "Ask again with the same key."
+
+
+class MemoTooLong(Malformed):
+    code = "memo-too-long"
+    text = "memo of {length} bytes, at most {limit} are allowed"
+
+
+class TransferOrder(NamedTuple):
+    """Who pays whom. Names, account numbers or address texts; `key` is the Idempotency-Key."""
+
+    source: str | int
+    target: str | int
+    units: int
+    asset: str
+    memo: bytes
+    key: str | None
+
+
+class Payment(NamedTuple):
+    """The transaction that carries a payment. `hit` says where an earlier one was found."""
+
+    txid: bytes
+    hit: str | None  # None (made now), "memory" or "state"
+    info: TransactionInfo
+
+
+class Accounts:
+    """Named accounts derived from one seed. Names are a fixed list, numbers begin at 1."""
+
+    def __init__(self, seed: bytes | None) -> None:
+        self._seed = seed
+        self.key = lru_cache(maxsize=10_000)(self._derive)  # a tenth of a millisecond each
+
+    def _derive(self, number: int) -> SecretKey:
+        assert self._seed is not None
+        return derive(self._seed, f"m/44'/1'/0'/0/{number - 1}")
+
+    def number(self, who: str | int) -> int | None:
+        """The account number of a name or number; None for anything else."""
+        if isinstance(who, str) and who in DEVELOPMENT_NAMES:
+            return DEVELOPMENT_NAMES.index(who) + 1
+        if isinstance(who, str) and who.isascii() and who.isdigit() and len(who) <= 7:
+            who = int(who)
+        if isinstance(who, int) and 1 <= who <= ACCOUNT_ID_MAX:
+            return who
+        return None
+
+    @property
+    def enabled(self) -> bool:
+        """Whether this node keeps keys at all."""
+        return self._seed is not None
+
+
+class Payments:
+    """See the module's law."""
+
+    def __init__(
+        self,
+        *,
+        genesis: Genesis,
+        accounts: Accounts,
+        faucet: SecretKey | None,
+        chain: Chain,
+        pool: Pool,
+        intake: Intake,
+        queries: Queries,
+        clock: Clock,
+        entropy: Callable[[int], bytes],
+        wait_final: Callable[[bytes, float], Awaitable[TransactionInfo]],
+    ) -> None:
+        self._genesis = genesis
+        self._accounts = accounts
+        self._faucet = faucet
+        self._chain = chain
+        self._pool = pool
+        self._intake = intake
+        self._queries = queries
+        self._clock = clock
+        self._entropy = entropy
+        self._wait_final = wait_final
+        self._made: dict[bytes, None] = {}  # leases that this run of the node has answered
+
+    def resolve(self, who: str | int) -> bytes:
+        """Address of an address text, a name or an account number. Raises `NameUnknown`."""
+        number = self._accounts.number(who)
+        if number is not None and self._accounts.enabled:
+            return key_address(self._accounts.key(number).public)
+        if isinstance(who, str):
+            try:
+                return self._genesis.addresses.parse(who)
+            except AddressInvalid:
+                if len(who) >= 20:  # meant as an address: its own error says more
+                    raise
+        raise NameUnknown(name=who)
+
+    def names(self) -> list[tuple[int, str, bytes]]:
+        """(number, name, address) of the named accounts."""
+        if not self._accounts.enabled:
+            return []
+        return [
+            (number, name, key_address(self._accounts.key(number).public))
+            for number, name in enumerate(DEVELOPMENT_NAMES, start=1)
+        ]
+
+    def name_of(self, address: bytes) -> str | None:
+        """The name of a named account's address."""
+        for _, name, named in self.names():
+            if named == address:
+                return name
+        return None
+
+    async def transfer(self, order: TransferOrder, *, wait: bool = True) -> Payment:
+        """Pay once per (source, key). Waits for finality when there is a key, or `wait` says so.
+
+        Raises `KeyReused`, `InFlight`, `CustodyDisabled` and every rule that a payment can break.
+        """
+        if len(order.memo) > MEMO_BYTES_MAX:
+            raise MemoTooLong(length=len(order.memo), limit=MEMO_BYTES_MAX)
+        source, target = self.resolve(order.source), self.resolve(order.target)
+        if order.key is None:
+            return await self._pay(order, source, target, None, wait)
+        if not 1 <= len(order.key) <= KEY_CHARS_MAX or not order.key.isascii():
+            raise KeyInvalid(length=len(order.key))
+        intent = payment_intent(source, target, order.asset, order.units, order.memo)
+        lease = Lease(source, sha256(order.key.encode()), intent)
+        earlier = await self._earlier(lease)
+        if earlier is not None:
+            return earlier
+        try:
+            payment = await self._pay(order, source, target, lease, wait=True)
+        except Conflict:  # another node, or another request, took the lease meanwhile
+            earlier = await self._earlier(lease)
+            if earlier is None:
+                raise
+            return earlier
+        if payment.info.status == "rejected":
+            earlier = await self._earlier(lease)
+            if earlier is not None:
+                return earlier
+        self._remember(lease)
+        return payment
+
+    async def faucet(self, target: str | int, units: int) -> Payment:
+        """A gift on development chains. Raises `CustodyDisabled` elsewhere."""
+        if self._faucet is None:
+            raise CustodyDisabled(name="the faucet")
+        return await self._submit(
+            self._faucet, self.resolve(target), NATIVE, units, b"", None, True
+        )
+
+    async def _earlier(self, lease: Lease) -> Payment | None:
+        """The payment that holds the lease, final or on its way; None where it is free."""
+        row_key = lease_key(lease.owner, lease.id)
+        row = live_lease(
+            self._queries.final_state, lease.owner, lease.id, self._chain.final.time_ms
+        )
+        if row is None:
+            entry = self._pool.claimant(row_key)
+            if entry is None:
+                return None
+            txid = entry.checked.txid
+            pending = entry.checked.transaction.body.lease
+            assert pending is not None
+            if pending.intent != lease.intent:
+                raise KeyReused(txid=txid.hex())
+            info = await self._wait_final(txid, FINAL_WAIT_MS)
+            if info.status in ("pending", "included"):
+                raise InFlight(txid=txid.hex())
+            row = live_lease(
+                self._queries.final_state, lease.owner, lease.id, self._chain.final.time_ms
+            )
+            if row is None:
+                return None
+        if row.intent != lease.intent:
+            raise KeyReused(txid=row.txid.hex())
+        hit = "memory" if row_key in self._made else "state"
+        return Payment(row.txid, hit, self._queries.transaction(row.txid))
+
+    def _remember(self, lease: Lease) -> None:
+        self._made[lease_key(lease.owner, lease.id)] = None
+        while len(self._made) > ACCOUNT_ID_MAX:
+            del self._made[next(iter(self._made))]
+
+    async def _pay(
+        self, order: TransferOrder, source: bytes, target: bytes, lease: Lease | None, wait: bool
+    ) -> Payment:
+        number = self._accounts.number(order.source)
+        if number is None or not self._accounts.enabled:
+            raise CustodyDisabled(name=order.source)
+        key = self._accounts.key(number)
+        assert key_address(key.public) == source
+        return await self._submit(key, target, order.asset, order.units, order.memo, lease, wait)
+
+    async def _submit(
+        self,
+        key: SecretKey,
+        target: bytes,
+        asset: str,
+        units: int,
+        memo: bytes,
+        lease: Lease | None,
+        wait: bool,
+    ) -> Payment:
+        parameters = self._genesis.parameters
+        valid_ms = int(parameters.validity_window_ms * VALID_SHARE)
+        transaction = build_payment(
+            key=key,
+            target=target,
+            asset=asset,
+            units=units,
+            memo=memo,
+            lease=lease,
+            valid_until_ms=self._clock.now_ms() + valid_ms,
+            salt=self._entropy(SALT_BYTES),
+            chain_prefix=self._genesis.chain_prefix,
+            parameters=parameters,
+        )
+        [submission] = await self._intake.submit([transaction.raw], local=True)
+        if submission.error is not None:
+            raise submission.error
+        txid = transaction.txid
+        if wait:
+            info = await self._wait_final(txid, FINAL_WAIT_MS)
+        else:
+            info = self._queries.transaction(txid)
+        return Payment(txid, None, info)

@@ -1,0 +1,339 @@
+"""What the node can be asked: synchronous reads of final state, indexes, pool and chain.
+
+`final` is the default everywhere. Amounts are base units, hashes raw digests; the API gives them
+their outward forms.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from chaind.ledger.execute import live_lease
+from chaind.ledger.keys import (
+    ASSET,
+    Coin,
+    LeaseRow,
+    asset_decoder,
+    balance_key,
+    balances_prefix,
+    decode_units,
+    supply_key,
+)
+from chaind.mempool.pool import Pool
+from chaind.network.manager import Network
+from chaind.node.chain import Chain
+from chaind.node.tracker import Tracker
+from chaind.primitives.block import Block
+from chaind.primitives.errors import Unknown
+from chaind.primitives.genesis import Genesis
+from chaind.primitives.transaction import NATIVE, Transaction
+from chaind.primitives.votes import Certificate
+from chaind.storage.chain_store import ChainStore
+from chaind.storage.schema import Location
+
+BALANCE_COINS_MAX = 10_000  # coins summed for one balance; people hold far fewer
+BLOCKS_PAGE_MAX = 100
+
+
+class TransactionUnknown(Unknown):
+    code = "transaction-unknown"
+    text = "no transaction {txid} is known here"
+    advice = "It was never accepted by this node, or it expired before this node was started."
+
+
+class Reads(NamedTuple):
+    """The final state as a `Reader`."""
+
+    get: Callable[[bytes], bytes | None]
+
+
+class BalanceInfo(NamedTuple):
+    """Holdings of an address. `assets` are account balances by symbol, the native one included."""
+
+    address: bytes
+    native: int
+    assets: dict[str, int]
+    coins: int
+    utxo_count: int
+    reserved: int
+    last_activity_block: int | None
+
+
+class CoinInfo(NamedTuple):
+    """An unspent coin."""
+
+    txid: bytes
+    index: int
+    amount: int
+    address: bytes
+    height: int
+    coinbase: bool
+
+
+class ActivityInfo(NamedTuple):
+    """What a final transaction meant to an address; `changes` are (symbol, signed base units)."""
+
+    txid: bytes
+    height: int
+    place: int
+    time_ms: int
+    changes: tuple[tuple[str, int], ...]
+    coin_change: int
+    fee: int
+    counterparties: tuple[bytes, ...]
+    memo: bytes
+
+
+class TransactionInfo(NamedTuple):
+    """Where a transaction is: pending, included, final, rejected or expired."""
+
+    txid: bytes
+    status: str
+    reason: str | None
+    by: bytes | None
+    height: int | None
+    place: int | None
+    block_hash: bytes | None
+    confirmations: int
+    time_ms: int | None
+    transaction: Transaction | None
+
+
+class BlockInfo(NamedTuple):
+    """A final block. `certificate` is None where a later block's certificate covers it."""
+
+    height: int
+    hash: bytes
+    block: Block
+    certificate: Certificate | None
+    final: bool
+
+
+class PendingInfo(NamedTuple):
+    """A transaction that waits."""
+
+    transaction: Transaction
+    fee: int
+    size: int
+    received_ms: int
+
+
+class PeerInfo(NamedTuple):
+    """A connected peer."""
+
+    node_id: str
+    address: str
+    inbound: bool
+    latency_ms: float | None
+    height: int
+    agent: str
+    validator_index: int | None
+
+
+class AssetInfo(NamedTuple):
+    """An asset and its supply. The native asset has no issuer."""
+
+    symbol: str
+    issuer: bytes | None
+    mintable: bool
+    supply: int
+
+
+class Queries:
+    """See the module's law."""
+
+    def __init__(
+        self,
+        *,
+        genesis: Genesis,
+        chain: Chain,
+        store: ChainStore,
+        pool: Pool,
+        tracker: Tracker,
+        network: Network,
+    ) -> None:
+        self._genesis = genesis
+        self._chain = chain
+        self._store = store
+        self._pool = pool
+        self._tracker = tracker
+        self._network = network
+        self.final_state = Reads(chain.state.get_final)
+        self._validators = {
+            validator.key: index for index, validator in enumerate(genesis.validators)
+        }
+
+    def symbol(self, asset: str) -> str:
+        """Outward name of an asset: the native one has its genesis symbol."""
+        return asset or self._genesis.native_symbol
+
+    def asset(self, symbol: str) -> str:
+        """Inward name of a symbol: the native one is the empty string."""
+        return NATIVE if symbol == self._genesis.native_symbol else symbol
+
+    def balance(self, address: bytes) -> BalanceInfo:
+        """Holdings at the final tip; all zero for an address that nobody paid."""
+        prefix = balances_prefix(address)
+        assets = {
+            self.symbol(key[len(prefix) :].decode("ascii")): decode_units(value)
+            for key, value in self._store.state_rows(prefix)
+        }
+        coins = self.coins(address, BALANCE_COINS_MAX)
+        latest = self._store.activity(address, None, 1)
+        return BalanceInfo(
+            address,
+            decode_units(self.final_state.get(balance_key(address, NATIVE))),
+            assets,
+            sum(coin.amount for coin in coins),
+            len(coins),
+            0,
+            latest[0][0].height if latest else None,
+        )
+
+    def coins(self, address: bytes, limit: int) -> list[CoinInfo]:
+        """Unspent coins at the final tip, by outpoint."""
+        return [
+            CoinInfo(txid, index, coin.amount, coin.address, coin.height, coin.coinbase)
+            for txid, index, value in self._store.coins(address, limit)
+            for coin in [Coin.decode(value)]
+        ]
+
+    def activity(
+        self, address: bytes, before: tuple[int, int] | None, limit: int
+    ) -> list[ActivityInfo]:
+        """History, newest first, strictly before (height, place)."""
+        rows = self._store.activity(address, Location(*before) if before else None, limit)
+        return [
+            ActivityInfo(
+                row.txid,
+                location.height,
+                location.place,
+                row.time_ms,
+                tuple((self.symbol(asset), units) for asset, units in row.changes),
+                row.coin_change,
+                row.fee,
+                row.counterparties,
+                row.memo,
+            )
+            for location, row in rows
+        ]
+
+    def transaction(self, txid: bytes) -> TransactionInfo:
+        """State of a transaction. Raises `TransactionUnknown`."""
+        location = self._store.location(txid)
+        if location is not None:
+            return self._final_transaction(txid, location)
+        entry = self._pool.get(txid)
+        found = self._chain.find(txid)
+        if found is not None:
+            info, place = found
+            transaction = entry.checked.transaction if entry else None
+            return TransactionInfo(
+                txid, "included", None, None, info.height, place, info.hash, 0, info.time_ms,
+                transaction,
+            )  # fmt: skip
+        waiting = entry.checked if entry else self._tracker.get(txid)
+        if waiting is not None:
+            return TransactionInfo(
+                txid, "pending", None, None, None, None, None, 0, None, waiting.transaction
+            )
+        outcome = self._store.outcome(txid)
+        if outcome is None:
+            raise TransactionUnknown(txid=txid.hex())
+        return TransactionInfo(
+            txid, outcome.status, outcome.reason, outcome.by, outcome.height, None, None, 0, None,
+            None,
+        )  # fmt: skip
+
+    def _final_transaction(self, txid: bytes, location: Location) -> TransactionInfo:
+        block = self._store.block(location.height)
+        assert block is not None, "the index points to a final block"
+        return TransactionInfo(
+            txid,
+            "final",
+            None,
+            None,
+            location.height,
+            location.place,
+            block.hash,
+            self._chain.final.height - location.height + 1,
+            block.commitment.time_ms,
+            block.transactions[location.place],
+        )
+
+    def is_final(self, txid: bytes) -> bool:
+        """Whether a transaction is in a final block."""
+        return self._store.location(txid) is not None
+
+    def block(self, ref: int | bytes) -> BlockInfo | None:
+        """A final block by height or hash."""
+        height = ref if isinstance(ref, int) else self._store.height_of(ref)
+        if height is None:
+            return None
+        block = self._store.block(height)
+        if block is None:
+            return None
+        found = self._store.certificate_from(height)
+        certificate = found[1] if found is not None and found[0] == height else None
+        return BlockInfo(height, block.hash, block, certificate, final=True)
+
+    def blocks(self, start: int, end: int) -> list[BlockInfo]:
+        """Final blocks of heights start…end, ascending, at most `BLOCKS_PAGE_MAX`."""
+        stop = min(end, start + BLOCKS_PAGE_MAX - 1, self._chain.final.height)
+        found = (self.block(height) for height in range(max(1, start), stop + 1))
+        return [info for info in found if info is not None]
+
+    def certificate(self, height: int) -> tuple[int, Certificate] | None:
+        """The certificate that covers a height, with the height that it names."""
+        return self._store.certificate_from(height)
+
+    def tip_certificate(self) -> tuple[int, Certificate] | None:
+        """The newest certificate."""
+        return self._store.certificate_upto(self._chain.final.height)
+
+    def pending(self, limit: int) -> list[PendingInfo]:
+        """Waiting transactions, oldest first."""
+        found = []
+        for entry in self._pool.entries():
+            if len(found) >= limit:
+                break
+            found.append(
+                PendingInfo(entry.checked.transaction, entry.fee, entry.size, entry.received_ms)
+            )
+        return found
+
+    @property
+    def pending_count(self) -> int:
+        """Number of waiting transactions."""
+        return len(self._pool)
+
+    def lease(self, owner: bytes, lease_id: bytes) -> LeaseRow | None:
+        """Who holds a lease at the final tip."""
+        return live_lease(self.final_state, owner, lease_id, self._chain.final.time_ms)
+
+    def supply(self, asset: str) -> int:
+        """Issued minus burnt."""
+        return decode_units(self.final_state.get(supply_key(asset)))
+
+    def assets(self) -> list[AssetInfo]:
+        """All assets, the native one first."""
+        native = AssetInfo(self._genesis.native_symbol, None, False, self.supply(NATIVE))
+        found = [native]
+        for key, value in self._store.state_rows(ASSET):
+            symbol, row = key[1:].decode("ascii"), asset_decoder.decode(value)
+            found.append(AssetInfo(symbol, row.issuer, row.mintable, self.supply(symbol)))
+        return found
+
+    def peers(self) -> list[PeerInfo]:
+        """Connected peers."""
+        return [
+            PeerInfo(
+                peer.node_id,
+                str(peer.address),
+                peer.inbound,
+                peer.latency_ms,
+                peer.final_height,
+                peer.hello.agent,
+                self._validators.get(peer.validator_key) if peer.validator_key else None,
+            )
+            for peer in self._network.peers()
+        ]

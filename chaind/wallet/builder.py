@@ -1,0 +1,63 @@
+"""Building and signing transactions: values in, signed `Transaction` out. No clock, no dice."""
+
+from chaind.ledger.checks import LEASE_EXTRA_BYTES
+from chaind.primitives.address import key_address
+from chaind.primitives.genesis import Parameters
+from chaind.primitives.keys import SecretKey
+from chaind.primitives.transaction import (
+    NATIVE,
+    VERSION,
+    AccountInput,
+    AccountOutput,
+    Body,
+    KeyWitness,
+    Lease,
+    Transaction,
+)
+
+
+def sign(body: Body, *keys: SecretKey) -> Transaction:
+    """The body with one key witness per owner; keys in order of the owners' first appearance."""
+    digest = Transaction(body, ()).sighash
+    return Transaction(body, tuple(KeyWitness(key.public, key.sign(digest)) for key in keys))
+
+
+def build_payment(
+    *,
+    key: SecretKey,
+    target: bytes,
+    asset: str,
+    units: int,
+    memo: bytes,
+    lease: Lease | None,
+    valid_until_ms: int,
+    salt: bytes,
+    chain_prefix: bytes,
+    parameters: Parameters,
+) -> Transaction:
+    """A signed payment from the key's account, paying exactly the minimum fee."""
+    source = key_address(key.public)
+
+    def build(fee: int) -> Transaction:
+        inputs = [AccountInput(source, asset, units + (fee if asset == NATIVE else 0))]
+        if asset != NATIVE and fee:
+            inputs.append(AccountInput(source, NATIVE, fee))
+        body = Body(
+            VERSION,
+            chain_prefix,
+            salt,
+            valid_until_ms,
+            lease,
+            tuple(inputs),
+            (AccountOutput(target, asset, units),),
+            None,
+            memo,
+        )
+        return sign(body, key)
+
+    extra = LEASE_EXTRA_BYTES if lease is not None else 0
+    transaction, fee = build(0), 0
+    while fee < (needed := (transaction.size + extra) * parameters.min_fee_per_byte):
+        fee = needed  # a higher fee may need a byte more to write down: at most a few rounds
+        transaction = build(fee)
+    return transaction
