@@ -147,7 +147,7 @@ class Facts:
 
     def take_votes_of(self, certificate: Certificate) -> None:
         """The votes inside, those that are news."""
-        if certificate.view > self.chain.base_view:
+        if certificate.view > self.chain.base_view and not self.halted:
             for vote in certificate.votes():
                 if self.wants_vote(vote):
                     self.take_vote(vote)

@@ -269,16 +269,17 @@ class Simplex:
         self._facts.take_vote(vote)
 
     def _check_proposals(self) -> None:
-        """Have justified proposals of the current view checked, and what rule 4 asks about."""
+        """Have checked what rule 3 asks about, and what rule 4 does once FIRST is said."""
         facts = self._facts
         view = facts.chain.views.get(facts.view)
         if view is None:
             return
+        if facts.me in view.tally.firsts:
+            self._catch_up.need_supported(view)
+            return
         for block in view.proposals.values():
             if facts.verdict(block.hash) is None and facts.chain.justified(block):
                 facts.check(block)
-        if facts.me in view.tally.firsts:
-            self._catch_up.need_supported(view)
 
     def _lead(self) -> None:
         """Rule 2, Propose: when leading, with something to do or after waiting for it."""

@@ -200,7 +200,7 @@ class Connection(asyncio.Protocol):
         waiting = self._queued_bytes + self._transport.get_write_buffer_size()
         if waiting > SEND_QUEUE_BYTES_MAX:
             self.close(SlowPeer(queued=waiting, limit=SEND_QUEUE_BYTES_MAX))
-        elif not self._flush_due and not self._paused:
+        elif not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self._flush)
 

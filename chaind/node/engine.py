@@ -141,6 +141,8 @@ class Engine:
         self._durable_seq = 0
         self._timers: dict[TimerId, asyncio.TimerHandle] = {}
         self._build_timer: asyncio.TimerHandle | None = None
+        self._build_waiting: Build | None = None
+        self._bodies_seq = 0  # newest Persist that names a body
         self._numbers: dict[int, Peer] = {}
         self._peer_numbers: dict[Peer, int] = {}
         self._next_number = 0
@@ -162,7 +164,7 @@ class Engine:
             return
         self._stepping = True
         try:
-            while self._queue or self._work_changed():
+            while self._work_changed() or self._queue:
                 for effect in self._core.step(self._queue.popleft()):
                     self._do(effect)
         finally:
@@ -184,7 +186,7 @@ class Engine:
         if has_work == self._had_work or not self._started:
             return False
         self._had_work = has_work
-        self._queue.append(WorkChanged(has_work))
+        self._queue.appendleft(WorkChanged(has_work))
         return True
 
     # Peers.
@@ -310,6 +312,8 @@ class Engine:
             position = self._vote_log.append(encode_record(record))
             self.note_segment(position.segment, record.view)
         seq = effect.seq
+        if effect.bodies:
+            self._bodies_seq = seq
         self._commit.when_durable(lambda: self._persisted(seq))
 
     def _persisted(self, seq: int) -> None:
@@ -317,6 +321,8 @@ class Engine:
         while self._held and self._held[0][0] <= self._durable_seq:
             self._send(self._held.popleft()[1])
         self.feed(Persisted(seq))
+        if self._build_waiting is not None:
+            self._build(self._build_waiting)
 
     def _send(self, effect: Send) -> None:
         message = self._to_wire(effect.message)
@@ -352,10 +358,17 @@ class Engine:
                 )
 
     def _build(self, effect: Build) -> None:
-        """Build now, or as soon as `min_block_interval_ms` allows."""
+        """Build now, or once the block before is durable and `min_block_interval_ms` has passed.
+
+        Waiting for the disk is what fills blocks where no other validator is waited for.
+        """
         if self._build_timer is not None:
             self._build_timer.cancel()
             self._build_timer = None
+        self._build_waiting = None
+        if self._bodies_seq > self._durable_seq:
+            self._build_waiting = effect
+            return
         parent = self._chain.info(effect.parent_hash)
         if parent is None:
             return

@@ -62,7 +62,7 @@ class CoinInfo(NamedTuple):
     """An unspent coin."""
 
     txid: bytes
-    index: int
+    output: int
     amount: int
     address: bytes
     height: int
@@ -292,7 +292,7 @@ class Queries:
 
     def pending(self, limit: int) -> list[PendingInfo]:
         """Waiting transactions, oldest first."""
-        found = []
+        found: list[PendingInfo] = []
         for entry in self._pool.entries():
             if len(found) >= limit:
                 break

@@ -17,6 +17,7 @@ SCRIPT_SIG_BYTES = (2, 100)  # Bitcoin's bad-cb-length bounds
 OUTPUTS_MAX = 64
 _NULL_OUTPOINT = bytes(32) + b"\xff\xff\xff\xff"
 _OP_RETURN = 0x6A
+TAG = b"/chaind/"  # what pools write to be known by; keeps the shortest coinbase above 64 bytes
 
 
 class CoinbaseInvalid(Malformed, PeerFault):
@@ -82,7 +83,7 @@ def script_address(script: bytes) -> bytes | None:
 
 
 def encode_coinbase(
-    height: int, extra: bytes = b"", outputs: Sequence[tuple[bytes, int]] = ()
+    height: int, extra: bytes = TAG, outputs: Sequence[tuple[bytes, int]] = ()
 ) -> bytes:
     """Coinbase bytes paying `outputs` = (script, base units); `extra` follows the height push.
 

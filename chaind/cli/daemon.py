@@ -1,0 +1,96 @@
+"""One process, one node: opens the data directory, runs node and API on uvloop, closes.
+
+A `LocalFault` that ends the node ends the process with its sentence and its exit code.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from random import Random
+
+import structlog
+import uvloop
+
+from chaind.api.app import ApiServer
+from chaind.network.noise import KeyPair
+from chaind.node.clock import SystemClock, ThreadWorkers
+from chaind.node.config import Config
+from chaind.node.home import Home, read_key, read_or_create_key
+from chaind.node.logs import configure_logs
+from chaind.node.node import Identity, Node
+from chaind.node.recovery import open_disk
+from chaind.primitives.errors import LocalFault
+from chaind.primitives.genesis import Genesis
+from chaind.primitives.keys import SecretKey
+from chaind.storage.files import OsFiles
+from chaind.storage.kv import LevelStore
+from chaind.storage.lock import DirectoryLock
+
+DATABASE_CACHE_BYTES = 32 << 20
+WRITE_BUFFER_BYTES = 16 << 20
+
+log = structlog.get_logger("chaind")
+
+
+def run(config: Config) -> int:
+    """Run until a signal or a fault; the process's exit status."""
+    configure_logs(config.log)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(config))
+    except* LocalFault as group:
+        fault = _first_fault(group)
+        sys.stderr.write(f"Error: {fault}\n{fault.advice}\n")
+        return fault.exit_code
+    return 0
+
+
+def _first_fault(group: BaseExceptionGroup[LocalFault]) -> LocalFault:
+    """The first leaf: the others are its echoes in tasks that it ended."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, LocalFault)
+    return error
+
+
+async def _serve(config: Config) -> None:
+    home = Home(config.node.home_path())
+    genesis = Genesis.load(home.genesis)
+    with DirectoryLock.acquire(home.path):
+        files = OsFiles()
+        files.make_dir(home.chain)
+        database = LevelStore.open(
+            home.chain / "db",
+            cache_bytes=DATABASE_CACHE_BYTES,
+            write_buffer_bytes=WRITE_BUFFER_BYTES,
+        )
+        disk = open_disk(files, home.chain, database, genesis)
+        workers = ThreadWorkers(max(1, len(os.sched_getaffinity(0))))
+        validator_file = config.node.validator_key_path()
+        identity = Identity(
+            KeyPair(read_or_create_key(home.node_key)),
+            SecretKey(read_key(validator_file)) if validator_file.exists() else None,
+        )
+        node = Node(
+            config=config,
+            genesis=genesis,
+            identity=identity,
+            disk=disk,
+            clock=SystemClock(),
+            workers=workers,
+            rng=Random(os.urandom(16)),  # noqa: S311 — jitter and sampling, no secrets
+        )
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, node.stop)
+        api = ApiServer(node)
+        try:
+            await api.start()
+            log.info("started", api=f"http://{config.api.host}:{config.api.api_port}")
+            await node.run()
+        finally:
+            await api.stop()
+            workers.close()
+        log.info("stopped")

@@ -1,0 +1,51 @@
+"""Node metrics for Prometheus, read when they are scraped: nothing is counted twice.
+
+Names follow CometBFT's where the thing is the same, under `chaind_`.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from chaind.node.node import Node
+
+
+class NodeCollector(Collector):
+    """Reads a node's counters."""
+
+    def __init__(self, node: "Node") -> None:
+        self._node = node
+
+    def collect(self) -> Iterator[Metric]:
+        """One family per figure."""
+        node = self._node
+        final = node.chain.final
+        gauges = {
+            "consensus_height": ("Height of the last final block", final.height),
+            "consensus_view": ("Current view", node.engine.view),
+            "consensus_latest_block_time_ms": ("Chain time of the last final block", final.time_ms),
+            "consensus_validators": ("Validators", len(node.genesis.validators)),
+            "consensus_finality_age_ms": ("Time since a block became final", node.final_age_ms()),
+            "mempool_size": ("Waiting transactions", len(node.pool)),
+            "mempool_bytes": ("Bytes of waiting transactions", node.pool.bytes_total),
+            "intake_open": ("Accepted transactions whose end is not known", len(node.tracker)),
+            "p2p_peers": ("Connected peers", len(node.network.peers())),
+            "sync_behind_blocks": ("Blocks behind the highest peer", node.sync.behind),
+            "loop_lag_ms": ("How late the last timer of the event loop was", node.loop_lag_ms),
+        }
+        for name, (text, value) in gauges.items():
+            yield GaugeMetricFamily(f"chaind_{name}", text, value)
+        counters = {
+            "consensus_blocks": ("Blocks made final", node.finality.blocks_total),
+            "consensus_txs": ("Transactions made final", node.finality.transactions_total),
+            "consensus_evidence": ("Proofs of misbehaviour seen", node.engine.evidence_total),
+            "intake_accepted": ("Transactions accepted", node.intake.accepted_total),
+            "intake_refused": ("Transactions refused", node.intake.refused_total),
+            "sync_blocks": ("Blocks fetched in ranges", node.sync.blocks_total),
+        }
+        for name, (text, value) in counters.items():
+            yield CounterMetricFamily(f"chaind_{name}", text, value)

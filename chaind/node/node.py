@@ -1,0 +1,554 @@
+"""The node: makes the parts, owns the tasks and the order of things, and routes messages.
+
+Two turning points only: `intake.submit` and the core's `step` inside `engine`. Every task lives in
+the one TaskGroup of `run`; an unexpected exception in any of them ends the node.
+"""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import NamedTuple
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from chaind import __version__
+from chaind.consensus.core import Timing
+from chaind.consensus.quorums import Quorums
+from chaind.consensus.simplex import Simplex
+from chaind.ledger.checks import Checked
+from chaind.ledger.journal import State
+from chaind.mempool.pool import Pool, PoolLimits
+from chaind.network import messages as wire
+from chaind.network.manager import Network, NetworkConfig
+from chaind.network.noise import KeyPair
+from chaind.network.peer import Peer
+from chaind.network.peers import Address, parse_address
+from chaind.node.bodies import Bodies
+from chaind.node.chain import Body, Chain
+from chaind.node.clock import Clock, Workers
+from chaind.node.config import Config
+from chaind.node.durable import GroupCommit
+from chaind.node.engine import Engine, SignatureChecker
+from chaind.node.events import Events
+from chaind.node.finality import Finality
+from chaind.node.intake import Intake, Verifier
+from chaind.node.metrics import NodeCollector
+from chaind.node.payments import Accounts, Payments
+from chaind.node.queries import Queries, TransactionInfo
+from chaind.node.recovery import Disk, stored_blocks, stored_intake, stored_votes
+from chaind.node.relay import Relay
+from chaind.node.sync import Sync, serve_range
+from chaind.node.tracker import Tracker
+from chaind.node.waiters import Waiters
+from chaind.primitives.errors import PeerFault
+from chaind.primitives.genesis import Genesis
+from chaind.primitives.hashes import display_hash
+from chaind.primitives.keys import SecretKey
+from chaind.primitives.votes import VoteKind, vote_digest
+from chaind.wallet.derivation import DEVELOPMENT_MNEMONIC, faucet_key, seed_from_mnemonic
+
+EPOCH = 1
+TICK_MS = 100.0  # retries and stall checks; nothing on the path of a payment waits for it
+INGEST_MAX = 50_000  # transactions from peers waiting for their checks; more are dropped
+STALLED_MS_MIN = 5_000.0
+
+log = structlog.get_logger("chaind.node")
+
+
+class Health(NamedTuple):
+    """Whether the node can serve, and why not."""
+
+    ready: bool
+    reasons: tuple[str, ...]
+
+
+class StatusInfo(NamedTuple):
+    """Where the node stands."""
+
+    version: str
+    name: str
+    chain_id: str
+    mode: str
+    dev: bool
+    height: int
+    hash: str
+    time_ms: int
+    head_height: int
+    view: int
+    validators: int
+    validator_index: int | None
+    peers: int
+    pending: int
+    syncing: bool
+    certificate: dict[str, object] | None
+
+
+class Identity(NamedTuple):
+    """Secrets of one node. `validator` is None for a full node."""
+
+    node: KeyPair
+    validator: SecretKey | None
+
+
+class Node:
+    """One node on one chain. Construct, then `run`; `stop` from anywhere on the loop."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        genesis: Genesis,
+        identity: Identity,
+        disk: Disk,
+        clock: Clock,
+        workers: Workers,
+        rng: Random,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.config = config
+        self.genesis = genesis
+        self.clock = clock
+        self.started_ms = clock.now_ms()
+        self._disk = disk
+        self._workers = workers
+        self._keys = [validator.key for validator in genesis.validators]
+        self._addresses = [validator.address for validator in genesis.validators]
+        secret = identity.validator
+        self.validator_index = (
+            self._keys.index(secret.public) if secret and secret.public in self._keys else None
+        )
+        self.quorums = Quorums([validator.weight for validator in genesis.validators])
+        self.events = Events()
+        limits = config.mempool
+        self.pool = Pool(
+            PoolLimits(
+                limits.transactions_max,
+                limits.bytes_max,
+                limits.owner_transactions_max,
+                limits.owner_bytes_max,
+            ),
+            genesis.native_symbol,
+        )
+        self.tracker = Tracker(disk.journal)
+        self.chain = Chain(
+            genesis, State(disk.store), self.pool, disk.store.tip, self._leader_address
+        )
+        self._journal_commit = GroupCommit((disk.journal,), workers)
+        self._vote_commit = GroupCommit((disk.store.bodies, disk.votes), workers)
+        self._verifier = Verifier(workers)
+        self.network = Network(
+            _network_config(config),
+            identity=identity.node,
+            genesis_hash=genesis.hash,
+            handler=self,
+            clock=clock,
+            rng=rng,
+            signer=secret if self.validator_index is not None else None,
+        )
+        self.network.reserve(self._keys)
+        self.queries = Queries(
+            genesis=genesis,
+            chain=self.chain,
+            store=disk.store,
+            pool=self.pool,
+            tracker=self.tracker,
+            network=self.network,
+        )
+        self.waiters = Waiters(self.network.peers)
+        self.events.subscribe(self.waiters.handle)
+        self.finality = Finality(
+            chain=self.chain,
+            store=disk.store,
+            pool=self.pool,
+            tracker=self.tracker,
+            events=self.events,
+            clock=clock,
+            workers=workers,
+            on_final=self._on_final,
+        )
+        self.checker = SignatureChecker(genesis.hash, self._keys, self.quorums)
+        self.engine = self._make_engine(secret)
+        loop = asyncio.get_running_loop()
+        self.bodies = Bodies(
+            genesis=genesis,
+            chain=self.chain,
+            pool=self.pool,
+            verifier=self._verifier,
+            transport=self.network,
+            clock=clock,
+            retry_ms=2 * genesis.consensus.delta_ms,
+            height_of=disk.store.height_of,
+            on_verdict=self.engine.on_verdict,
+            call_later=loop.call_later,
+        )
+        self.engine.bodies = self.bodies
+        self.sync = Sync(
+            chain=self.chain,
+            store=disk.store,
+            bodies=self.bodies,
+            transport=self.network,
+            clock=clock,
+            check_certificate=self.checker.check_certificate,
+            on_certificate=lambda peer, certificate: self.engine.on_certificates(
+                peer, (certificate,)
+            ),
+        )
+        self.relay = Relay(pool=self.pool, outlet=self.network, rng=rng, call_later=loop.call_later)
+        self.intake = Intake(
+            genesis=genesis,
+            chain=self.chain,
+            pool=self.pool,
+            tracker=self.tracker,
+            commit=self._journal_commit,
+            verifier=self._verifier,
+            events=self.events,
+            clock=clock,
+            is_final=self.queries.is_final,
+            on_accepted=self._on_accepted,
+        )
+        self.payments = self._make_payments(entropy)
+        self._ingest_queue: deque[tuple[Peer, Sequence[bytes]]] = deque()
+        self._ingest_size = 0
+        self._ingest_wanted = asyncio.Event()
+        self._stop_wanted = asyncio.Event()
+        self._last_final_ms: float | None = None
+        self.loop_lag_ms = 0.0
+        self.metrics = CollectorRegistry()
+        self.metrics.register(NodeCollector(self))
+
+    def _make_engine(self, secret: SecretKey | None) -> Engine:
+        genesis, me = self.genesis, self.validator_index
+        parameters = genesis.consensus
+
+        def sign(kind: VoteKind, view: int, block: bytes | None) -> bytes:
+            assert secret is not None, "an observer never signs"
+            return secret.sign(vote_digest(genesis.hash, EPOCH, view, kind, block))
+
+        core = Simplex(
+            epoch=EPOCH,
+            quorums=self.quorums,
+            me=me,
+            final_hash=self.chain.final.hash,
+            final_view=self.chain.final.view,
+            timing=Timing(
+                delta_ms=parameters.delta_ms,
+                block_budget_ms=parameters.block_budget_ms,
+                empty_block_interval_ms=parameters.empty_block_interval_ms,
+            ),
+            leader=self._leader,
+            sign=sign,
+        )
+        return Engine(
+            core=core,
+            checker=self.checker,
+            chain=self.chain,
+            finality=self.finality,
+            vote_log=self._disk.votes,
+            commit=self._vote_commit,
+            network=self.network,
+            clock=self.clock,
+            epoch=EPOCH,
+            has_work=self.pool.has_work,
+        )
+
+    def _make_payments(self, entropy: Callable[[int], bytes]) -> Payments:
+        open_accounts = self.genesis.dev and self.config.custody.enabled
+        seed = seed_from_mnemonic(DEVELOPMENT_MNEMONIC) if open_accounts else None
+        return Payments(
+            genesis=self.genesis,
+            accounts=Accounts(seed),
+            faucet=faucet_key() if open_accounts else None,
+            chain=self.chain,
+            pool=self.pool,
+            intake=self.intake,
+            queries=self.queries,
+            clock=self.clock,
+            entropy=entropy,
+            wait_final=self.wait_final,
+        )
+
+    def _leader(self, view: int) -> int:
+        """Round robin: every validator leads as often, whatever its weight."""
+        return view % len(self._keys)
+
+    def _leader_address(self, view: int) -> bytes:
+        return self._addresses[self._leader(view)]
+
+    # Life.
+
+    async def run(self, started: Callable[[], None] = lambda: None) -> None:
+        """Recover, serve until `stop`, close. Raises what ended it, in an exception group."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                commits = [
+                    group.create_task(self._journal_commit.run()),
+                    group.create_task(self._vote_commit.run()),
+                ]
+                tasks = [
+                    group.create_task(self.finality.run()),
+                    group.create_task(self.bodies.run()),
+                    group.create_task(self.sync.run()),
+                    group.create_task(self._ingest()),
+                    group.create_task(self._tick()),
+                    group.create_task(self._watch_engine()),
+                ]
+                self._recover()
+                await self.network.start(group)
+                started()
+                await self._stop_wanted.wait()
+                await self.network.stop()
+                self.engine.stop()
+                for task in (*tasks, *commits):
+                    task.cancel()
+        finally:
+            self.engine.stop()
+            self._disk.close()
+
+    def stop(self) -> None:
+        """End `run`."""
+        self._stop_wanted.set()
+
+    def _recover(self) -> None:
+        """Blocks above the tip, own votes, accepted transactions: as they were."""
+        for position, block, checked in stored_blocks(self._disk.store, self.genesis):
+            self.chain.add(Body(block, checked))
+            self.finality.positions[block.hash] = position
+        for position, transaction in stored_intake(self._disk.journal, self.genesis):
+            known = self.queries.is_final(transaction.txid)
+            if not known and self.tracker.get(transaction.txid) is None:
+                self.tracker.follow(transaction, position.segment)
+                self.intake.restore(transaction)
+        records = stored_votes(self._disk.votes)
+        for position, record in records:
+            self.engine.note_segment(position.segment, record.view)
+        self.network.final_height = self.chain.final.height
+        log.info(
+            "recovered",
+            height=self.chain.final.height,
+            records=len(records),
+            pending=len(self.pool),
+        )
+        self.engine.start([record for _, record in records])
+
+    async def _tick(self) -> None:
+        due_ms = self.clock.monotonic_ms()
+        while True:
+            due_ms += TICK_MS
+            await asyncio.sleep(max(0.0, due_ms - self.clock.monotonic_ms()) / 1000)
+            self.loop_lag_ms = max(0.0, self.clock.monotonic_ms() - due_ms)
+            due_ms = max(due_ms, self.clock.monotonic_ms() - TICK_MS)
+            self.bodies.tick()
+            self.sync.tick()
+            keep = self.tracker.droppable_before()
+            if keep is not None:
+                await self._workers.disk(lambda: self._disk.journal.drop_before(keep))  # noqa: B023
+
+    async def _watch_engine(self) -> None:
+        await self.engine.failure
+
+    # The network's handler.
+
+    def peer_up(self, peer: Peer) -> None:
+        """See `network.manager.Handler`."""
+        log.info("peer_up", peer=peer.node_id[:8], inbound=peer.inbound, agent=peer.hello.agent)
+        self.engine.peer_up(peer)
+        self.relay.peer_up(peer)
+
+    def peer_down(self, peer: Peer, reason: str) -> None:
+        """See `network.manager.Handler`."""
+        log.info("peer_down", peer=peer.node_id[:8], reason=reason)
+        self.engine.peer_down(peer)
+        self.relay.peer_down(peer)
+        self.sync.peer_down(peer)
+        self.waiters.check()
+
+    def message(self, peer: Peer, message: wire.Message) -> None:
+        """See `network.manager.Handler`."""
+        match message:
+            case wire.Votes():
+                self.engine.on_votes(peer, message)
+            case wire.Transactions(raws):
+                self._take_transactions(peer, raws)
+            case wire.Announce():
+                self.relay.on_announce(peer, message)
+            case wire.GetTransactions():
+                self.relay.on_get_transactions(peer, message)
+            case wire.Proposal():
+                self.engine.on_proposal(peer, message)
+            case wire.Certificates(certificates):
+                self.engine.on_certificates(peer, certificates)
+            case wire.Status():
+                self.engine.on_status(peer, message)
+                self.waiters.check()
+            case wire.GetCertificates():
+                self.engine.on_get_certificates(peer, message)
+            case wire.BlockData() | wire.BlockTransactions():
+                self.bodies.received(peer, message)
+            case wire.Blocks():
+                self.sync.received(peer, message)
+            case wire.GetBlock(block_hash):
+                self.network.send(peer, wire.BlockData(block_hash, self._raw_block(block_hash)))
+            case wire.GetBlockTransactions():
+                self._send_block_transactions(peer, message)
+            case wire.GetBlocks(start_height, count):
+                self.network.send(peer, serve_range(self._disk.store, start_height, count))
+
+    def _raw_block(self, block_hash: bytes) -> bytes | None:
+        candidate = self.chain.candidate(block_hash)
+        if candidate is not None:
+            return candidate.body.block.encode()
+        height = self._disk.store.height_of(block_hash)
+        return self._disk.store.raw_block(height) if height else None
+
+    def _send_block_transactions(self, peer: Peer, message: wire.GetBlockTransactions) -> None:
+        """From the block itself, or from the pool, which also holds what was just proposed."""
+        candidate = self.chain.candidate(message.block_hash)
+        found: dict[bytes, Checked] = {}
+        if candidate is not None:
+            found = {item.transaction.wtxid: item for item in candidate.body.checked}
+        raws = []
+        for wtxid in message.wtxids:
+            checked = found.get(wtxid) or self.pool.by_wtxid(wtxid)
+            if checked is not None:
+                raws.append(checked.transaction.raw)
+        self.network.send(peer, wire.BlockTransactions(message.block_hash, tuple(raws)))
+
+    def _take_transactions(self, peer: Peer, raws: Sequence[bytes]) -> None:
+        if self._ingest_size + len(raws) > INGEST_MAX:
+            return
+        self._ingest_queue.append((peer, raws))
+        self._ingest_size += len(raws)
+        self._ingest_wanted.set()
+
+    async def _ingest(self) -> None:
+        """Transactions of peers, message by message, through the one door."""
+        while True:
+            await self._ingest_wanted.wait()
+            self._ingest_wanted.clear()
+            while self._ingest_queue:
+                peer, raws = self._ingest_queue.popleft()
+                self._ingest_size -= len(raws)
+                results = await self.intake.submit(raws, local=False, source=peer.node_id)
+                for result in results:
+                    if isinstance(result.error, PeerFault):
+                        self.network.punish(peer, result.error)
+
+    # News.
+
+    def _on_accepted(self, batch: Sequence[Checked], source: str | None) -> None:
+        if source is not None:
+            wtxids = [checked.transaction.wtxid for checked in batch]
+            self.relay.arrived(wtxids)
+            for peer in self.network.peers():
+                if peer.node_id == source:
+                    self.relay.heard(peer, wtxids)
+        self.relay.accepted(batch, local=source is None)
+        self.engine.work_arrived()
+
+    def _on_final(self) -> None:
+        self._last_final_ms = self.clock.monotonic_ms()
+        self.network.final_height = self.chain.final.height
+        self.network.broadcast(self.engine.status())
+        self.bodies.forget_final()
+        self.sync.advanced()
+        self.waiters.check()
+        self.engine.work_arrived()
+
+    # What the API asks beside `queries`, `payments` and `intake`.
+
+    async def wait_final(self, txid: bytes, timeout_ms: float) -> TransactionInfo:
+        """The transaction's state once it has ended and peers in step agree, or at the bound."""
+        info = self.queries.transaction(txid)
+        if info.status in ("pending", "included"):
+            await self.waiters.wait(txid, timeout_ms)
+            info = self.queries.transaction(txid)
+        return info
+
+    def add_peer(self, host: str, port: int) -> None:
+        """Dial an address now."""
+        self.network.add_peer(Address(host, port))
+
+    def final_age_ms(self) -> float:
+        """Time since a block became final here, or since the start."""
+        if self._last_final_ms is None:
+            return float(self.clock.now_ms() - self.started_ms)
+        return self.clock.monotonic_ms() - self._last_final_ms
+
+    def health(self) -> Health:
+        """Whether this node follows a chain that makes progress."""
+        reasons: list[str] = []
+        if self.sync.behind > 1:
+            reasons.append(f"behind by {self.sync.behind} blocks")
+        if len(self.genesis.validators) > 1 and not self.network.peers():
+            reasons.append("no peers")
+        if self.validator_index is not None:
+            weight = self._reachable_weight()
+            if weight < self.quorums.quorum:
+                reasons.append(
+                    f"no quorum: validators of weight {weight} are connected, "
+                    f"{self.quorums.quorum} of {self.quorums.total} are needed"
+                )
+        patience_ms = max(STALLED_MS_MIN, 3.0 * self.genesis.consensus.empty_block_interval_ms)
+        if self.final_age_ms() > patience_ms:
+            reasons.append(f"no block became final for {self.final_age_ms() / 1000:.0f} s")
+        elif self._last_final_ms is None:
+            reasons.append("no block became final since the start")
+        return Health(not reasons, tuple(reasons))
+
+    def _reachable_weight(self) -> int:
+        """Weight of this validator and those connected."""
+        keys = {peer.validator_key for peer in self.network.peers()}
+        return sum(
+            weight
+            for index, weight in enumerate(self.quorums.weights)
+            if index == self.validator_index or self._keys[index] in keys
+        )
+
+    def status(self) -> StatusInfo:
+        """Where this node stands."""
+        final = self.chain.final
+        found = self.queries.tip_certificate()
+        certificate: dict[str, object] | None = None
+        if found is not None:
+            height, proof = found
+            certificate = {
+                "height": height,
+                "view": proof.view,
+                "kind": proof.kind.name,
+                "signers": proof.voters(),
+            }
+        return StatusInfo(
+            version=__version__,
+            name=self.genesis.name,
+            chain_id=self.genesis.hash.hex(),
+            mode=self.genesis.mode,
+            dev=self.genesis.dev,
+            height=final.height,
+            hash=display_hash(final.hash),
+            time_ms=final.time_ms,
+            head_height=self.chain.head.height,
+            view=self.engine.view,
+            validators=len(self._keys),
+            validator_index=self.validator_index,
+            peers=len(self.network.peers()),
+            pending=len(self.pool),
+            syncing=self.sync.syncing,
+            certificate=certificate,
+        )
+
+
+def _network_config(config: Config) -> NetworkConfig:
+    network = config.network
+    outbound = max(1, network.max_peers // 4)
+    return NetworkConfig(
+        host=network.host,
+        port=network.p2p_port,
+        persistent=tuple(parse_address(text) for text in network.peers),
+        inbound_max=max(1, network.max_peers - outbound),
+        outbound_max=outbound,
+        agent=f"chaind/{__version__}",
+    )
+

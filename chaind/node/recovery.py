@@ -1,0 +1,110 @@
+"""From a data directory to a running node's parts: what is on disk, read in the right order.
+
+Final state and tip come from the database; blocks above the tip from the body log; own votes and
+certificates from the vote log; accepted transactions from the intake journal.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+
+from chaind.consensus.core import Record
+from chaind.consensus.records import decode_record
+from chaind.ledger.block import apply_genesis
+from chaind.ledger.checks import Checked, check_transaction
+from chaind.ledger.journal import State
+from chaind.primitives.block import Block
+from chaind.primitives.genesis import Genesis
+from chaind.primitives.transaction import Transaction
+from chaind.storage.chain_store import ChainStore
+from chaind.storage.files import Files
+from chaind.storage.kv import KeyValue
+from chaind.storage.log import AppendLog
+from chaind.storage.schema import TipRow
+from chaind.storage.segment import Position
+
+VOTE_SEGMENT_BYTES = 4 << 20
+VOTE_RECORD_BYTES_MAX = 1 << 20  # a certificate of 4096 signatures
+JOURNAL_SEGMENT_BYTES = 8 << 20
+
+log = structlog.get_logger("chaind.recovery")
+
+
+class Disk(NamedTuple):
+    """Everything durable of a node."""
+
+    store: ChainStore
+    votes: AppendLog
+    journal: AppendLog
+
+    def close(self) -> None:
+        """Sync and release all of it."""
+        self.votes.close()
+        self.journal.close()
+        self.store.close()
+
+
+class _Empty:
+    """State before the genesis."""
+
+    def get(self, _key: bytes) -> bytes | None:
+        return None
+
+
+def open_disk(files: Files, directory: Path, database: KeyValue, genesis: Genesis) -> Disk:
+    """Open the logs of a data directory beside its database; writes block 0 on the first start."""
+    executed = apply_genesis(State(_Empty()), genesis)
+    tip = TipRow(0, genesis.hash, executed.root, genesis.time_ms, 0)
+    store = ChainStore.open(database, files, directory, genesis.hash, executed.delta.writes, tip)
+    votes = AppendLog.open(files, directory, "votes", VOTE_SEGMENT_BYTES, VOTE_RECORD_BYTES_MAX)
+    journal = AppendLog.open(
+        files,
+        directory,
+        "intake",
+        JOURNAL_SEGMENT_BYTES,
+        genesis.parameters.transaction_bytes_max,
+    )
+    for name, torn in (
+        ("bodies", store.bodies.torn_bytes),
+        ("votes", votes.torn_bytes),
+        ("intake", journal.torn_bytes),
+    ):
+        if torn:
+            log.warning("torn_tail_cut", log=name, bytes=torn)
+    return Disk(store, votes, journal)
+
+
+def stored_votes(votes: AppendLog) -> list[tuple[Position, Record]]:
+    """The vote log, in order."""
+    return [(position, decode_record(data)) for position, data in votes.replay()]
+
+
+def stored_blocks(
+    store: ChainStore, genesis: Genesis
+) -> list[tuple[Position, Block, tuple[Checked, ...]]]:
+    """Blocks of the body log above the final tip. Their signatures were verified before."""
+    prefix = genesis.chain_prefix
+    return [
+        (
+            position,
+            block,
+            tuple(
+                check_transaction(transaction, genesis.parameters, prefix)
+                for transaction in block.transactions
+            ),
+        )
+        for position, block in store.bodies_above_tip()
+        if block.height > store.tip.height
+    ]
+
+
+def stored_intake(journal: AppendLog, genesis: Genesis) -> list[tuple[Position, Checked]]:
+    """Transactions of the intake journal, in order; each was checked before it was written."""
+    return [
+        (
+            position,
+            check_transaction(Transaction.decode(raw), genesis.parameters, genesis.chain_prefix),
+        )
+        for position, raw in journal.replay()
+    ]
