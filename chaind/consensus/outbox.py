@@ -71,12 +71,12 @@ class Outbox:
             done.append(Persist(tuple(self._records), tuple(self._bodies), self.seq))
             self._records, self._bodies = [], []
         after = self.seq if self.seq > self.durable else None
+        if self._votes:
+            done.append(Send(None, Votes(tuple(self._votes)), after))
+            self._votes = []
         if self._sends:
             done.extend(Send(to, what, after if own else None) for to, what, own in self._sends)
             self._sends = []
-        if self._votes:  # after a proposal, which holds the FIRST that they may go with
-            done.append(Send(None, Votes(tuple(self._votes)), after))
-            self._votes = []
         if self._effects:
             done.extend(self._effects)
             self._effects = []

@@ -196,7 +196,13 @@ class Node:
                 peer, (certificate,)
             ),
         )
-        self.relay = Relay(pool=self.pool, outlet=self.network, rng=rng, call_later=loop.call_later)
+        self.relay = Relay(
+            pool=self.pool,
+            outlet=self.network,
+            rng=rng,
+            call_later=loop.call_later,
+            clock=clock,
+        )
         self.intake = Intake(
             genesis=genesis,
             chain=self.chain,
@@ -220,12 +226,12 @@ class Node:
         self.metrics.register(NodeCollector(self))
 
     def _make_engine(self, secret: SecretKey | None) -> Engine:
-        genesis, me = self.genesis, self.validator_index
-        parameters = genesis.consensus
+        chain_hash, me = self.genesis.hash, self.validator_index
+        parameters = self.genesis.consensus
 
         def sign(kind: VoteKind, view: int, block: bytes | None) -> bytes:
             assert secret is not None, "an observer never signs"
-            return secret.sign(vote_digest(genesis.hash, EPOCH, view, kind, block))
+            return secret.sign(vote_digest(chain_hash, EPOCH, view, kind, block))
 
         core = Simplex(
             epoch=EPOCH,
@@ -551,4 +557,3 @@ def _network_config(config: Config) -> NetworkConfig:
         outbound_max=outbound,
         agent=f"chaind/{__version__}",
     )
-

@@ -134,6 +134,7 @@ class Payments:
         wait_final: Callable[[bytes, float], Awaitable[TransactionInfo]],
     ) -> None:
         self._genesis = genesis
+        self._chain_prefix = genesis.chain_prefix
         self._accounts = accounts
         self._faucet = faucet
         self._chain = chain
@@ -277,7 +278,7 @@ class Payments:
             lease=lease,
             valid_until_ms=self._clock.now_ms() + valid_ms,
             salt=self._entropy(SALT_BYTES),
-            chain_prefix=self._genesis.chain_prefix,
+            chain_prefix=self._chain_prefix,
             parameters=parameters,
         )
         [submission] = await self._intake.submit([transaction.raw], local=True)

@@ -101,10 +101,8 @@ def stored_blocks(
 
 def stored_intake(journal: AppendLog, genesis: Genesis) -> list[tuple[Position, Checked]]:
     """Transactions of the intake journal, in order; each was checked before it was written."""
+    prefix = genesis.chain_prefix
     return [
-        (
-            position,
-            check_transaction(Transaction.decode(raw), genesis.parameters, genesis.chain_prefix),
-        )
+        (position, check_transaction(Transaction.decode(raw), genesis.parameters, prefix))
         for position, raw in journal.replay()
     ]

@@ -20,9 +20,10 @@ from chaind.network.messages import (
     Transactions,
 )
 from chaind.network.peer import Peer
+from chaind.node.clock import Clock
 
 PUSH_PEERS_MAX = 8  # up to so many peers get whole transactions unasked
-FLUSH_MS = 2.0  # gathers a batch without being felt beside a network round trip
+FLUSH_MS = 2.0  # between two flushes: the first transaction goes at once, a flood in batches
 KNOWN_MAX = 50_000  # wtxids remembered per peer; 5 MiB each
 ASKED_MAX = 100_000  # requests under way
 PUSH_BYTES = BYTES_MAX[Transactions] // 2
@@ -51,7 +52,10 @@ class Relay:
         outlet: Outlet,
         rng: Random,
         call_later: Callable[[float, Callable[[], None]], object],
+        clock: Clock,
     ) -> None:
+        self._clock = clock
+        self._flushed_ms = clock.monotonic_ms()
         self._pool = pool
         self._outlet = outlet
         self._rng = rng
@@ -81,7 +85,8 @@ class Relay:
         (self._fresh if local else self._relayed).extend(batch)
         if not self._scheduled:
             self._scheduled = True
-            self._call_later(FLUSH_MS / 1000, self._flush)
+            due_ms = self._flushed_ms + FLUSH_MS - self._clock.monotonic_ms()
+            self._call_later(max(0.0, due_ms) / 1000, self._flush)
 
     def heard(self, peer: Peer, wtxids: Iterable[bytes]) -> None:
         """The peer holds these."""
@@ -119,6 +124,7 @@ class Relay:
 
     def _flush(self) -> None:
         self._scheduled = False
+        self._flushed_ms = self._clock.monotonic_ms()
         fresh, self._fresh = self._fresh, []
         relayed, self._relayed = self._relayed, []
         peers = list(self._known)

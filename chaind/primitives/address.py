@@ -15,6 +15,8 @@ from chaind.primitives.hashes import hash160, sha256, sha256d
 KEY_ADDRESS_BYTES = 20
 POLICY_ADDRESS_BYTES = 32
 _TEXT_MAX = 90  # BIP-173: longer strings lose the checksum's guarantees
+HRP_CHARS_MAX = 30  # what 90 leave beside "1", the version, a 32-byte program and the checksum
+_P2PKH_CHARS_MAX = 35  # 25 bytes in base 58; the shortest Bech32 address has 41 characters
 
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _BASE58_VALUES = {char: value for value, char in enumerate(_BASE58)}
@@ -50,7 +52,7 @@ class AddressFormat(msgspec.Struct, frozen=True):
         """The 20 or 32 bytes that `text` names. Raises `AddressInvalid`."""
         if not isinstance(text, str) or not 14 <= len(text) <= _TEXT_MAX:
             raise AddressInvalid(address=repr(text)[:100], reason="wrong length")
-        if text.lower().startswith(self.hrp + "1"):
+        if len(text) > _P2PKH_CHARS_MAX:  # Base58 may begin like Bech32, but never is as long
             return bech32_decode(self.hrp, text)
         payload = base58check_decode(text)
         if len(payload) != 1 + KEY_ADDRESS_BYTES or payload[0] != self.p2pkh_version:
@@ -140,6 +142,8 @@ def bech32_decode(hrp: str, text: str) -> bytes:
     def refuse(reason: str) -> AddressInvalid:
         return AddressInvalid(address=text[:100], reason=reason)
 
+    if not text.isascii():  # other alphabets have capitals of our letters: K, the Kelvin sign
+        raise refuse("characters outside of ASCII")
     if text.lower() != text and text.upper() != text:
         raise refuse("mixed upper and lower case")
     lowered = text.lower()

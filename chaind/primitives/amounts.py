@@ -14,6 +14,8 @@ AMOUNT_MAX = 2**63 - 1
 
 # A plain decimal: no sign but minus (refused with its own words), no exponent, no underscores.
 _DECIMAL = re.compile(r"-?\d{1,19}(\.\d{1,40})?", re.ASCII)
+_CHARS_MAX = 64  # more than the pattern can match, so that what is cut off is never accepted
+_EXPONENT_MAX = 40  # beyond it stay exponents: "1e999999999" written out is a gigabyte
 
 
 class AmountInvalid(Malformed):
@@ -31,7 +33,7 @@ def parse_amount(value: object) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
         raise AmountInvalid(amount=repr(value)[:40], reason="neither a string nor a number")
-    text = format(value, "f") if isinstance(value, Decimal) else str(value)[:64]
+    text = (value if isinstance(value, str) else _plain(Decimal(value)))[:_CHARS_MAX]
     if not _DECIMAL.fullmatch(text):
         raise AmountInvalid(amount=repr(text), reason="not a plain decimal number")
     if text.startswith("-"):
@@ -46,6 +48,13 @@ def parse_amount(value: object) -> int:
     if units > AMOUNT_MAX:
         raise AmountInvalid(amount=text, reason=f"above {format_amount(AMOUNT_MAX)}")
     return units
+
+
+def _plain(value: Decimal) -> str:
+    """Digits without an exponent, unless the pattern would refuse them anyway."""
+    if value.is_finite() and abs(value.adjusted()) <= _EXPONENT_MAX:
+        return format(value, "f")
+    return f"{value:.1E}"
 
 
 def format_amount(units: int) -> str:

@@ -52,7 +52,7 @@ class Decoder(Generic[T]):
         """The value of `data` where the caller compares encodings itself."""
         try:
             value: T = self._decode(data)
-        except msgspec.DecodeError as error:  # ValidationError is a subclass
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:  # strings are raised apart
             raise Undecodable(what=self.what, reason=str(error)) from None
         except RecursionError:  # nested deeper than any value of ours
             raise Undecodable(what=self.what, reason="nested too deeply") from None

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from chaind.primitives.address import KEY_ADDRESS_BYTES, POLICY_ADDRESS_BYTES
+from chaind.primitives.amounts import AMOUNT_MAX
 from chaind.primitives.errors import Malformed, PeerFault
 
 COINBASE_BYTES_MAX = 4096  # room for every extranonce, tag and payout that real pools use
@@ -131,7 +132,7 @@ class _Cursor:
         value = int.from_bytes(
             self.take(2 if first == 0xFD else 4 if first == 0xFE else 8), "little"
         )
-        if compact_size(value)[0] != first or value > COINBASE_BYTES_MAX:
+        if value > COINBASE_BYTES_MAX or compact_size(value)[0] != first:
             raise CoinbaseInvalid(reason="a length is not minimal or out of range")
         return value
 
@@ -154,6 +155,8 @@ def parse_coinbase(data: bytes) -> Coinbase:
     outputs = []
     for _ in range(count):
         amount = int.from_bytes(cursor.take(8), "little")
+        if amount > AMOUNT_MAX:  # Bitcoin's bad-txns-vout-negative
+            raise CoinbaseInvalid(reason=f"output of {amount} base units")
         address = script_address(cursor.take(cursor.size()))
         if address is None and amount:
             raise CoinbaseInvalid(reason="OP_RETURN output with a value")

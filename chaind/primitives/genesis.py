@@ -9,19 +9,26 @@ from typing import Literal
 
 import msgspec
 
-from chaind.primitives.address import AddressFormat, AddressInvalid, key_address
+from chaind.primitives.address import (
+    HRP_CHARS_MAX,
+    AddressFormat,
+    AddressInvalid,
+    key_address,
+)
 from chaind.primitives.amounts import AMOUNT_MAX, AmountInvalid, parse_amount
 from chaind.primitives.block import BFT_BITS, BLOCK_VERSION, Header
 from chaind.primitives.codec import encode
 from chaind.primitives.coinbase import encode_coinbase
 from chaind.primitives.errors import LocalFault
 from chaind.primitives.hashes import ZERO_HASH, merkle_root, sha256d, tagged_hash
-from chaind.primitives.keys import BadPublicKey, check_public_key
+from chaind.primitives.keys import PUBLIC_KEY_BYTES, BadPublicKey, check_public_key
 from chaind.primitives.transaction import CHAIN_PREFIX_BYTES, NATIVE
 from chaind.primitives.votes import VALIDATORS_MAX
 
 ASSET_ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 ASSET_CHARS_MAX = 12
+WEIGHT_MAX = 1_000_000  # keeps the sum over all validators within 32 bits
+TIME_MS_END = 2**32 * 1000  # the header counts seconds in 32 bits, until 2106
 
 
 class GenesisInvalid(LocalFault):
@@ -133,7 +140,7 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         """The checked genesis of JSON bytes. Raises `GenesisInvalid`."""
         try:
             genesis = msgspec.json.decode(data, type=cls)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise GenesisInvalid(path=path, reason=str(error)) from None
         genesis.check(path)
         return genesis
@@ -146,21 +153,23 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
         if not 1 <= len(self.validators) <= VALIDATORS_MAX:
             raise refuse(f"1 to {VALIDATORS_MAX} validators are needed")
-        keys = [validator.public_key for validator in self.validators]
-        if len(set(keys)) != len(keys):
-            raise refuse("two validators have the same public key")
         for validator in self.validators:
             try:
                 check_public_key(validator.key)
             except (BadPublicKey, ValueError):
                 raise refuse(f"public_key {validator.public_key!r} is no public key") from None
-            if not 1 <= validator.weight <= 1_000_000:
-                raise refuse(f"weight {validator.weight} is not within 1 and 1000000")
-        if not self.addresses.hrp.isalnum() or not self.addresses.hrp.islower():
-            raise refuse(f"addresses.hrp {self.addresses.hrp!r} is not lower-case letters, digits")
+            if len(validator.public_key) != 2 * PUBLIC_KEY_BYTES:  # fromhex skips white space
+                raise refuse(f"public_key {validator.public_key!r} is not 66 hex digits")
+            if not 1 <= validator.weight <= WEIGHT_MAX:
+                raise refuse(f"weight {validator.weight} is not within 1 and {WEIGHT_MAX}")
+        if len({validator.key for validator in self.validators}) != len(self.validators):
+            raise refuse("two validators have the same public key")
+        hrp = self.addresses.hrp
+        if not (hrp.isascii() and hrp.isalnum() and hrp.islower() and len(hrp) <= HRP_CHARS_MAX):
+            raise refuse(f"addresses.hrp {hrp!r} is not up to 30 lower-case letters, digits")
         if not 0 <= self.addresses.p2pkh_version <= 255:
-            raise refuse("addresses.p2pkh_version is not a byte")
-        if not 0 < self.time_ms < 2**53:
+            raise refuse(f"addresses.p2pkh_version {self.addresses.p2pkh_version} is not a byte")
+        if not 0 < self.time_ms < TIME_MS_END:
             raise refuse(f"time_ms {self.time_ms} is out of range")
         self._check_parameters(path)
         self._check_money(path)

@@ -26,6 +26,7 @@ DEVELOPMENT_NAMES = (
 )
 FAUCET_ACCOUNT = 1_000_000  # an account number that no person is given
 HARDENED = 1 << 31
+_CHILD_DIGITS_MAX = 10  # digits of 2³¹
 
 
 class PathInvalid(Malformed):
@@ -52,7 +53,8 @@ def parse_path(path: str) -> tuple[int, ...]:
     for part in parts:
         hardened = part[-1:] in ("'", "h")
         digits = part[:-1] if hardened else part
-        if not (digits.isascii() and digits.isdigit()) or int(digits) >= HARDENED:
+        plain = digits.isascii() and digits.isdigit() and len(digits) <= _CHILD_DIGITS_MAX
+        if not plain or int(digits) >= HARDENED:
             raise PathInvalid(path=path)
         numbers.append(int(digits) + (HARDENED if hardened else 0))
     return tuple(numbers)
