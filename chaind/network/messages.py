@@ -209,6 +209,12 @@ class Goodbye(_Message, frozen=True, tag=18):
     reason: Annotated[str, Meta(max_length=REASON_CHARS_MAX)]
 
 
+class Tip(_Message, frozen=True, tag=19):
+    """The sender has made a block final. Sent for every one, so nothing answers it."""
+
+    final_height: Count
+
+
 Message = (
     Transactions
     | Announce
@@ -229,6 +235,7 @@ Message = (
     | Ping
     | Pong
     | Goodbye
+    | Tip
 )
 
 _ID_BYTES = HASH_BYTES + 2  # with its MessagePack header
@@ -256,6 +263,7 @@ BYTES_MAX: Final[dict[type[Any], int]] = {
     Ping: SLACK_BYTES,
     Pong: SLACK_BYTES,
     Goodbye: SLACK_BYTES,
+    Tip: SLACK_BYTES,
 }
 
 _BY_TAG: Final = {kind.__struct_config__.tag: kind for kind in BYTES_MAX}

@@ -11,13 +11,15 @@ from chaind.network.peers import Address
 class Peer:
     """One connected node. Compared by identity: a reconnection is another `Peer`.
 
-    `status` is the node's to set from the peer's `Status` messages.
+    `status` and `final_height` (of the newest final block it said to hold) are the node's to set
+    from the peer's `Status` and `Tip` messages.
     """
 
     __slots__ = (
         "asked_peers",
         "connected_ms",
         "connection",
+        "final_height",
         "hello",
         "host",
         "node_id",
@@ -35,6 +37,7 @@ class Peer:
         self.host = connection.host
         self.port = self.hello.port  # where it accepts peers, 0 for nowhere
         self.status: Status | None = None
+        self.final_height = self.hello.final_height
         self.asked_peers = False
         self.told_peers_ms: float | None = None
 
@@ -47,11 +50,6 @@ class Peer:
     def validator_key(self) -> bytes | None:
         """The proven secp256k1 public key of a validator, 33 bytes."""
         return self.hello.validator_key
-
-    @property
-    def final_height(self) -> int:
-        """Height of the newest final block that it said to hold."""
-        return self.hello.final_height if self.status is None else self.status.final_height
 
     @property
     def latency_ms(self) -> float | None:

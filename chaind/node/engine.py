@@ -239,6 +239,7 @@ class Engine:
     def on_status(self, peer: Peer, message: wire.Status) -> None:
         """Remember and pass on where a peer stands."""
         peer.status = message
+        peer.final_height = message.final_height
         told = StatusMessage(message.epoch, message.view, message.final_view, message.final_hash)
         self._hear(peer, told)
 

@@ -386,6 +386,9 @@ class Node:
                 self.engine.on_proposal(peer, message)
             case wire.Certificates(certificates):
                 self.engine.on_certificates(peer, certificates)
+            case wire.Tip(final_height):
+                peer.final_height = final_height
+                self.waiters.check()
             case wire.Status():
                 self.engine.on_status(peer, message)
                 self.waiters.check()
@@ -457,7 +460,7 @@ class Node:
     def _on_final(self) -> None:
         self._last_final_ms = self.clock.monotonic_ms()
         self.network.final_height = self.chain.final.height
-        self.network.broadcast(self.engine.status())
+        self.network.broadcast(wire.Tip(self.chain.final.height))
         self.bodies.forget_final()
         self.sync.advanced()
         self.waiters.check()

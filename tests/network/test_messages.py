@@ -35,6 +35,7 @@ from chaind.network.messages import (
     Proposal,
     ProposalContradicts,
     Status,
+    Tip,
     Transactions,
     UnknownMessage,
     Votes,
@@ -87,6 +88,7 @@ FROZEN: list[tuple[Message, str]] = [
     (Ping(1), "92 10 01"),
     (Pong(200), "92 11 cc c8"),
     (Goodbye("bye"), "92 12 a3627965"),
+    (Tip(7), "92 13 07"),
 ]  # fmt: skip
 
 
@@ -142,7 +144,7 @@ def test_too_large_is_refused_before_it_is_decoded(kind: Any) -> None:
         decode_message(data)
 
 
-@pytest.mark.parametrize("data", [b"", b"\x92", b"\x92\x13\x01", b"\x82\x01\x01", b"\x93\xff\x01"])
+@pytest.mark.parametrize("data", [b"", b"\x92", b"\x92\x14\x01", b"\x82\x01\x01", b"\x93\xff\x01"])
 def test_unknown_tag_is_malformed(data: bytes) -> None:
     with pytest.raises(UnknownMessage):
         decode_message(data)
