@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import sys
+from pathlib import Path
 from random import Random
 
 import structlog
@@ -26,11 +27,35 @@ from chaind.primitives.keys import SecretKey
 from chaind.storage.files import OsFiles
 from chaind.storage.kv import LevelStore
 from chaind.storage.lock import DirectoryLock
+from chaind.wallet.derivation import DEVELOPMENT_MNEMONIC, seed_from_mnemonic
 
 DATABASE_CACHE_BYTES = 32 << 20
 WRITE_BUFFER_BYTES = 16 << 20
+MNEMONIC_BYTES_MAX = 4_096  # 24 words of any language
 
 log = structlog.get_logger("chaind")
+
+
+class NoMnemonic(LocalFault):
+    """Custody without keys of one's own, on a chain where the published ones would be robbed."""
+
+    code = "no-mnemonic"
+    text = "[custody] is enabled, but {chain} is no development chain"
+    advice = "Name the file of a BIP-39 mnemonic in [custody] mnemonic_file, or disable custody."
+    exit_code = 78  # EX_CONFIG
+
+
+def custody_seed(config: Config, genesis: Genesis) -> bytes | None:
+    """Seed of the named accounts, None where custody is off. Raises `NoMnemonic`."""
+    if not config.custody.enabled:
+        return None
+    if config.custody.mnemonic_file:
+        path = Path(config.custody.mnemonic_file).expanduser()
+        words = OsFiles().read(path, 0, MNEMONIC_BYTES_MAX).decode()
+        return seed_from_mnemonic(" ".join(words.split()))
+    if not genesis.dev:
+        raise NoMnemonic(chain=genesis.name)
+    return seed_from_mnemonic(DEVELOPMENT_MNEMONIC)
 
 
 def run(config: Config) -> int:
@@ -80,6 +105,7 @@ async def _serve(config: Config) -> None:
             disk=disk,
             clock=SystemClock(),
             workers=workers,
+            custody_seed=custody_seed(config, genesis),
             rng=Random(os.urandom(16)),  # noqa: S311 — jitter and sampling, no secrets
         )
         loop = asyncio.get_running_loop()

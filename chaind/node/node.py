@@ -48,7 +48,7 @@ from chaind.primitives.genesis import Genesis
 from chaind.primitives.hashes import display_hash
 from chaind.primitives.keys import SecretKey
 from chaind.primitives.votes import VoteKind, vote_digest
-from chaind.wallet.derivation import DEVELOPMENT_MNEMONIC, faucet_key, seed_from_mnemonic
+from chaind.wallet.derivation import faucet_key
 
 EPOCH = 1
 TICK_MS = 100.0  # retries and stall checks; nothing on the path of a payment waits for it
@@ -94,7 +94,10 @@ class Identity(NamedTuple):
 
 
 class Node:
-    """One node on one chain. Construct, then `run`; `stop` from anywhere on the loop."""
+    """One node on one chain. Construct, then `run`; `stop` from anywhere on the loop.
+
+    `custody_seed` derives the keys of named accounts; None keeps none.
+    """
 
     def __init__(
         self,
@@ -106,6 +109,7 @@ class Node:
         clock: Clock,
         workers: Workers,
         rng: Random,
+        custody_seed: bytes | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.config = config
@@ -215,7 +219,18 @@ class Node:
             is_final=self.queries.is_final,
             on_accepted=self._on_accepted,
         )
-        self.payments = self._make_payments(entropy)
+        self.payments = Payments(
+            genesis=genesis,
+            accounts=Accounts(custody_seed),
+            faucet=faucet_key() if genesis.dev and custody_seed is not None else None,
+            chain=self.chain,
+            pool=self.pool,
+            intake=self.intake,
+            queries=self.queries,
+            clock=clock,
+            entropy=entropy,
+            wait_final=self.wait_final,
+        )
         self._ingest_queue: deque[tuple[Peer, Sequence[bytes]]] = deque()
         self._ingest_size = 0
         self._ingest_wanted = asyncio.Event()
@@ -258,22 +273,6 @@ class Node:
             clock=self.clock,
             epoch=EPOCH,
             has_work=self.pool.has_work,
-        )
-
-    def _make_payments(self, entropy: Callable[[int], bytes]) -> Payments:
-        open_accounts = self.genesis.dev and self.config.custody.enabled
-        seed = seed_from_mnemonic(DEVELOPMENT_MNEMONIC) if open_accounts else None
-        return Payments(
-            genesis=self.genesis,
-            accounts=Accounts(seed),
-            faucet=faucet_key() if open_accounts else None,
-            chain=self.chain,
-            pool=self.pool,
-            intake=self.intake,
-            queries=self.queries,
-            clock=self.clock,
-            entropy=entropy,
-            wait_final=self.wait_final,
         )
 
     def _leader(self, view: int) -> int:
