@@ -21,6 +21,7 @@ from chaind.node.home import Home, read_key, read_or_create_key
 from chaind.node.logs import configure_logs
 from chaind.node.node import Identity, Node
 from chaind.node.recovery import open_disk
+from chaind.node.vote_guard import vote_log_intact
 from chaind.primitives.errors import LocalFault
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.keys import SecretKey
@@ -97,6 +98,12 @@ async def _serve(config: Config) -> None:
         identity = Identity(
             KeyPair(read_or_create_key(home.node_key)),
             SecretKey(read_key(validator_file)) if validator_file.exists() else None,
+            may_vote=not validator_file.exists()
+            or vote_log_intact(
+                files,
+                key_mark=validator_file.with_suffix(".used"),
+                log_mark=home.chain / "votes.id",
+            ),
         )
         node = Node(
             config=config,

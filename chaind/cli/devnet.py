@@ -282,7 +282,7 @@ def wait_ready(
 def final_height(node: Place) -> int:
     """The node's final height; -1 while it does not answer."""
     try:
-        height = fetch(node.url, "/status", wait_s=READY_ANSWER_S_MAX).get("final_height")
+        height = fetch(node.url, "/status", wait_s=READY_ANSWER_S_MAX).get("height")
     except NodeSilent:
         return -1
     return height if isinstance(height, int) else -1

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
+# -P: a directory named chaind where this runs must not pass for the package.
+CHAIND = (sys.executable, "-P", "-m", "chaind.cli.main")
 _POLL_S = 0.02  # the exit of a process that is not our child cannot be awaited portably
 _STAT_STATE, _STAT_START = 0, 19  # proc(5) fields 3 and 22, counted after the name
 _LOG_TAIL_BYTES = 4_096
@@ -58,9 +60,8 @@ def spawn_chaind(
     A session of its own: Ctrl-C reaches us alone, and we end the children in order.
     """
     with log.open("ab") as output:
-        # -P: a directory named chaind where this runs must not pass for the package.
         return subprocess.Popen(  # noqa: S603 - our own interpreter and arguments, no shell
-            [sys.executable, "-P", "-m", "chaind.cli.main", *arguments],
+            [*CHAIND, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -82,7 +82,7 @@ def run(
     }
     config = load(config_file, os.environ, options)
     prepare_home(config)
-    from chaind.node.daemon import run as run_node
+    from chaind.cli.daemon import run as run_node
 
     sys.exit(run_node(config))
 

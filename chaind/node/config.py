@@ -33,9 +33,6 @@ Port = Annotated[int, Meta(ge=0, le=65_535)]
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 Bytes = Annotated[int, Meta(ge=1_024, le=1 << 40)]
 HostPort = Annotated[str, Meta(pattern=f"^{_HOST_PORT}$", description='"HOST:PORT"')]
-MaybeHostPort = Annotated[
-    str, Meta(pattern=f"^({_HOST_PORT})?$", description='"HOST:PORT", or empty')
-]
 
 
 class ConfigInvalid(LocalFault):
@@ -92,7 +89,6 @@ class NetworkSection(Struct, frozen=True, kw_only=True):
     p2p_port: Port = 9080
     peers: tuple[HostPort, ...] = ()
     max_peers: Annotated[int, Meta(ge=1, le=1_000)] = 64
-    external_address: MaybeHostPort = ""
 
 
 class ApiSection(Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ them is sent. `feed` is the only way in: events queue, one at a time reaches `st
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -53,6 +54,7 @@ from chaind.node.chain import Chain
 from chaind.node.clock import Clock
 from chaind.node.durable import GroupCommit
 from chaind.node.finality import Finality
+from chaind.node.timers import Timers
 from chaind.primitives.errors import LocalFault
 from chaind.primitives.keys import verify
 from chaind.primitives.votes import Certificate, Vote, check_certificate_form, vote_digest
@@ -120,6 +122,7 @@ class Engine:
         commit: GroupCommit,
         network: Wire,
         clock: Clock,
+        timers: Timers,
         epoch: int,
         has_work: Callable[[], bool],
     ) -> None:
@@ -131,6 +134,7 @@ class Engine:
         self._commit = commit
         self._network = network
         self._clock = clock
+        self._timers = timers
         self._epoch = epoch
         self._has_work = has_work
         self._started = False
@@ -139,7 +143,7 @@ class Engine:
         self._stepping = False
         self._held: deque[tuple[int, Send]] = deque()
         self._durable_seq = 0
-        self._timers: dict[TimerId, asyncio.TimerHandle] = {}
+        self._running: dict[TimerId, asyncio.TimerHandle] = {}
         self._build_timer: asyncio.TimerHandle | None = None
         self._build_waiting: Build | None = None
         self._bodies_seq = 0  # newest Persist that names a body
@@ -148,7 +152,6 @@ class Engine:
         self._next_number = 0
         self._had_work = False
         self._segment_views: dict[int, int] = {}  # newest view logged in each segment
-        self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.view = 0
         self.evidence_total = 0
 
@@ -272,8 +275,8 @@ class Engine:
                 self._persist(effect)
             case SetTimer(timer, delay_ms):
                 self._cancel(timer)
-                self._timers[timer] = asyncio.get_running_loop().call_later(
-                    delay_ms / 1000, self._fire, timer
+                self._running[timer] = self._timers.call_later(
+                    delay_ms / 1000, partial(self._fire, timer)
                 )
             case CancelTimer(timer):
                 self._cancel(timer)
@@ -298,11 +301,11 @@ class Engine:
                 raise Halted(reason=reason)
 
     def _fire(self, timer: TimerId) -> None:
-        self._timers.pop(timer, None)
-        self._guarded(lambda: self.feed(TimerFired(timer)))
+        self._running.pop(timer, None)
+        self.feed(TimerFired(timer))
 
     def _cancel(self, timer: TimerId) -> None:
-        handle = self._timers.pop(timer, None)
+        handle = self._running.pop(timer, None)
         if handle is not None:
             handle.cancel()
 
@@ -376,8 +379,8 @@ class Engine:
         interval_ms = self._chain.genesis.parameters.min_block_interval_ms
         wait_ms = parent.time_ms + interval_ms - self._clock.now_ms()
         if wait_ms > 0 and interval_ms:
-            self._build_timer = asyncio.get_running_loop().call_later(
-                wait_ms / 1000, self._guarded, lambda: self._build_now(effect)
+            self._build_timer = self._timers.call_later(
+                wait_ms / 1000, partial(self._build_now, effect)
             )
         else:
             self._build_now(effect)
@@ -412,17 +415,9 @@ class Engine:
         if stale:
             self._vote_log.drop_before(min(self._segment_views))
 
-    def _guarded(self, work: Callable[[], None]) -> None:
-        """Run a timer's callback; what it raises ends the node through `failure`."""
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001 — whoever awaits `failure` raises it
-            if not self.failure.done():
-                self.failure.set_exception(error)
-
     def stop(self) -> None:
         """Cancel every timer."""
-        for timer in list(self._timers):
+        for timer in list(self._running):
             self._cancel(timer)
         if self._build_timer is not None:
             self._build_timer.cancel()

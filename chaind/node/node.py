@@ -41,6 +41,7 @@ from chaind.node.queries import Queries, TransactionInfo
 from chaind.node.recovery import Disk, stored_blocks, stored_intake, stored_votes
 from chaind.node.relay import Relay
 from chaind.node.sync import Sync, serve_range
+from chaind.node.timers import Timers
 from chaind.node.tracker import Tracker
 from chaind.node.waiters import Waiters
 from chaind.primitives.errors import PeerFault
@@ -87,10 +88,14 @@ class StatusInfo(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """Secrets of one node. `validator` is None for a full node."""
+    """Secrets of one node. `validator` is None for a full node.
+
+    `may_vote` is False for a validator that has lost its vote log: it observes.
+    """
 
     node: KeyPair
     validator: SecretKey | None
+    may_vote: bool = True
 
 
 class Node:
@@ -124,8 +129,16 @@ class Node:
         self.validator_index = (
             self._keys.index(secret.public) if secret and secret.public in self._keys else None
         )
+        self._observes = self.validator_index is not None and not identity.may_vote
+        if self._observes:
+            log.error(
+                "vote_log_lost",
+                advice="This validator only observes: votes of before could be contradicted.",
+            )
+            self.validator_index = None
         self.quorums = Quorums([validator.weight for validator in genesis.validators])
         self.events = Events()
+        self.timers = Timers()
         limits = config.mempool
         self.pool = Pool(
             PoolLimits(
@@ -161,7 +174,7 @@ class Node:
             tracker=self.tracker,
             network=self.network,
         )
-        self.waiters = Waiters(self.network.peers)
+        self.waiters = Waiters(self.network.peers, self.timers.call_later)
         self.events.subscribe(self.waiters.handle)
         self.finality = Finality(
             chain=self.chain,
@@ -175,7 +188,6 @@ class Node:
         )
         self.checker = SignatureChecker(genesis.hash, self._keys, self.quorums)
         self.engine = self._make_engine(secret)
-        loop = asyncio.get_running_loop()
         self.bodies = Bodies(
             genesis=genesis,
             chain=self.chain,
@@ -186,7 +198,7 @@ class Node:
             retry_ms=2 * genesis.consensus.delta_ms,
             height_of=disk.store.height_of,
             on_verdict=self.engine.on_verdict,
-            call_later=loop.call_later,
+            call_later=self.timers.call_later,
         )
         self.engine.bodies = self.bodies
         self.sync = Sync(
@@ -204,7 +216,7 @@ class Node:
             pool=self.pool,
             outlet=self.network,
             rng=rng,
-            call_later=loop.call_later,
+            call_later=self.timers.call_later,
             clock=clock,
         )
         self.intake = Intake(
@@ -271,6 +283,7 @@ class Node:
             commit=self._vote_commit,
             network=self.network,
             clock=self.clock,
+            timers=self.timers,
             epoch=EPOCH,
             has_work=self.pool.has_work,
         )
@@ -298,7 +311,7 @@ class Node:
                     group.create_task(self.sync.run()),
                     group.create_task(self._ingest()),
                     group.create_task(self._tick()),
-                    group.create_task(self._watch_engine()),
+                    group.create_task(self._watch_timers()),
                 ]
                 self._recover()
                 await self.network.start(group)
@@ -351,8 +364,8 @@ class Node:
             if keep is not None:
                 await self._workers.disk(lambda: self._disk.journal.drop_before(keep))  # noqa: B023
 
-    async def _watch_engine(self) -> None:
-        await self.engine.failure
+    async def _watch_timers(self) -> None:
+        await self.timers.failure
 
     # The network's handler.
 
@@ -488,6 +501,8 @@ class Node:
     def health(self) -> Health:
         """Whether this node follows a chain that makes progress."""
         reasons: list[str] = []
+        if self._observes:
+            reasons.append("vote log lost: this validator observes and does not vote")
         if self.sync.behind > 1:
             reasons.append(f"behind by {self.sync.behind} blocks")
         if len(self.genesis.validators) > 1 and not self.network.peers():

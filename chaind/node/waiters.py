@@ -17,12 +17,17 @@ VISIBLE_MS = 100.0  # longer than any peer in step takes, short beside a person'
 class Waiters:
     """Futures by txid. `handle` is subscribed to the node's events."""
 
-    def __init__(self, peers: Callable[[], Iterable[Peer]]) -> None:
+    def __init__(
+        self,
+        peers: Callable[[], Iterable[Peer]],
+        call_later: Callable[[float, Callable[[], None]], object],
+    ) -> None:
         self._peers = peers
+        self._call_later = call_later
         self._by_txid: dict[bytes, list[asyncio.Future[None]]] = {}
         self._unseen: list[tuple[int, list[asyncio.Future[None]]]] = []  # (height, waiters)
         self._lagging: set[str] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer_set = False
 
     async def wait(self, txid: bytes, timeout_ms: float) -> None:
         """Return when the transaction has ended, or after `timeout_ms`."""
@@ -67,13 +72,14 @@ class Waiters:
             default=newest,
         )
         self._tell(seen)
-        if self._unseen and self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(VISIBLE_MS / 1000, self._give_up, self._unseen[-1][0])
+        if self._unseen and not self._timer_set:
+            self._timer_set = True
+            height = self._unseen[-1][0]
+            self._call_later(VISIBLE_MS / 1000, lambda: self._give_up(height))
 
     def _give_up(self, height: int) -> None:
         """Peers that have not followed up to `height` by now are not waited for."""
-        self._timer = None
+        self._timer_set = False
         self._lagging |= {peer.node_id for peer in self._peers() if peer.final_height < height}
         self.check()
 
