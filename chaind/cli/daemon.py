@@ -62,14 +62,15 @@ def custody_seed(config: Config, genesis: Genesis) -> bytes | None:
 def run(config: Config) -> int:
     """Run until a signal or a fault; the process's exit status."""
     configure_logs(config.log)
+    status = 0
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(config))
     except* LocalFault as group:
         fault = _first_fault(group)
         sys.stderr.write(f"Error: {fault}\n{fault.advice}\n")
-        return fault.exit_code
-    return 0
+        status = fault.exit_code
+    return status
 
 
 def _first_fault(group: BaseExceptionGroup[LocalFault]) -> LocalFault:

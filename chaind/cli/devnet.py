@@ -33,6 +33,8 @@ from chaind.cli.layout import (
 from chaind.cli.processes import ProcessMark, Signals, end, log_tail, mark, spawn_chaind
 from chaind.cli.status import NodeSilent, fetch
 from chaind.primitives.errors import LocalFault
+from chaind.storage.files import OsFiles
+from chaind.storage.lock import DirectoryLock
 
 READY_S_MAX = 60.0  # seconds suffice; a busy machine importing Python 64 times gets its time
 READY_POLL_S = 0.05
@@ -104,6 +106,10 @@ class Record(msgspec.Struct, frozen=True):
         except FileNotFoundError:
             return cls(supervisor=None, nodes=())
 
+    def write(self, home: Path) -> None:
+        """Leave it in the directory, where `--stop` finds it."""
+        OsFiles().write_atomic(self.path(home), msgspec.json.encode(self))
+
     def alive(self) -> list[ProcessMark]:
         """Those that still run, supervisor first."""
         marks = self.nodes if self.supervisor is None else (self.supervisor, *self.nodes)
@@ -132,7 +138,9 @@ class Record(msgspec.Struct, frozen=True):
 def devnet(
     validators: int, home: Path, base_port: int, reset: bool, detach: bool, stop: bool
 ) -> None:
-    """Run a network of validators on this machine, with ten funded accounts.
+    """Run a network of validators on this machine.
+
+    Ten accounts are funded; the banner shows them and what to type.
 
     The chain lives in --home: a restart resumes it. Ctrl-C ends every node; a detached network is
     ended by --stop. Nodes read ./chaind.toml and CHAIND_SECTION_KEY variables as `chaind run` does.
@@ -159,9 +167,6 @@ def devnet(
 @contextmanager
 def claimed(home: Path) -> Iterator[None]:
     """Hold the directory, refusing where another devnet runs in it. Makes it if needed."""
-    from chaind.storage.files import OsFiles
-    from chaind.storage.lock import DirectoryLock
-
     OsFiles().make_dir(home.absolute())
     # The processes first: they tell more than the lock, and outlive the supervisor that held it.
     running = Record.read(home).alive()
@@ -190,7 +195,6 @@ def prepare_homes(home: Path, nodes: Sequence[Place], *, reset: bool) -> None:
     """See that `home` holds the homes of these nodes and no others, with one chain."""
     from chaind.cli.chains import create_network
     from chaind.node.home import Home
-    from chaind.storage.lock import DirectoryLock
 
     found = sorted(path for path in home.glob("node[0-9]*") if path.is_dir())
     if reset:
@@ -226,7 +230,7 @@ def run_network(home: Path, nodes: Sequence[Place], *, detach: bool) -> None:
                 supervisor=None if detach else mark(os.getpid()),
                 nodes=tuple(process for process in marks if process is not None),
             )
-            Record.path(home).write_bytes(msgspec.json.encode(record))
+            record.write(home)
             wait_ready(nodes, children, signals)
             if not signals.stopping:
                 click.echo(f"Ready after {time.monotonic() - started:.1f} s.")

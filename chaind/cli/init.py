@@ -26,7 +26,7 @@ from chaind.cli.layout import BASE_PORT, NODES_MAX, place, places, run_arguments
     help="Join the chain of this genesis file instead, as a full node.",
 )
 def init(home: Path, validators: int | None, genesis: Path | None) -> None:
-    """Make the homes of a new development chain, or one that joins a chain.
+    """Make the homes of a new chain, or join one.
 
     \b
     Examples:

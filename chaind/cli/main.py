@@ -45,7 +45,7 @@ def commands() -> None:
 
 @commands.command()
 def version() -> None:
-    """Print the version of chaind, of Python and of the machine.
+    """Print the versions of chaind and Python.
 
     \b
     Example:

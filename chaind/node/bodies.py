@@ -2,13 +2,15 @@
 
 The core asks by hash (`resolve`) and is answered by a verdict once the body and all its ancestors
 are held and executed. Compact proposals are rebuilt from the pool; a miss means *fetch*, never
-*invalid*. Requests that stay unanswered go to another peer at the next tick.
+*invalid*. A leader signs the header alone: parts that do not give its Merkle root are the sender's
+fault and say nothing of the block. Requests that stay unanswered go to another peer at a tick.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, Protocol
 
 import structlog
 
@@ -31,12 +33,13 @@ from chaind.node.intake import Verifier
 from chaind.primitives.block import Block
 from chaind.primitives.errors import ChaindError, Malformed, PeerFault
 from chaind.primitives.genesis import Genesis
-from chaind.primitives.hashes import sha256d
 from chaind.primitives.transaction import Transaction
 
 COMPACT_MAX = 128  # proposals waiting for transactions: a few per view over the vote window
 WANT_HEIGHTS_MAX = 256  # a block still missing after so many final ones is on no living branch
-ARRIVALS_MAX = 256  # bodies waiting for signature checks; beyond, the peer must send again
+ARRIVALS_MAX = 64  # bodies waiting for signature checks; beyond, they are asked for again
+
+_NONE: Final[Mapping[bytes, Checked]] = MappingProxyType({})
 
 log = structlog.get_logger("chaind.bodies")
 
@@ -46,6 +49,13 @@ class WrongTransactions(Malformed, PeerFault):
 
     code = "wrong-transactions"
     text = "answer for block {hash} holds transactions that were not asked for"
+
+
+class WrongBlock(Malformed, PeerFault):
+    """A peer answered a request for a block with another one."""
+
+    code = "wrong-block"
+    text = "answer for block {hash} holds block {other}"
 
 
 class Transport(Protocol):
@@ -65,34 +75,36 @@ class Transport(Protocol):
 
 
 class _Compact:
-    """A proposal whose transactions are being gathered."""
+    """A proposal whose missing transactions were asked of the peer that sent it."""
 
     __slots__ = ("found", "peer", "proposal")
 
-    def __init__(self, proposal: Proposal, peer: Peer) -> None:
+    def __init__(self, proposal: Proposal, peer: Peer, found: dict[bytes, Checked]) -> None:
         self.proposal = proposal
         self.peer = peer
-        self.found: dict[bytes, Checked] = {}
+        self.found = found
 
-    def missing(self) -> list[bytes]:
-        return [wtxid for wtxid in self.proposal.wtxids if wtxid not in self.found]
+    def missing(self) -> tuple[bytes, ...]:
+        return tuple(wtxid for wtxid in self.proposal.wtxids if wtxid not in self.found)
 
 
 class _Want:
-    """A block that is needed, and whom it was asked of last."""
+    """A block that is needed, and whom it was asked of."""
 
-    __slots__ = ("asked", "asked_ms", "resolve", "since_height", "source")
+    __slots__ = ("asked", "asked_ms", "lowest", "owed", "resolve", "since_height", "source")
 
-    def __init__(self, source: Peer | None, since_height: int) -> None:
+    def __init__(self, block_hash: bytes, source: Peer | None, since_height: int) -> None:
         self.source = source
         self.since_height = since_height
         self.resolve = False  # the core waits for its verdict
-        self.asked: set[str] = set()
+        self.lowest = block_hash  # all blocks above this ancestor are held
+        self.asked: set[str] = set()  # node ids, since all were asked last
+        self.owed: set[str] = set()  # node ids whose answer has not come
         self.asked_ms: float | None = None
 
 
 class Bodies:
-    """See the module's law. `on_verdict` answers the core; `on_gap` hears of a peer far ahead."""
+    """See the module's law. `on_verdict` answers the core."""
 
     def __init__(
         self,
@@ -106,7 +118,6 @@ class Bodies:
         retry_ms: int,
         height_of: Callable[[bytes], int | None],
         on_verdict: Callable[[bytes, Verdict], None],
-        call_later: Callable[[float, Callable[[], None]], object],
     ) -> None:
         self._genesis = genesis
         self._prefix = genesis.chain_prefix
@@ -118,10 +129,10 @@ class Bodies:
         self._retry_ms = retry_ms
         self._height_of = height_of
         self._on_verdict = on_verdict
-        self._call_later = call_later
         self._compact: dict[bytes, _Compact] = {}
         self._wants: dict[bytes, _Want] = {}
-        self._arrivals: deque[tuple[Peer, bytes | BlockTransactions]] = deque()
+        self._early: dict[bytes, int] = {}  # untimely blocks, and when they no longer are
+        self._arrivals: deque[tuple[Peer, BlockData | BlockTransactions]] = deque()
         self._arrived = asyncio.Event()
 
     def resolve(self, block_hash: bytes, source: Peer | None) -> None:
@@ -131,35 +142,62 @@ class Bodies:
         self._advance(block_hash)
 
     def offer(self, proposal: Proposal, peer: Peer) -> None:
-        """A proposal whose leader's signature was checked: gather its transactions."""
-        block_hash = sha256d(proposal.header)
+        """A proposal whose leader's signature was checked: gather its transactions.
+
+        Raises `PeerFault` where its parts do not make the block that the leader signed.
+        """
+        block_hash = proposal.vote.block
+        assert block_hash is not None, "the network room checks this"
         if block_hash in self._compact or self._chain.candidate(block_hash) is not None:
             return
-        if len(self._compact) >= COMPACT_MAX:
-            self._compact.pop(next(iter(self._compact)))
-        compact = self._compact[block_hash] = _Compact(proposal, peer)
+        found: dict[bytes, Checked] = {}
         for wtxid in proposal.wtxids:
             checked = self._pool.by_wtxid(wtxid)
             if checked is not None:
-                compact.found[wtxid] = checked
-        self._complete(block_hash, compact)
+                found[wtxid] = checked
+        compact = _Compact(proposal, peer, found)
+        missing = compact.missing()
+        if not missing:
+            held = tuple(found[wtxid] for wtxid in proposal.wtxids)
+            self._keep(Body(_rebuild(proposal, [item.transaction for item in held]), held))
+            return
+        if len(self._compact) >= COMPACT_MAX:
+            self._compact.pop(next(iter(self._compact)))
+        self._compact[block_hash] = compact
+        self._transport.send(peer, GetBlockTransactions(block_hash, missing))
+        want = self._want(block_hash, peer)
+        want.asked.add(peer.node_id)
+        want.asked_ms = self._clock.monotonic_ms()
 
     def received(self, peer: Peer, message: BlockData | BlockTransactions) -> None:
         """An answer to one of our requests, or something unasked for, which is dropped."""
-        if message.block_hash not in self._wants and message.block_hash not in self._compact:
-            return
         if len(self._arrivals) >= ARRIVALS_MAX:
             return
         if isinstance(message, BlockTransactions):
+            compact = self._compact.get(message.block_hash)
+            if compact is not None and compact.peer is peer:
+                self._arrivals.append((peer, message))
+                self._arrived.set()
+            return
+        want = self._wants.get(message.block_hash)
+        if want is None or peer.node_id not in want.owed:
+            return
+        want.owed.discard(peer.node_id)
+        if message.raw is not None:
             self._arrivals.append((peer, message))
-        elif message.raw is not None:
-            self._arrivals.append((peer, message.raw))
-        self._arrived.set()
+            self._arrived.set()
+        elif any(other.node_id not in want.asked for other in self._transport.peers()):
+            want.asked_ms = None
+            self._ask(message.block_hash)
 
     def tick(self) -> None:
-        """Ask again, of another peer, what was not answered in time."""
+        """Ask again, of another peer, what was not answered in time; the time of blocks comes."""
         for block_hash in list(self._wants):
             self._ask(block_hash)
+        now_ms = self._clock.now_ms()
+        for block_hash in [early for early, at_ms in self._early.items() if at_ms <= now_ms]:
+            del self._early[block_hash]
+            self._on_verdict(block_hash, Verdict.OK)
 
     def forget_final(self) -> None:
         """The final tip moved: answer what is below it, drop what nobody can need any more."""
@@ -172,8 +210,12 @@ class Bodies:
             ):
                 del self._wants[block_hash]
         for block_hash, compact in list(self._compact.items()):
-            if compact.proposal.vote.view <= final.view:
+            if compact.proposal.vote.view <= final.view:  # passed over: nobody can need it
                 del self._compact[block_hash]
+                self._wants.pop(block_hash, None)
+        for block_hash in list(self._early):
+            if self._chain.candidate(block_hash) is None:
+                del self._early[block_hash]
 
     async def run(self) -> None:
         """Decode and verify arrivals until cancelled."""
@@ -181,25 +223,41 @@ class Bodies:
             await self._arrived.wait()
             self._arrived.clear()
             while self._arrivals:
-                peer, arrival = self._arrivals.popleft()
+                peer, message = self._arrivals.popleft()
                 try:
-                    if isinstance(arrival, BlockTransactions):
-                        await self._take_transactions(arrival)
+                    if isinstance(message, BlockTransactions):
+                        await self._take_transactions(peer, message)
                     else:
-                        await self.take_block(Block.decode(arrival))
+                        await self._take_answer(message)
                 except PeerFault as fault:
                     self._transport.punish(peer, fault)
 
-    async def take_block(self, block: Block) -> None:
-        """Verify a whole block's transactions and keep it, or tell the core that it is invalid."""
-        if self._chain.candidate(block.hash) is None:
-            try:
-                checked = await self._check(block.transactions)
-            except REFUSALS as error:
-                self._refuse(block.hash, error)
-                return
-            self._chain.add(Body(block, tuple(checked)))
-        self._arrived_body(block.hash)
+    async def _take_answer(self, message: BlockData) -> None:
+        assert message.raw is not None
+        block = Block.decode(message.raw)
+        if block.hash != message.block_hash:
+            raise WrongBlock(hash=message.block_hash[::-1].hex(), other=block.hash[::-1].hex())
+        await self.take_block(block)
+
+    async def take_block(self, block: Block, verified: Mapping[bytes, Checked] = _NONE) -> None:
+        """Verify a whole block's transactions and keep it, or tell the core that it is invalid.
+
+        `verified` are transactions of it that were verified before, by wtxid.
+        """
+        if self._chain.candidate(block.hash) is not None:
+            self._arrived_body(block.hash)
+            return
+        try:
+            checked = await self._check(block.transactions, verified)
+        except REFUSALS as error:
+            self._refuse(block.hash, error)
+            return
+        self._keep(Body(block, tuple(checked)))
+
+    def _keep(self, body: Body) -> None:
+        self._compact.pop(body.block.hash, None)
+        self._chain.add(body)
+        self._arrived_body(body.block.hash)
 
     def _refuse(self, block_hash: bytes, error: ChaindError) -> None:
         """The hash commits to something that no state can make valid."""
@@ -208,12 +266,15 @@ class Bodies:
         self._wants.pop(block_hash, None)
         self._on_verdict(block_hash, Verdict.NEVER)
 
-    async def _check(self, transactions: Sequence[Transaction]) -> list[Checked]:
-        """Checked transactions, from the pool where it has verified the same bytes."""
+    async def _check(
+        self, transactions: Sequence[Transaction], verified: Mapping[bytes, Checked]
+    ) -> list[Checked]:
+        """Checked transactions; the same bytes are never verified twice while they wait here."""
         result: list[Checked] = []
         fresh: list[Checked] = []
         for transaction in transactions:
-            checked = self._pool.by_wtxid(transaction.wtxid)
+            wtxid = transaction.wtxid
+            checked = verified.get(wtxid) or self._pool.by_wtxid(wtxid)
             if checked is None:
                 checked = check_transaction(transaction, self._genesis.parameters, self._prefix)
                 fresh.append(checked)
@@ -223,45 +284,26 @@ class Bodies:
                 raise error
         return result
 
-    async def _take_transactions(self, message: BlockTransactions) -> None:
+    async def _take_transactions(self, peer: Peer, message: BlockTransactions) -> None:
+        """Complete a compact block, or give it up for the whole block from somebody else."""
         compact = self._compact.get(message.block_hash)
-        if compact is None:
+        if compact is None or compact.peer is not peer:
             return
+        del self._compact[message.block_hash]
+        self._want(message.block_hash, peer).asked_ms = None
         wanted = set(compact.missing())
-        transactions = [Transaction.decode(raw) for raw in message.raws]
-        if any(transaction.wtxid not in wanted for transaction in transactions):
+        fetched = {item.wtxid: item for item in map(Transaction.decode, message.raws)}
+        if not wanted.issuperset(fetched):
             raise WrongTransactions(hash=message.block_hash[::-1].hex())
-        try:
-            found = await self._check(transactions)
-        except REFUSALS as error:
-            self._refuse(message.block_hash, error)
+        if len(fetched) < len(wanted):  # it does not hold the block any more
+            self._ask(message.block_hash)
             return
-        for checked in found:
-            compact.found[checked.transaction.wtxid] = checked
-        self._complete(message.block_hash, compact)
-
-    def _complete(self, block_hash: bytes, compact: _Compact) -> None:
-        missing = compact.missing()
-        if missing:
-            request = GetBlockTransactions(block_hash, tuple(missing))
-            self._transport.send(compact.peer, request)
-            self._want(block_hash, compact.peer).asked_ms = self._clock.monotonic_ms()
-            return
-        self._compact.pop(block_hash, None)
-        proposal = compact.proposal
-        checked = tuple(compact.found[wtxid] for wtxid in proposal.wtxids)
-        try:
-            block = Block.rebuild(
-                proposal.header,
-                proposal.coinbase,
-                proposal.commitment,
-                [item.transaction for item in checked],
-            )
-        except REFUSALS as error:  # the leader signed a header that its parts do not match
-            self._refuse(block_hash, error)
-            return
-        self._chain.add(Body(block, checked))
-        self._arrived_body(block_hash)
+        found = compact.found
+        transactions = [
+            found[wtxid].transaction if wtxid in found else fetched[wtxid]
+            for wtxid in compact.proposal.wtxids
+        ]
+        await self.take_block(_rebuild(compact.proposal, transactions), found)
 
     def _arrived_body(self, block_hash: bytes) -> None:
         self._advance(block_hash)
@@ -273,51 +315,61 @@ class Bodies:
         want = self._wants.get(block_hash)
         if want is None or not want.resolve:
             return
-        if block_hash == self._chain.final.hash or self._height_of(block_hash) is not None:
+        chain = self._chain
+        if self._is_final(block_hash):
             del self._wants[block_hash]
             self._on_verdict(block_hash, Verdict.OK)
             return
+        while (candidate := chain.candidate(want.lowest)) is not None:
+            want.lowest = candidate.body.block.parent
+        if not self._is_final(want.lowest):
+            self._want(want.lowest, want.source)
+            self._ask(want.lowest)
+            return
+        del self._wants[block_hash]
         path: list[Candidate] = []
         at = block_hash
-        while at != self._chain.final.hash:
-            candidate = self._chain.candidate(at)
-            if candidate is None:
-                self._want(at, want.source)
-                self._ask(at)
-                return
+        while (candidate := chain.candidate(at)) is not None:
             path.append(candidate)
             at = candidate.body.block.parent
-        del self._wants[block_hash]
+        if at == chain.final.hash:  # otherwise it stands beside the final chain: of no interest
+            self._on_verdict(block_hash, self._execute(path))
+
+    def _is_final(self, block_hash: bytes) -> bool:
+        return block_hash == self._chain.final.hash or self._height_of(block_hash) is not None
+
+    def _execute(self, path: Sequence[Candidate]) -> Verdict:
+        """Run blocks given from the highest down to one on the final tip; what to say of it."""
         for candidate in reversed(path):
-            self._chain.execute(candidate.body.block.hash)
+            block = candidate.body.block
+            self._chain.execute(block.hash)
             if candidate.error is not None:
                 log.warning(
                     "block_invalid",
-                    height=candidate.body.block.height,
-                    hash=candidate.body.block.hash[::-1].hex(),
+                    height=block.height,
+                    hash=block.hash[::-1].hex(),
                     error=str(candidate.error),
                 )
-                self._on_verdict(block_hash, Verdict.NEVER)
-                return
-        self._on_verdict(block_hash, self._time_verdict(path[0].body.block))
+                return Verdict.NEVER
+        return self._time_verdict(path[0].body.block)
 
     def _time_verdict(self, block: Block) -> Verdict:
-        """OK, or UNTIMELY and OK once this node's clock has caught up."""
-        now_ms = self._clock.now_ms()
+        """OK; or UNTIMELY, and OK once this node's clock has caught up."""
         try:
-            self._chain.check_time(block, now_ms)
+            self._chain.check_time(block, self._clock.now_ms())
         except BlockUntimely as error:
             log.warning("block_untimely", height=block.height, error=str(error))
             assert block.commitment.time_ms is not None
-            early_ms = block.commitment.time_ms - now_ms - self._genesis.parameters.max_drift_ms
-            self._call_later(early_ms / 1000, lambda: self._on_verdict(block.hash, Verdict.OK))
+            drift_ms = self._genesis.parameters.max_drift_ms
+            self._early[block.hash] = block.commitment.time_ms - drift_ms
             return Verdict.UNTIMELY
         return Verdict.OK
 
     def _want(self, block_hash: bytes, source: Peer | None) -> _Want:
         want = self._wants.get(block_hash)
         if want is None:
-            want = self._wants[block_hash] = _Want(source, self._chain.final.height)
+            height = self._chain.final.height
+            want = self._wants[block_hash] = _Want(block_hash, source, height)
         return want
 
     def _ask(self, block_hash: bytes) -> None:
@@ -333,13 +385,16 @@ class Bodies:
         if not fresh:
             want.asked.clear()
             fresh = peers
-        if want.source in fresh:
-            peer = want.source
-        elif fresh:
-            peer = fresh[0]
-        else:
+        if not fresh:
             return
+        peer = want.source if want.source in fresh else fresh[0]
         assert peer is not None
         want.asked.add(peer.node_id)
+        want.owed.add(peer.node_id)
         want.asked_ms = now_ms
         self._transport.send(peer, GetBlock(block_hash))
+
+
+def _rebuild(proposal: Proposal, transactions: Sequence[Transaction]) -> Block:
+    """The proposed block. Raises `PeerFault` where the parts are not those of its header."""
+    return Block.rebuild(proposal.header, proposal.coinbase, proposal.commitment, transactions)

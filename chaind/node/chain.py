@@ -309,13 +309,17 @@ class Chain:
         return True
 
     def _forget_rivals(self) -> None:
-        """Blocks at or below the final height that did not become final never will."""
-        height = self.final.height
-        stale = [
-            block_hash
-            for block_hash, candidate in self._candidates.items()
-            if candidate.body.block.height <= height
-        ]
+        """Blocks that cannot become final any more: beside the final one, or on such a block."""
+        final = self.final
+        stale: set[bytes] = set()
+        for candidate in sorted(self._candidates.values(), key=_height):
+            block = candidate.body.block
+            if (
+                block.height <= final.height
+                or block.commitment.view <= final.view
+                or block.parent in stale
+            ):
+                stale.add(block.hash)
         for block_hash in stale:
             del self._candidates[block_hash]
 
@@ -343,3 +347,7 @@ class Chain:
             at = candidate.body.block.parent
         found.reverse()
         return found
+
+
+def _height(candidate: Candidate) -> int:
+    return candidate.body.block.height

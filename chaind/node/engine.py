@@ -55,7 +55,8 @@ from chaind.node.clock import Clock
 from chaind.node.durable import GroupCommit
 from chaind.node.finality import Finality
 from chaind.node.timers import Timers
-from chaind.primitives.errors import LocalFault
+from chaind.primitives.block import commitment_decoder
+from chaind.primitives.errors import LocalFault, Malformed, PeerFault
 from chaind.primitives.keys import verify
 from chaind.primitives.votes import Certificate, Vote, check_certificate_form, vote_digest
 from chaind.storage.log import AppendLog
@@ -70,6 +71,13 @@ class Halted(LocalFault):
     exit_code = 70
     text = "consensus halted: {reason}"
     advice = "Keep the data directory for inspection and restore this node from another one."
+
+
+class OtherView(Malformed, PeerFault):
+    """A proposal whose block says that it was made for another epoch or view."""
+
+    code = "other-view"
+    text = "the proposal for view {view} carries a block of view {other}"
 
 
 class Wire(Protocol):
@@ -224,6 +232,18 @@ class Engine:
         if wanted:
             self._hear(peer, Certificates(wanted))
 
+    def on_range(self, peer: Peer, certificate: Certificate) -> None:
+        """A checked proof of finality whose block is held with all its ancestors.
+
+        A core that has learnt of a later decision wants no earlier ones; they are made final all
+        the same, while the later one waits for its body.
+        """
+        assert certificate.block is not None
+        if self._core.wants_certificate(certificate):
+            self._hear(peer, Certificates((certificate,)))
+        else:
+            self._finality.deliver(certificate.block, certificate)
+
     def on_proposal(self, peer: Peer, message: wire.Proposal) -> None:
         """Check the leader's signature, gather the body, tell the core. Raises `PeerFault`."""
         vote = message.vote
@@ -233,6 +253,10 @@ class Engine:
         proposal = Propose(block, message.justification, vote)
         if not self._core.wants_proposal(proposal):
             return
+        # A later view would keep honest leaders' blocks, which must be above it, from being valid.
+        commitment = commitment_decoder.decode(message.commitment)
+        if (commitment.epoch, commitment.view) != (vote.epoch, vote.view):
+            raise OtherView(view=vote.view, other=commitment.view)
         self._checker.check_vote(vote)
         wanted = self._wanted(message.justification)
         assert self.bodies is not None

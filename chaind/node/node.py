@@ -208,9 +208,7 @@ class Node:
             transport=self.network,
             clock=clock,
             check_certificate=self.checker.check_certificate,
-            on_certificate=lambda peer, certificate: self.engine.on_certificates(
-                peer, (certificate,)
-            ),
+            on_range=self.engine.on_range,
         )
         self.relay = Relay(
             pool=self.pool,
@@ -413,7 +411,7 @@ class Node:
             case wire.GetBlock(block_hash):
                 self.network.send(peer, wire.BlockData(block_hash, self._raw_block(block_hash)))
             case wire.GetBlockTransactions():
-                self._send_block_transactions(peer, message)
+                self.network.send(peer, self._block_transactions(message))
             case wire.GetBlocks(start_height, count):
                 self.network.send(peer, serve_range(self._disk.store, start_height, count))
 
@@ -424,18 +422,25 @@ class Node:
         height = self._disk.store.height_of(block_hash)
         return self._disk.store.raw_block(height) if height else None
 
-    def _send_block_transactions(self, peer: Peer, message: wire.GetBlockTransactions) -> None:
-        """From the block itself, or from the pool, which also holds what was just proposed."""
-        candidate = self.chain.candidate(message.block_hash)
+    def _block_transactions(self, asked: wire.GetBlockTransactions) -> wire.BlockTransactions:
+        """From the block itself, or from the pool, which also holds what was just proposed.
+
+        Each one once, and no more bytes than a block can have: more is not asked in good faith.
+        """
+        candidate = self.chain.candidate(asked.block_hash)
         found: dict[bytes, Checked] = {}
         if candidate is not None:
             found = {item.transaction.wtxid: item for item in candidate.body.checked}
         raws = []
-        for wtxid in message.wtxids:
+        room = self.genesis.parameters.block_bytes_max
+        for wtxid in dict.fromkeys(asked.wtxids):
             checked = found.get(wtxid) or self.pool.by_wtxid(wtxid)
             if checked is not None:
+                room -= checked.transaction.size
+                if room < 0:
+                    break
                 raws.append(checked.transaction.raw)
-        self.network.send(peer, wire.BlockTransactions(message.block_hash, tuple(raws)))
+        return wire.BlockTransactions(asked.block_hash, tuple(raws))
 
     def _take_transactions(self, peer: Peer, raws: Sequence[bytes]) -> None:
         if self._ingest_size + len(raws) > INGEST_MAX:

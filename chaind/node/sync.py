@@ -1,8 +1,8 @@
 """Catching up: ranges of final blocks under a certificate, from a peer that is ahead.
 
 A range is hash-linked to our final tip and its last block carries the certificate that makes all
-of it final. Its blocks are executed here; then the certificate is handed to the core, which
-delivers. So there is one road to finality, and nobody is trusted.
+of it final. Its blocks are kept here; then the certificate is handed over to be delivered like
+any other. So there is one road to finality, and nobody is trusted.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import structlog
 
+from chaind.network.frames import FRAME_BYTES_MAX
 from chaind.network.messages import BLOCKS_MAX, Blocks, GetBlocks
 from chaind.network.peer import Peer
 from chaind.node.bodies import Bodies, Transport
@@ -21,8 +22,10 @@ from chaind.primitives.errors import Malformed, PeerFault
 from chaind.primitives.votes import Certificate, CertificateKind
 from chaind.storage.chain_store import ChainStore
 
-RANGE_BYTES_MAX = 2_500_000  # of one answer, within a frame; one block at least
+RANGE_BYTES_MAX = 2_500_000  # of one answer, within a frame; one certificate's blocks at least
+PIECE_BYTES_MAX = FRAME_BYTES_MAX - (1 << 16)  # those, unless a certificate needs the rest
 STALL_MS = 5_000  # a peer that sends no range in this time is left for another
+DISTRUST_MS = 60_000  # for so long nothing is believed of a peer that did not show what it claims
 BEHIND_MS = 400  # votes normally close a gap faster than a request would
 
 log = structlog.get_logger("chaind.sync")
@@ -36,28 +39,33 @@ class BrokenRange(Malformed, PeerFault):
 
 
 def serve_range(store: ChainStore, start_height: int, count: int) -> Blocks:
-    """Final blocks from `start_height` up to one that has a certificate, within bytes and count."""
+    """Final blocks from `start_height` up to one that has a certificate, within bytes and count.
+
+    None where a certificate covers more blocks than fit: they are fetched one by one from the top.
+    """
     raws: list[bytes] = []
     size = 0
     height = start_height
-    last: tuple[int, Certificate] | None = None
+    last: Certificate | None = None
     while height <= store.tip.height:
         found = store.certificate_from(height)
         if found is None:
             break
         certified, certificate = found
+        if len(raws) + certified - height + 1 > count:
+            break
         piece = [store.raw_block(number) for number in range(height, certified + 1)]
         size += sum(len(raw) for raw in piece if raw is not None)
-        if raws and (size > RANGE_BYTES_MAX or len(raws) + len(piece) > count):
+        if size > (RANGE_BYTES_MAX if raws else PIECE_BYTES_MAX):
             break
         raws += [raw for raw in piece if raw is not None]
-        last = (certified, certificate)
+        last = certificate
         height = certified + 1
-    return Blocks(start_height, tuple(raws), last[1] if last else None)
+    return Blocks(start_height, tuple(raws), last)
 
 
 class Sync:
-    """At most one range is under way. `on_certificate` gives its proof to the core."""
+    """At most one range is under way. `on_range` hears of the proof."""
 
     def __init__(
         self,
@@ -68,7 +76,7 @@ class Sync:
         transport: Transport,
         clock: Clock,
         check_certificate: Callable[[Certificate], None],
-        on_certificate: Callable[[Peer, Certificate], None],
+        on_range: Callable[[Peer, Certificate], None],
     ) -> None:
         self._chain = chain
         self._store = store
@@ -76,12 +84,14 @@ class Sync:
         self._transport = transport
         self._clock = clock
         self._check_certificate = check_certificate
-        self._on_certificate = on_certificate
+        self._on_range = on_range
         self._peer: Peer | None = None
+        self._waiting = False  # for the peer's answer, or for what is made of it
         self._asked_ms = 0.0
         self._behind_since_ms: float | None = None
         self._last_height = 0
-        self._answers: asyncio.Queue[tuple[Peer, Blocks]] = asyncio.Queue(2)
+        self._distrusted: dict[Peer, float] = {}  # peers that failed us, and since when
+        self._answers: asyncio.Queue[tuple[Peer, Blocks]] = asyncio.Queue(1)
         self.blocks_total = 0
 
     @property
@@ -92,36 +102,39 @@ class Sync:
     @property
     def behind(self) -> int:
         """Blocks between our final tip and the highest that a peer claims."""
-        best = max((peer.final_height for peer in self._transport.peers()), default=0)
+        best = max((peer.final_height for peer in self._believed()), default=0)
         return max(0, best - self._chain.final.height)
 
     def tick(self) -> None:
         """Start where a peer stays ahead while we stand still, and leave peers that stall."""
         now_ms = self._clock.monotonic_ms()
-        height = self._chain.final.height
-        if height != self._last_height or not self.behind:
+        for peer in [one for one, at in self._distrusted.items() if now_ms - at > DISTRUST_MS]:
+            del self._distrusted[peer]
+        height, behind = self._chain.final.height, self.behind
+        if height != self._last_height or not behind:
             self._last_height = height
-            self._behind_since_ms = now_ms if self.behind else None
+            self._behind_since_ms = now_ms if behind else None
         if self._peer is not None:
-            if now_ms - self._asked_ms > STALL_MS or self._peer not in self._transport.peers():
+            if now_ms - self._asked_ms > STALL_MS:
                 log.info("sync_peer_stalled", peer=self._peer.node_id[:8])
-                self._peer = None
+                self._leave()
             return
-        if not self.behind:
+        if not behind:
             return
         if self._behind_since_ms is None:
             self._behind_since_ms = now_ms
-        if self.behind > BLOCKS_MAX or now_ms - self._behind_since_ms >= BEHIND_MS:
+        if behind > BLOCKS_MAX or now_ms - self._behind_since_ms >= BEHIND_MS:
             self._ask_best()
 
     def peer_down(self, peer: Peer) -> None:
         """Its answer will not come."""
+        self._distrusted.pop(peer, None)
         if peer is self._peer:
             self._peer = None
 
     def received(self, peer: Peer, message: Blocks) -> None:
         """An answer; anything that was not asked for is dropped."""
-        if peer is self._peer and not self._answers.full():
+        if peer is self._peer and self._waiting and self._answers.empty():
             self._answers.put_nowait((peer, message))
 
     async def run(self) -> None:
@@ -131,27 +144,37 @@ class Sync:
             try:
                 await self._take(peer, message)
             except PeerFault as fault:
-                self._peer = None
+                if peer is self._peer:
+                    self._leave()
                 self._transport.punish(peer, fault)
 
     def advanced(self) -> None:
         """The final tip moved: go on with the next range."""
-        if self._peer is not None and self._answers.empty():
-            if self._peer.final_height > self._chain.final.height:
-                self._ask(self._peer)
-            else:
-                self._peer = None
+        if self._peer is None or self._waiting:
+            return
+        if self._peer.final_height > self._chain.final.height:
+            self._ask(self._peer)
+        else:
+            self._peer = None
+
+    def _believed(self) -> list[Peer]:
+        return [peer for peer in self._transport.peers() if peer not in self._distrusted]
+
+    def _leave(self) -> None:
+        """The peer does not show what it claims to have: ask another one."""
+        assert self._peer is not None
+        self._distrusted[self._peer] = self._clock.monotonic_ms()
+        self._peer = None
 
     def _ask_best(self) -> None:
-        peers = [peer for peer in self._transport.peers() if peer.final_height]
-        if not peers:
-            return
+        peers = self._believed()
         top = max(peer.final_height for peer in peers)
         ahead = [peer for peer in peers if peer.final_height == top]
         self._ask(min(ahead, key=lambda peer: peer.latency_ms or 0.0))
 
     def _ask(self, peer: Peer) -> None:
         self._peer = peer
+        self._waiting = True
         self._asked_ms = self._clock.monotonic_ms()
         self._transport.send(peer, GetBlocks(self._chain.final.height + 1, BLOCKS_MAX))
 
@@ -159,7 +182,8 @@ class Sync:
         """Check links and certificate, keep and execute the blocks, hand over the proof."""
         certificate = message.certificate
         if not message.raws or certificate is None:
-            self._peer = None
+            if peer is self._peer:
+                self._leave()
             return
         if certificate.kind not in (CertificateKind.FINAL, CertificateKind.FAST):
             raise BrokenRange(height=message.start_height, reason="certificate is not final")
@@ -171,13 +195,14 @@ class Sync:
             raise BrokenRange(height=blocks[-1].height, reason="certificate is another block's")
         self._check_certificate(certificate)
         new = [block for block in blocks if block.height > self._chain.final.height]
-        if not new:
-            self.advanced()
-            return
-        if not self._chain.descends_from_final(new[0].parent):
+        if new and not self._chain.descends_from_final(new[0].parent):
             raise BrokenRange(height=new[0].height, reason="does not stand on our final tip")
         for block in new:
             await self._bodies.take_block(block)
         self.blocks_total += len(new)
         self._asked_ms = self._clock.monotonic_ms()
-        self._on_certificate(peer, certificate)
+        self._waiting = False
+        if blocks[-1].height > self._chain.final.height:
+            self._on_range(peer, certificate)
+        else:
+            self.advanced()

@@ -1,0 +1,279 @@
+"""The commands as typed: help, errors, homes, and what a node is started with."""
+
+import json
+import subprocess
+import sys
+import types
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+import chaind
+from chaind.cli.main import commands
+from chaind.node.config import Config
+from chaind.node.home import Home
+from chaind.primitives.errors import LocalFault
+from chaind.primitives.genesis import Genesis
+
+
+@pytest.fixture(autouse=True)
+def _empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(commands, list(arguments), prog_name="chaind")
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
+    """The configurations with which nodes were started; they end with status 5."""
+    configs: list[Config] = []
+
+    def run(config: Config) -> int:
+        configs.append(config)
+        return 5
+
+    daemon = types.ModuleType("chaind.cli.daemon")
+    daemon.run = run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "chaind.cli.daemon", daemon)
+    return configs
+
+
+@pytest.mark.parametrize("words", [(), *((name,) for name in commands.commands)])
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_everywhere_has_examples_that_name_real_options(
+    words: tuple[str, ...], option: str
+) -> None:
+    result = invoke(*words, option)
+    assert result.exit_code == 0
+    _, _, examples = result.output.partition("Example")
+    shown = [line.split() for line in examples.partition("\n\n")[0].splitlines()[1:]]
+    assert shown
+    for line in shown:
+        name = line[line.index("chaind") + 1]
+        known = {text for option in commands.commands[name].params for text in option.opts}
+        assert {word for word in line if word.startswith("--")} <= known
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = ["asyncio", "aiohttp", "coincurve", "cryptography", "plyvel", "structlog", "uvloop"]
+    script = f"import sys, chaind.cli.main; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert done.stdout.decode().strip() == "[]"
+
+
+def test_version_is_that_of_the_package() -> None:
+    assert invoke("--version").output == f"chaind {chaind.__version__}\n"
+    assert invoke("version").output.startswith(f"chaind {chaind.__version__}, Python 3.")
+
+
+def test_fault_of_this_machine_is_one_sentence_its_advice_and_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Flood(LocalFault):
+        text = "water stands {depth_cm} cm deep"
+        advice = "Find the stopcock."
+        exit_code = 99
+
+    @click.command()
+    def flooded() -> None:
+        raise Flood(depth_cm=12)
+
+    monkeypatch.setitem(commands.commands, "flooded", flooded)
+    result = invoke("flooded")
+    assert result.exit_code == 99
+    assert result.stderr == "Error: water stands 12 cm deep\nFind the stopcock.\n"
+
+
+def test_defect_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(commands.commands, "broken", broken)
+    assert isinstance(invoke("broken").exception, ZeroDivisionError)
+
+
+def test_init_makes_homes_that_share_a_chain_and_prints_lines_that_start_them() -> None:
+    result = invoke("init", "--home", "my net", "--validators", "3")
+    homes = [Home(Path("my net", f"node{index}")) for index in range(3)]
+    genesis = [home.genesis.read_bytes() for home in homes]
+    assert genesis[0] == genesis[1] == genesis[2]
+    assert len({home.validator_key.read_text() for home in homes}) == 3
+    assert len({home.node_key.read_text() for home in homes}) == 3
+    document = Genesis.load(homes[0].genesis)
+    assert document.dev
+    assert [validator.name for validator in document.validators] == ["node0", "node1", "node2"]
+    assert len(document.allocations) == 11
+    lines = [line for line in result.output.splitlines() if " run --home " in line]
+    assert [line.partition(" run ")[2] for line in lines] == [
+        f"--home 'my net/node{index}' --api-port {8080 + index} --p2p-port {9080 + index}"
+        + "".join(f" --peer 127.0.0.1:{9080 + peer}" for peer in range(3) if peer != index)
+        for index in range(3)
+    ]
+
+
+def test_init_of_one_validator_makes_the_directory_itself_a_home() -> None:
+    assert invoke("init", "--home", "one").exit_code == 0
+    assert Home(Path("one")).initialised
+
+
+def test_init_with_a_genesis_makes_a_full_node_of_that_chain() -> None:
+    invoke("init", "--home", "net", "--validators", "2")
+    result = invoke("init", "--home", "observer", "--genesis", "net/node1/genesis.json")
+    assert result.exit_code == 0
+    observer = Home(Path("observer"))
+    assert observer.genesis.read_bytes() == Path("net/node0/genesis.json").read_bytes()
+    assert not observer.validator_key.exists()
+    assert " run --home observer " in result.output
+
+
+def test_init_never_touches_a_home_that_holds_a_chain() -> None:
+    invoke("init", "--home", "one")
+    before = {path: path.read_bytes() for path in Path("one").iterdir()}
+    invoke("init", "--home", "other")
+    for arguments in ((), ("--genesis", "other/genesis.json")):
+        result = invoke("init", "--home", "one", *arguments)
+        assert result.exit_code == 73
+        assert "one already holds a chain" in result.stderr
+    assert {path: path.read_bytes() for path in Path("one").iterdir()} == before
+
+
+def test_init_refuses_a_file_that_is_no_genesis_and_both_tasks_at_once() -> None:
+    Path("bad.json").write_text("{}")
+    assert invoke("init", "--home", "x", "--genesis", "bad.json").exit_code == 78
+    assert not Path("x").exists()
+    assert (
+        invoke("init", "--home", "x", "--genesis", "bad.json", "--validators", "2").exit_code == 2
+    )
+
+
+def test_run_begins_a_development_chain_in_an_empty_home(started: list[Config]) -> None:
+    result = invoke("run", "--home", "dev", "--api-port", "8090")
+    assert result.exit_code == 5
+    assert "dev holds a new development chain with one validator" in result.stderr
+    assert started[0].api.api_port == 8090
+    assert started[0].node.home_path() == Path("dev")
+    genesis = Path("dev/genesis.json").read_bytes()
+    again = invoke("run", "--home", "dev")
+    assert (again.exit_code, again.stderr) == (5, "")
+    assert Path("dev/genesis.json").read_bytes() == genesis
+
+
+def test_run_uses_the_file_here_unless_another_is_named(started: list[Config]) -> None:
+    Path("chaind.toml").write_text("[node]\nhome = 'dev'\nname = 'here'\n")
+    Path("other.toml").write_text("[node]\nhome = 'dev'\nname = 'other'\n")
+    invoke("run")
+    invoke("run", "--config", "other.toml")
+    assert [config.node.name for config in started] == ["here", "other"]
+
+
+def test_run_takes_every_peer(started: list[Config]) -> None:
+    invoke("init", "--home", "one")
+    invoke("run", "--home", "one", "--peer", "a:1", "--peer", "b:2", "--p2p-port", "7")
+    assert started[0].network.peers == ("a:1", "b:2")
+    assert started[0].network.p2p_port == 7
+
+
+def test_run_with_peers_and_no_chain_is_refused_with_the_way_out(started: list[Config]) -> None:
+    result = invoke("run", "--home", "empty", "--peer", "a:1")
+    assert result.exit_code == 78
+    assert "chaind init --home DIR --genesis FILE" in result.stderr
+    assert not started
+    assert not Path("empty").exists()
+
+
+def test_run_joins_the_chain_that_the_configuration_names(
+    started: list[Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke("init", "--home", "one")
+    invoke("init", "--home", "two")
+    monkeypatch.setenv("CHAIND_NODE_CHAIN", "one/genesis.json")
+    assert invoke("run", "--home", "full", "--peer", "a:1").exit_code == 5
+    assert Path("full/genesis.json").read_bytes() == Path("one/genesis.json").read_bytes()
+    assert not Path("full/validator.key").exists()
+    result = invoke("run", "--home", "two")
+    assert result.exit_code == 78
+    assert "two follows another chain than that of one/genesis.json" in result.stderr
+    assert len(started) == 1
+
+
+def test_run_begins_its_chain_with_the_validator_key_it_is_given(
+    started: list[Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("mounted.key").write_text("11" * 32)
+    monkeypatch.setenv("CHAIND_NODE_VALIDATOR_KEY", "mounted.key")
+    assert invoke("run", "--home", "dev").exit_code == 5
+    public_key = Genesis.load(Path("dev/genesis.json")).validators[0].public_key
+    # The public key of the secret 0x1111…, known from the test vectors of Lightning's BOLT-8.
+    assert public_key == "034f355bdcb7cc0af728ef3cceb9615d90684bb5b2ca5f859ab0f0b704075871aa"
+    assert not Path("dev/validator.key").exists()
+    assert started
+
+
+def test_run_refuses_a_wrong_setting_and_makes_nothing(started: list[Config]) -> None:
+    Path("chaind.toml").write_text("[api]\napi_prt = 1\n")
+    result = invoke("run", "--home", "dev")
+    assert result.exit_code == 78
+    assert "chaind.toml: there is no setting [api] api_prt" in result.stderr
+    assert not started
+    assert not Path("dev").exists()
+
+
+class Answers(BaseHTTPRequestHandler):
+    """A node's API that knows /status, and fails on any other path."""
+
+    def do_GET(self) -> None:
+        ok = self.path == "/status"
+        body = json.dumps({"height": 7, "peers": [1, 2], "certificate": {"view": 9}, "hash": "ab"})
+        self.send_response(200 if ok else 503)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def node_url() -> object:
+    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_status_shows_a_table_for_people_and_json_for_machines(node_url: str) -> None:
+    rows = dict(line.split() for line in invoke("status", "--url", node_url).output.splitlines())
+    assert rows == {
+        "url": node_url,
+        "height": "7",
+        "peers": "2",
+        "certificate.view": "9",
+        "hash": "ab",
+    }
+    assert json.loads(invoke("status", "--json", "--url", node_url).output)["peers"] == [1, 2]
+
+
+def test_status_asks_no_proxy(node_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert invoke("status", "--url", f"{node_url}/").exit_code == 0
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "ftp://x", "nonsense", "http://a:port"])
+def test_status_of_a_silent_node_says_which(url: str) -> None:
+    result = invoke("status", "--url", url)
+    assert result.exit_code == 69
+    assert f"{url} gives no answer" in result.stderr
+
+
+def test_status_of_an_unwell_node_says_so(node_url: str) -> None:
+    result = invoke("status", "--url", f"{node_url}/elsewhere")
+    assert result.exit_code == 69
+    assert "status 503" in result.stderr

@@ -1,0 +1,278 @@
+"""`chaind devnet` from the outside: real processes, with stubs for nodes."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from chaind.cli.banner import examples
+from chaind.cli.devnet import Record, stop_network
+from chaind.cli.layout import places
+from chaind.cli.processes import ProcessMark, mark
+
+STUB = Path(__file__).with_name("stub_chaind.py")
+LINES_S_MAX = 30.0
+
+
+def free_base_port() -> int:
+    """A base port under which the API and P2P ports of four nodes are free."""
+    for base in range(20_000 + os.getpid() % 1_000 * 8, 60_000, 8):
+        try:
+            for port in (*range(base, base + 4), *range(base + 1_000, base + 1_004)):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return base
+    raise AssertionError("no free ports")
+
+
+class Devnet:
+    """A directory for one devnet, and the command run on it."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.base_port = free_base_port()
+
+    def command(self, *arguments: str, validators: int = 2) -> list[str]:
+        words = [sys.executable, str(STUB), "devnet", "--home", str(self.home), *arguments]
+        if "--stop" not in arguments:
+            words += ["--base-port", str(self.base_port), "--validators", str(validators)]
+        return words
+
+    def run(
+        self, *arguments: str, validators: int = 2, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments, validators=validators),
+            capture_output=True,
+            text=True,
+            env={**os.environ, **environ},
+            timeout=LINES_S_MAX,
+            check=False,
+        )
+
+    def start(self, **environ: str) -> subprocess.Popen[str]:
+        """Start in the foreground; returns once the network stands."""
+        process = subprocess.Popen(
+            self.command(), stdout=subprocess.PIPE, text=True, env={**os.environ, **environ}
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("Ctrl-C ends"):
+                return process
+        raise AssertionError(f"devnet ended with {process.wait()}")
+
+    def log(self, index: int) -> str:
+        return (self.home / f"node{index}" / "log").read_text()
+
+    def nodes(self) -> tuple[ProcessMark, ...]:
+        return Record.read(self.home).nodes
+
+    def genesis(self) -> bytes:
+        return (self.home / "node0" / "genesis.json").read_bytes()
+
+
+@pytest.fixture
+def devnet(tmp_path: Path) -> Iterator[Devnet]:
+    devnet = Devnet(tmp_path / "my net")
+    yield devnet
+    stop_network(devnet.home)
+    assert Record.read(devnet.home).alive() == []
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Exit status and remaining output of a foreground devnet."""
+    output, _ = process.communicate(timeout=LINES_S_MAX)
+    return process.returncode, output
+
+
+def await_true(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LINES_S_MAX
+    while not condition():
+        assert time.monotonic() < deadline
+        os.sched_yield()
+
+
+def test_detached_network_stands_when_the_command_returns_and_stop_ends_it(devnet: Devnet) -> None:
+    done = devnet.run("--detach")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [node.alive() for node in devnet.nodes()] == [True, True]
+    for index in range(2):
+        api, p2p = devnet.base_port + index, devnet.base_port + 1_000 + index
+        peer = devnet.base_port + 1_000 + 1 - index
+        assert f"node{index} is up: http://127.0.0.1:{api}, final height 1" in done.stdout
+        assert f"custody=true ['--home', '{devnet.home}/node{index}'" in devnet.log(index)
+        assert f"'--p2p-port', '{p2p}', '--peer', '127.0.0.1:{peer}']" in devnet.log(index)
+    assert re.search(r" 1 +alice +chd1\w{39} +7\.5 COIN", done.stdout)
+    assert re.search(r"10 +judy ", done.stdout)
+    assert "test test test test test test test test test test test junk" in done.stdout
+    assert devnet.run("--stop").returncode == 0
+    assert Record.read(devnet.home).alive() == []
+    assert ["closed" in devnet.log(index) for index in range(2)] == [True, True]
+    assert "No devnet runs" in devnet.run("--stop").stdout
+
+
+def test_second_devnet_on_the_same_home_is_refused(devnet: Devnet) -> None:
+    devnet.run("--detach")
+    devnet.base_port = free_base_port()
+    for arguments in ((), ("--reset",)):
+        second = devnet.run(*arguments)
+        assert second.returncode == 80
+        assert "already runs" in second.stderr
+        assert "--stop" in second.stderr
+    assert [node.alive() for node in devnet.nodes()] == [True, True]
+
+
+def test_restart_resumes_the_chain_and_reset_begins_another(devnet: Devnet) -> None:
+    devnet.run("--detach")
+    genesis = devnet.genesis()
+    devnet.run("--stop")
+    resumed = devnet.run("--detach")
+    assert "Resuming the chain" in resumed.stdout
+    assert devnet.genesis() == genesis
+    devnet.run("--stop")
+    other = devnet.run("--detach", validators=3)
+    assert other.returncode == 73
+    assert "2 node(s), not 3" in other.stderr
+    assert "--reset" in other.stderr
+    assert devnet.run("--detach", "--reset", validators=3).returncode == 0
+    assert devnet.genesis() != genesis
+    assert len(json.loads(devnet.genesis())["validators"]) == 3
+
+
+def test_reset_leaves_strangers_files_alone(devnet: Devnet) -> None:
+    devnet.home.mkdir()
+    (devnet.home / "thesis.tex").write_text("years of work")
+    devnet.run("--detach", "--reset")
+    assert (devnet.home / "thesis.tex").read_text() == "years of work"
+
+
+def test_busy_port_is_named_before_anything_is_started(devnet: Devnet) -> None:
+    with socket.create_server(("127.0.0.1", devnet.base_port + 1_001)):
+        done = devnet.run("--detach")
+    assert done.returncode == 69
+    assert f"port(s) {devnet.base_port + 1_001} of 127.0.0.1 are in use" in done.stderr
+    assert not (devnet.home / "node0").exists()
+    assert devnet.nodes() == ()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_signal_ends_every_node_cleanly(devnet: Devnet, number: signal.Signals) -> None:
+    process = devnet.start()
+    process.send_signal(number)
+    status, output = finish(process)
+    assert status == 0
+    assert "All nodes have ended." in output
+    assert ["closed" in devnet.log(index) for index in range(2)] == [True, True]
+
+
+def test_stop_ends_a_devnet_of_another_shell_through_its_supervisor(devnet: Devnet) -> None:
+    process = devnet.start()
+    assert devnet.run("--stop").returncode == 0
+    status, output = finish(process)
+    assert status == 0
+    assert "All nodes have ended." in output
+
+
+def test_stop_ends_nodes_whose_supervisor_was_killed(devnet: Devnet) -> None:
+    process = devnet.start()
+    process.kill()
+    finish(process)
+    assert [node.alive() for node in devnet.nodes()] == [True, True]
+    assert devnet.run("--stop").returncode == 0
+    assert ["closed" in devnet.log(index) for index in range(2)] == [True, True]
+
+
+def test_node_that_cannot_start_is_shown_with_its_last_lines(devnet: Devnet) -> None:
+    done = devnet.run("--detach", STUB_NODE1="dies")
+    assert done.returncode == 70
+    assert "node1 ended with exit status 3" in done.stderr
+    assert "out of luck" in done.stderr
+    assert Record.read(devnet.home).alive() == []
+
+
+def test_node_that_dies_later_ends_the_devnet_with_an_error(devnet: Devnet) -> None:
+    process = devnet.start()
+    os.kill(devnet.nodes()[1].pid, signal.SIGKILL)
+    status, _ = finish(process)
+    assert status == 70
+    assert "closed" in devnet.log(0)
+
+
+def test_node_deaf_to_sigterm_is_killed_and_named(devnet: Devnet) -> None:
+    process = devnet.start(STUB_NODE0="deaf")
+    deaf = devnet.nodes()[0].pid
+    process.send_signal(signal.SIGINT)
+    status, output = finish(process)
+    assert status == 0
+    assert f"Process {deaf} did not end within 1 s: killed." in output
+    assert "closed" in devnet.log(1)
+
+
+def test_network_without_a_final_block_is_given_up_and_ended(devnet: Devnet) -> None:
+    done = devnet.run("--detach", STUB_NODE0="slow", STUB_READY_S="1")
+    assert done.returncode == 75
+    assert re.search("no final block on (node0|node0, node1) within 1 s", done.stderr)
+    assert Record.read(devnet.home).alive() == []
+
+
+def test_interrupt_while_starting_ends_what_was_started(devnet: Devnet) -> None:
+    process = subprocess.Popen(
+        devnet.command("--detach"), text=True, env={**os.environ, "STUB_NODE0": "slow"}
+    )
+    await_true(lambda: len(devnet.nodes()) == 2)
+    process.send_signal(signal.SIGINT)
+    assert finish(process)[0] == 130
+    assert Record.read(devnet.home).alive() == []
+
+
+def test_user_may_switch_custody_off(devnet: Devnet) -> None:
+    devnet.run("--detach", CHAIND_CUSTODY_ENABLED="false")
+    assert "custody=false" in devnet.log(0)
+
+
+def test_stop_takes_no_other_task(devnet: Devnet) -> None:
+    assert devnet.run("--stop", "--reset").returncode == 2
+
+
+def test_stop_never_signals_a_stranger_that_got_the_process_id(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        known = mark(stranger.pid)
+        assert known is not None
+        reused = known._replace(started=f"{known.started}0")
+        record = Record(supervisor=reused, nodes=(reused,))
+        record.write(tmp_path)
+        stop_network(tmp_path)
+        assert known.alive()
+        stranger.kill()
+
+
+def test_ended_child_that_nobody_waited_for_does_not_count_as_alive() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        known = mark(child.pid)
+        assert known is not None
+        assert known.alive()
+        child.kill()
+        await_true(lambda: not known.alive())
+
+
+def test_example_lines_are_shell_words_with_json_bodies() -> None:
+    lines = [shlex.split(line) for line in examples(places(Path("net"), 4))]
+    bodies = [json.loads(words[words.index("-d") + 1]) for words in lines if "-d" in words]
+    assert bodies == [
+        {"to": "alice", "amount": "100"},
+        {"from": "alice", "to": "bob", "amount": "12.5"},
+    ]
+    assert [words[0] for words in lines] == ["curl"] * 4
+    assert lines[1][-1] == "http://127.0.0.1:8080/transfer?wait=final"
+    assert lines[2][-1] == "http://127.0.0.1:8083/balance/bob"
