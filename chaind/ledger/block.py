@@ -82,7 +82,12 @@ def check_block(block: Block, parameters: Parameters) -> None:
 
 
 def check_in_context(
-    block: Block, parent: ParentInfo, validators_hash: bytes, proposer: bytes, genesis: Genesis
+    block: Block,
+    parent: ParentInfo,
+    epoch: int,
+    validators_hash: bytes,
+    proposer: bytes,
+    genesis: Genesis,
 ) -> None:
     """Rules that need the parent and the view's leader, whose address is `proposer`."""
 
@@ -98,6 +103,8 @@ def check_in_context(
         raise refuse(f"time {commitment.time_ms} is less than {interval_ms} ms after its parent's")
     if commitment.last_certificate != (parent.view, parent.hash):
         raise refuse("last certificate is not its parent's")
+    if commitment.epoch != epoch:
+        raise refuse(f"epoch {commitment.epoch}, this is {epoch}")
     if commitment.view <= parent.view:
         raise refuse(f"view {commitment.view} is not after its parent's {parent.view}")
     if commitment.proposer != proposer:
@@ -173,7 +180,7 @@ def reward(
             key = balance_key(proposer, NATIVE)
             state.put(key, encode_units(decode_units(state.get(key)) + fees + created))
         if created:
-            _change_native_supply(state, created, context.height)
+            _change_native_supply(state, created)
         return fees
     assert coinbase is not None, "a block without proposer pays by its coinbase"
     txid, parsed = coinbase
@@ -189,15 +196,14 @@ def reward(
             coin = Coin(output.address, output.amount, context.height, coinbase=True)
             state.put(coin_key(txid, index), coin.encode())
     if claimed != fees:  # what is not claimed counts as burnt
-        _change_native_supply(state, claimed - fees, context.height)
+        _change_native_supply(state, claimed - fees)
     return fees
 
 
-def _change_native_supply(state: State, change: int, height: int) -> None:
+def _change_native_supply(state: State, change: int) -> None:
     key = supply_key(NATIVE)
     supply = decode_units(state.get(key)) + change
-    if supply > AMOUNT_MAX:
-        raise BlockInvalid(height=height, reason=f"native supply {supply} exceeds 2^63-1")
+    assert supply <= AMOUNT_MAX, "the genesis bounds what all subsidies together create"
     state.put(key, encode_units(supply))
 
 

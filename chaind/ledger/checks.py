@@ -115,6 +115,8 @@ def check_transaction(
     rows = len(checked.moves) + len(checked.coin_inputs) + len(checked.coin_outputs)
     rows += 1 + (2 if body.lease else 0) + (2 if body.action else 0)
     checked.cost = COST_SIGNATURE * signatures + COST_ROW * rows
+    if checked.cost > parameters.block_cost_max:
+        raise TransactionTooLarge(what="cost", given=checked.cost, limit=parameters.block_cost_max)
     if checked.fee is not None:
         check_fee(checked, checked.fee, parameters)
     return checked

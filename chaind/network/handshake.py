@@ -41,7 +41,7 @@ class NotOurProtocol(Malformed, PeerFault):
 class WrongChain(Conflict):
     """A node of another chain: an honest mistake of somebody's configuration."""
 
-    code = "wrong-chain"
+    code = "peer-of-another-chain"
     text = "the peer's genesis hash begins with {theirs}, ours with {ours}"
     advice = "Give both nodes the same genesis file."
 

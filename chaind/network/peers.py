@@ -27,7 +27,7 @@ FAILURES_MAX: Final = 62  # counted no further: the back-off has long reached it
 class AddressInvalid(Malformed):
     """Not something that can be dialled."""
 
-    code = "address-invalid"
+    code = "peer-address-invalid"
     text = "{host}:{port} is no peer address: {reason}"
     advice = "Give HOST:PORT, with an IP literal or a name and a port from 1 to 65535."
 

@@ -28,6 +28,7 @@ from chaind.primitives.errors import LocalFault
 from chaind.primitives.genesis import Genesis
 from chaind.storage.schema import TipRow
 
+EPOCH = 1  # of the genesis validators
 FAILED_SELECTIONS_MAX = 1_000  # a proposer gives up on a pool that mostly does not apply
 
 
@@ -137,6 +138,7 @@ class Chain:
             check_in_context(
                 block,
                 parent,
+                EPOCH,
                 self._validators_hash,
                 self._leader_address(block.commitment.view),
                 self.genesis,
@@ -163,7 +165,7 @@ class Chain:
                 height=block.height, time_ms=time_ms, now_ms=now_ms, max_drift_ms=drift_ms
             )
 
-    def build(self, parent_hash: bytes, epoch: int, view: int, now_ms: int) -> Candidate | None:
+    def build(self, parent_hash: bytes, view: int, now_ms: int) -> Candidate | None:
         """A new block on an executed parent from what the pool selects; None if it is unknown."""
         parent = self.info(parent_hash)
         if parent is None:
@@ -186,7 +188,7 @@ class Chain:
         commitment = Commitment(
             height=parent.height + 1,
             time_ms=time_ms,
-            epoch=epoch,
+            epoch=EPOCH,
             view=view,
             proposer=proposer,
             parent_root=parent.root,

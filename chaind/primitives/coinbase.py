@@ -13,6 +13,7 @@ from chaind.primitives.address import KEY_ADDRESS_BYTES, POLICY_ADDRESS_BYTES
 from chaind.primitives.amounts import AMOUNT_MAX
 from chaind.primitives.errors import Malformed, PeerFault
 
+COINBASE_BYTES_MIN = 65  # 64 bytes would pass for a Merkle node
 COINBASE_BYTES_MAX = 4096  # room for every extranonce, tag and payout that real pools use
 SCRIPT_SIG_BYTES = (2, 100)  # Bitcoin's bad-cb-length bounds
 OUTPUTS_MAX = 64
@@ -98,7 +99,7 @@ def encode_coinbase(
     body = b"".join(
         struct.pack("<q", amount) + compact_size(len(script)) + script for script, amount in paid
     )
-    return (
+    coinbase = (
         struct.pack("<i", 1)
         + b"\x01"
         + _NULL_OUTPOINT
@@ -109,6 +110,8 @@ def encode_coinbase(
         + body
         + struct.pack("<I", 0)
     )
+    assert len(coinbase) >= COINBASE_BYTES_MIN
+    return coinbase
 
 
 class _Cursor:
@@ -139,7 +142,7 @@ class _Cursor:
 
 def parse_coinbase(data: bytes) -> Coinbase:
     """Height and outputs of coinbase bytes. Raises `CoinbaseInvalid`."""
-    if not 65 <= len(data) <= COINBASE_BYTES_MAX:  # 64 bytes would pass for a Merkle node
+    if not COINBASE_BYTES_MIN <= len(data) <= COINBASE_BYTES_MAX:
         raise CoinbaseInvalid(reason=f"{len(data)} bytes")
     cursor = _Cursor(data)
     cursor.take(4)

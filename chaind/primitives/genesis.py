@@ -58,6 +58,11 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     halving_interval: int = 210_000
     coinbase_maturity: int = 100
 
+    def subsidy_total(self) -> int:
+        """Base units that all blocks together may create."""
+        subsidies = (self.subsidy_units >> halvings for halvings in range(64))
+        return self.halving_interval * sum(subsidies)
+
 
 class ConsensusParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which core agrees and how long it waits. `delta_ms` bounds one message delay (Δ)."""
@@ -184,6 +189,8 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
         if self.parameters.lease_ms < self.parameters.validity_window_ms:
             raise GenesisInvalid(path=path, reason="lease_ms is shorter than validity_window_ms")
+        if self.parameters.transaction_bytes_max > self.parameters.block_bytes_max:
+            raise GenesisInvalid(path=path, reason="transaction_bytes_max exceeds block_bytes_max")
 
     def _check_money(self, path: str) -> None:
         symbols = {asset.symbol for asset in self.assets}
@@ -209,6 +216,7 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 raise GenesisInvalid(
                     path=path, reason=f"allocation of {entry.asset!r}: no such asset, or as a coin"
                 )
+        supply[NATIVE] = supply.get(NATIVE, 0) + self.parameters.subsidy_total()
         for symbol, units in supply.items():
             if units > AMOUNT_MAX:
                 raise GenesisInvalid(path=path, reason=f"supply of {symbol or 'native'} is too big")

@@ -191,7 +191,7 @@ class _Parser:
     def number(self) -> int:
         token = self.take()
         if not token.isdecimal() or len(token) > 20:
-            raise PolicyInvalid(reason=f"{token!r} is not a number")
+            raise PolicyInvalid(reason=f"{token[:40]!r} is not a number")
         return int(token)
 
     def data(self) -> bytes:
@@ -199,7 +199,7 @@ class _Parser:
         try:
             return bytes.fromhex(token)
         except ValueError:
-            raise PolicyInvalid(reason=f"{token!r} is not hexadecimal") from None
+            raise PolicyInvalid(reason=f"{token[:40]!r} is not hexadecimal") from None
 
     def policy(self, depth: int) -> Policy:
         if depth > DEPTH_MAX:
@@ -237,7 +237,7 @@ class _Parser:
                     self.take(",")
                     parts.append(self.policy(depth + 1))
                 return Thresh(required, tuple(parts))
-        raise PolicyInvalid(reason=f"{name!r} is not a policy")
+        raise PolicyInvalid(reason=f"{name[:40]!r} is not a policy")
 
     def end(self) -> None:
         if self._text[self._at :].strip():
