@@ -24,8 +24,10 @@ from chaind.node.clock import Clock
 
 PUSH_PEERS_MAX = 8  # up to so many peers get whole transactions unasked
 FLUSH_MS = 2.0  # between two flushes: the first transaction goes at once, a flood in batches
+RELAY_MS = 30.0  # what was pushed to us was pushed to others: in a small network nobody misses it
 KNOWN_MAX = 50_000  # wtxids remembered per peer; 5 MiB each
 ASKED_MAX = 100_000  # requests under way
+ASKED_MS = 2_000.0  # after which the next announcement is asked for the same transaction
 PUSH_BYTES = BYTES_MAX[Transactions] // 2
 PUSH_COUNT = 2_000
 
@@ -63,8 +65,7 @@ class Relay:
         self._known: dict[Peer, dict[bytes, None]] = {}
         self._fresh: list[Checked] = []
         self._relayed: list[Checked] = []
-        self._asked: dict[bytes, None] = {}
-        self._scheduled = False
+        self._asked: dict[bytes, float] = {}  # wtxid → when, oldest first
 
     def peer_up(self, peer: Peer) -> None:
         """Announce what waits here: the peer may have missed it."""
@@ -82,11 +83,15 @@ class Relay:
         """Transactions that have just entered the pool."""
         if not self._known:
             return
-        (self._fresh if local else self._relayed).extend(batch)
-        if not self._scheduled:
-            self._scheduled = True
-            due_ms = self._flushed_ms + FLUSH_MS - self._clock.monotonic_ms()
-            self._call_later(max(0.0, due_ms) / 1000, self._flush)
+        if local:
+            if not self._fresh:
+                due_ms = self._flushed_ms + FLUSH_MS - self._clock.monotonic_ms()
+                self._call_later(max(0.0, due_ms) / 1000, self._flush_fresh)
+            self._fresh.extend(batch)
+            return
+        if not self._relayed:
+            self._call_later(RELAY_MS / 1000, self._flush_relayed)
+        self._relayed.extend(batch)
 
     def heard(self, peer: Peer, wtxids: Iterable[bytes]) -> None:
         """The peer holds these."""
@@ -100,13 +105,17 @@ class Relay:
     def on_announce(self, peer: Peer, message: Announce) -> None:
         """Ask for what is new."""
         self.heard(peer, message.wtxids)
+        now_ms = self._clock.monotonic_ms()
+        stale_ms = now_ms - ASKED_MS
         wanted = tuple(
             wtxid
             for wtxid in message.wtxids
-            if not self._pool.has_wtxid(wtxid) and wtxid not in self._asked
+            if not self._pool.has_wtxid(wtxid) and self._asked.get(wtxid, stale_ms) <= stale_ms
         )
         if wanted:
-            self._asked.update(dict.fromkeys(wanted))
+            for wtxid in wanted:
+                self._asked.pop(wtxid, None)
+                self._asked[wtxid] = now_ms
             while len(self._asked) > ASKED_MAX:
                 del self._asked[next(iter(self._asked))]
             self._outlet.send(peer, GetTransactions(wanted))
@@ -122,26 +131,35 @@ class Relay:
         for wtxid in wtxids:
             self._asked.pop(wtxid, None)
 
-    def _flush(self) -> None:
-        self._scheduled = False
+    def _flush_fresh(self) -> None:
+        """Push what clients gave us to a few peers, announce it to the rest."""
         self._flushed_ms = self._clock.monotonic_ms()
         fresh, self._fresh = self._fresh, []
-        relayed, self._relayed = self._relayed, []
         peers = list(self._known)
         pushed = peers
         if len(peers) > PUSH_PEERS_MAX:
             pushed = self._rng.sample(peers, PUSH_PEERS_MAX)
         self._push(pushed, fresh)
+        wtxids = [checked.transaction.wtxid for checked in fresh]
         for peer in pushed:
-            self.heard(peer, (checked.transaction.wtxid for checked in fresh))
+            self.heard(peer, wtxids)
+        self._announce([peer for peer in peers if peer not in pushed], wtxids)
+
+    def _flush_relayed(self) -> None:
+        """Announce onwards what still waits: most of it is in a block by now."""
+        relayed, self._relayed = self._relayed, []
+        wtxids = []
+        for checked in relayed:
+            entry = self._pool.get(checked.txid)
+            if entry is not None and not entry.hidden:
+                wtxids.append(checked.transaction.wtxid)
+        self._announce(self._known, wtxids)
+
+    def _announce(self, peers: Iterable[Peer], wtxids: Sequence[bytes]) -> None:
+        """Tell each peer of what it is not known to hold."""
         for peer in peers:
             known = self._known[peer]
-            batch = relayed if peer in pushed else relayed + fresh
-            news = [
-                checked.transaction.wtxid
-                for checked in batch
-                if checked.transaction.wtxid not in known
-            ]
+            news = [wtxid for wtxid in wtxids if wtxid not in known]
             for start in range(0, len(news), ANNOUNCE_IDS_MAX):
                 part = tuple(news[start : start + ANNOUNCE_IDS_MAX])
                 self.heard(peer, part)
