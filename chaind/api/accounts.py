@@ -1,0 +1,161 @@
+"""Routes about addresses: what they hold, their coins, their history, and who has a name."""
+
+from aiohttp import web
+
+from chaind.api.answers import ActivityForm, Answer, activity_form, parse_txid, respond
+from chaind.api.bodies import query_cursor, query_integer
+from chaind.api.context import Api
+from chaind.api.problems import QueryInvalid
+from chaind.node.queries import BALANCE_COINS_MAX, CoinInfo
+from chaind.primitives.amounts import format_amount
+from chaind.primitives.errors import Malformed
+
+HISTORY_PAGE, HISTORY_PAGE_MAX = 50, 500
+COINS_PAGE, COINS_PAGE_MAX = 500, 1_000
+PLACE_MAX = 2**32 - 1  # how an index row writes a transaction's place in its block
+
+
+class BalanceAnswer(Answer, frozen=True, kw_only=True, omit_defaults=True):
+    """Holdings at the final tip. `balance` is native, account and coins together."""
+
+    address: str
+    balance: str
+    accounts: dict[str, str]
+    coins: str
+    reserved: str
+    utxo_count: int
+    last_activity_block: int | None
+    user: str | None = None
+
+
+class CoinForm(Answer, frozen=True):
+    """An unspent coin."""
+
+    tx_id: str
+    output_index: int
+    amount: str
+    recipient_address: str
+    height: int
+    coinbase: bool
+
+
+class CoinsPage(Answer, frozen=True):
+    """Unspent coins in order of their outpoints; `count` is of this page."""
+
+    utxos: list[CoinForm]
+    count: int
+    next_cursor: str | None
+
+
+class HistoryPage(Answer, frozen=True):
+    """Final transactions of an address, newest first."""
+
+    address: str
+    transactions: list[ActivityForm]
+    count: int
+    next_cursor: str | None
+
+
+class NamedAccount(Answer, frozen=True):
+    """An account whose key this node keeps."""
+
+    id: int
+    name: str
+    address: str
+
+
+class NamedAccounts(Answer, frozen=True):
+    """The named accounts; none where this node keeps no keys."""
+
+    accounts: list[NamedAccount]
+
+
+async def get_balance(api: Api, request: web.Request) -> web.Response:
+    """All zero for an address that nobody paid."""
+    address = api.node.payments.resolve(request.match_info["who"])
+    return respond(balance_of(api, address))
+
+
+def balance_of(api: Api, address: bytes) -> BalanceAnswer:
+    """The holdings of an address."""
+    info = api.node.queries.balance(address)
+    return BalanceAnswer(
+        address=api.forms.show(address),
+        user=api.node.payments.name_of(address),
+        balance=format_amount(info.native + info.coins),
+        accounts={symbol: format_amount(units) for symbol, units in info.assets.items()},
+        coins=format_amount(info.coins),
+        reserved=format_amount(info.reserved),
+        utxo_count=info.utxo_count,
+        last_activity_block=info.last_activity_block,
+    )
+
+
+async def get_coins(api: Api, request: web.Request) -> web.Response:
+    """Coins by outpoint, so that a page does not shift when others are spent."""
+    address = api.node.payments.resolve(request.match_info["who"])
+    limit = query_integer(request, "limit", COINS_PAGE, 1, COINS_PAGE_MAX)
+    after = _outpoint(request)
+    coins = api.node.queries.coins(address, BALANCE_COINS_MAX if after else limit + 1)
+    if after is not None:
+        coins = [coin for coin in coins if (coin.txid, coin.output) > after]
+    page = coins[:limit]
+    cursor = f"{page[-1].txid.hex()}.{page[-1].output}" if len(coins) > limit else None
+    return respond(CoinsPage([_coin_form(api, coin) for coin in page], len(page), cursor))
+
+
+def _outpoint(request: web.Request) -> tuple[bytes, int] | None:
+    text = request.query.get("cursor")
+    if text is None:
+        return None
+    txid, _, index = text.partition(".")
+    try:
+        if index.isascii() and index.isdigit() and len(index) <= 10:
+            return parse_txid(txid), int(index)
+    except Malformed:
+        pass
+    raise QueryInvalid(name="cursor", value=text[:80], allowed="the next_cursor of a page")
+
+
+def _coin_form(api: Api, coin: CoinInfo) -> CoinForm:
+    return CoinForm(
+        coin.txid.hex(),
+        coin.output,
+        format_amount(coin.amount),
+        api.forms.show(coin.address),
+        coin.height,
+        coin.coinbase,
+    )
+
+
+async def get_history(api: Api, request: web.Request) -> web.Response:
+    """Newest first; a cursor is the place of the last entry, so new blocks shift nothing."""
+    address = api.node.payments.resolve(request.match_info["who"])
+    limit = query_integer(request, "limit", HISTORY_PAGE, 1, HISTORY_PAGE_MAX)
+    before = _before(request)
+    found = api.node.queries.activity(address, before, limit + 1)
+    page = found[:limit]
+    following = f"{page[-1].height}.{page[-1].place}" if len(found) > limit else None
+    entries = [activity_form(api.forms, entry) for entry in page]
+    return respond(HistoryPage(api.forms.show(address), entries, len(entries), following))
+
+
+def _before(request: web.Request) -> tuple[int, int] | None:
+    cursor = query_cursor(request, 2)
+    if cursor is None:
+        return None
+    height, place = cursor
+    if place > PLACE_MAX:
+        raise QueryInvalid(
+            name="cursor", value=f"{height}.{place}", allowed="the next_cursor of a page"
+        )
+    return height, place
+
+
+async def get_named(api: Api, _request: web.Request) -> web.Response:
+    """Names that /transfer and /faucet take."""
+    accounts = [
+        NamedAccount(number, name, api.forms.show(address))
+        for number, name, address in api.node.payments.names()
+    ]
+    return respond(NamedAccounts(accounts))

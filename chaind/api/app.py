@@ -1,0 +1,167 @@
+"""The server: the door that every request passes, and the life of the listening socket.
+
+Law of the door: guards first, then the handler; whatever is raised becomes a problem document,
+and only what nobody foresaw is logged, without anything that the client sent.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from time import perf_counter
+
+import msgspec
+import structlog
+from aiohttp import WSCloseCode, web
+from aiohttp.typedefs import Handler, Middleware
+
+from chaind.api.context import Api
+from chaind.api.guards import make_token
+from chaind.api.openapi import document
+from chaind.api.problems import (
+    HttpMalformed,
+    MethodNotAllowed,
+    RouteUnknown,
+    internal_response,
+    problem_response,
+)
+from chaind.api.routes import ROUTES, Route
+from chaind.node.home import Home
+from chaind.node.node import Node
+from chaind.primitives.errors import ChaindError, LocalFault
+
+BACKLOG = 1_024  # connections that may wait while the loop is busy with a block
+KEEP_ALIVE_S = 75.0
+LINGER_S = 1.0  # for the rest of a refused body, so that its sender reads the answer
+SHUTDOWN_S = 2.0  # for requests under way; those that wait for finality end with the node
+NO_ROUTE = "none"  # the label of requests that match no route
+
+log = structlog.get_logger("chaind.api")
+
+
+class ApiPortBusy(LocalFault):
+    code = "api-port-busy"
+    text = "the API cannot listen on {host}:{port}: {reason}"
+    advice = "Another node may run there. Name another port with --api-port or [api] api_port."
+    exit_code = 69  # EX_UNAVAILABLE
+
+
+def make_app(node: Node, token: str) -> tuple[web.Application, Api]:
+    """The application of a node, and what its handlers share."""
+    api = Api(node, token)
+    api.document = msgspec.json.encode(document(ROUTES))
+    labels: dict[Handler, str] = {}
+    app = web.Application(middlewares=[_make_door(api, labels)])
+    for route in ROUTES:
+        endpoint = _bind(api, route)
+        labels[endpoint] = route.path
+        for path in (route.path, *route.aliases):
+            app.router.add_route(route.method, path, endpoint)
+            if route.method == "GET" and path != "/ws":
+                app.router.add_route("HEAD", path, endpoint)
+
+    async def close(_app: web.Application) -> None:
+        for socket in tuple(api.sockets):
+            await socket.close(code=WSCloseCode.GOING_AWAY)
+        api.hub.close()
+
+    app.on_shutdown.append(close)
+    return app, api
+
+
+def _bind(api: Api, route: Route) -> Handler:
+    """A route's handler as aiohttp calls it, behind the right that it asks for."""
+    access, handler = route.access, route.handler
+
+    async def endpoint(request: web.Request) -> web.StreamResponse:
+        api.guards.authorise(request, access)
+        return await handler(api, request)
+
+    return endpoint
+
+
+def _make_door(api: Api, labels: Mapping[Handler, str]) -> Middleware:
+    """See the module's law. `labels` name the routes by their endpoints."""
+    guards, metrics = api.guards, api.metrics
+
+    @web.middleware
+    async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = perf_counter()
+        label = labels.get(request.match_info.handler, NO_ROUTE)
+        try:
+            guards.admit(request)
+            response = await handler(request)
+        except ChaindError as error:
+            if isinstance(error, LocalFault):
+                _log_failure(label, error)
+            response = problem_response(error)
+        except web.HTTPException as error:  # what aiohttp itself refuses
+            response = problem_response(_foreign(request, error))
+        except ConnectionError:  # the client went away: nobody is left to answer
+            raise
+        except Exception as error:  # noqa: BLE001 — logged, and answered without details
+            _log_failure(label, error)
+            response = internal_response()
+        if response.status >= 400 and not request.content.at_eof():
+            response.force_close()  # the rest of the body is not worth reading
+        if not isinstance(response, web.WebSocketResponse):  # how long one stays is no latency
+            metrics.observe(label, response.status, perf_counter() - started)
+        return response
+
+    return door
+
+
+def _foreign(request: web.Request, error: web.HTTPException) -> ChaindError:
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        return MethodNotAllowed(method=request.method[:20], allowed=allowed)
+    if isinstance(error, web.HTTPNotFound):
+        return RouteUnknown(path=request.path[:100])
+    return HttpMalformed(reason=error.reason)
+
+
+def _log_failure(label: str, error: Exception) -> None:
+    """By the route's pattern, never the path: paths hold addresses."""
+    log.error("request_failed", route=label, exc_info=error)
+
+
+class ApiServer:
+    """A node's API on the host and port of its configuration."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._home = Home(node.config.node.home_path())
+        self._api: Api | None = None
+        self._runner: web.AppRunner | None = None
+        self.port = node.config.api.api_port
+
+    async def start(self) -> None:
+        """Listen. Raises `ApiPortBusy`, or what reading or writing the token raises."""
+        section = self._node.config.api
+        app, self._api = make_app(self._node, make_token(section, self._home))
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            auto_decompress=False,  # a compressed body is refused: its length says nothing
+            keepalive_timeout=KEEP_ALIVE_S,
+            lingering_time=LINGER_S,
+            shutdown_timeout=SHUTDOWN_S,
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, section.host, section.api_port, backlog=BACKLOG)
+        try:
+            await site.start()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ApiPortBusy(host=section.host, port=section.api_port, reason=reason) from None
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Close every connection. The token of this start ends with it."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        if self._api is not None:
+            self._api.metrics.close()
+            self._api = None
+            if not self._node.config.api.token_file:
+                with suppress(FileNotFoundError):
+                    self._home.api_token.unlink()

@@ -1,0 +1,162 @@
+"""Reading what a client sends: bounded, timed, strict JSON, numbers never through floats.
+
+A body is read to its limit and no further. JSON with a repeated key is refused, because two
+readers may understand it differently; numbers with a fraction become Decimal.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from decimal import Decimal, InvalidOperation
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+from aiohttp import ClientPayloadError, web
+
+from chaind.api.problems import BodyMalformed, BodyTooLarge, BodyTooSlow, QueryInvalid
+
+T = TypeVar("T")
+
+BODY_S_MAX = 10.0  # 1 MiB in this time is 100 KiB/s: slower is no client worth a connection
+BATCH_S_MAX = 60.0  # the same for the 16 MiB of the batch door, with the node's own work inside
+NUMBER_CHARS_MAX = 64  # no amount, height or time is longer
+EXPONENT_MAX = 64  # 1e999999999 is short to write and endless to write out
+WAIT_MS_MAX = 30_000  # the longest that a request is held for finality
+
+
+async def read_body(request: web.Request, limit_bytes: int) -> bytes:
+    """The whole body. Raises `BodyTooLarge`, `BodyTooSlow` or `BodyMalformed`."""
+    parts = [part async for part in stream_body(request, limit_bytes, BODY_S_MAX)]
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def stream_body(
+    request: web.Request, limit_bytes: int, limit_s: float
+) -> AsyncIterator[bytes]:
+    """The body piece by piece, as it arrives, all of it within `limit_s`."""
+    if (request.content_length or 0) > limit_bytes:
+        raise BodyTooLarge(limit_bytes=limit_bytes)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + limit_s
+    content, taken = request.content, 0
+    while not content.at_eof():
+        try:
+            if content.is_eof() or content.total_bytes > taken:  # it is here: nothing to time
+                part = await content.readany()
+            else:
+                async with asyncio.timeout_at(deadline):
+                    part = await content.readany()
+        except TimeoutError:
+            raise BodyTooSlow(limit_s=limit_s) from None
+        except (ClientPayloadError, web.RequestPayloadError) as error:
+            raise BodyMalformed(reason=str(error)[:200]) from None
+        taken += len(part)
+        if taken > limit_bytes:
+            raise BodyTooLarge(limit_bytes=limit_bytes)
+        if part:
+            yield part
+
+
+def parse_json(body: bytes) -> Any:
+    """Strict JSON. Raises `BodyMalformed`."""
+    try:
+        text = body.decode("utf-8")
+        if "\\u" in text:
+            msgspec.json.decode(body)  # refuses lone surrogates, which json takes
+        return json.loads(
+            text, object_pairs_hook=_object, parse_float=_number, parse_constant=_refuse_constant
+        )
+    except UnicodeDecodeError:
+        raise BodyMalformed(reason="not UTF-8") from None
+    except RecursionError:
+        raise BodyMalformed(reason="nested too deeply") from None
+    except (msgspec.DecodeError, ValueError) as error:  # JSONDecodeError, integers without end
+        raise BodyMalformed(reason=f"not JSON: {error}"[:200]) from None
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise BodyMalformed(reason="a key stands twice in one object")
+    return found
+
+
+def _number(text: str) -> Decimal:
+    if len(text) <= NUMBER_CHARS_MAX:
+        try:
+            value = Decimal(text)
+        except InvalidOperation:  # an exponent beyond what decimal holds
+            value = Decimal("Infinity")
+        if value.is_finite() and abs(value.adjusted()) <= EXPONENT_MAX:
+            return value
+    raise BodyMalformed(reason=f"number {text[:NUMBER_CHARS_MAX]} is out of range")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise BodyMalformed(reason=f"{name} is not JSON")
+
+
+def convert(value: object, kind: type[T]) -> T:
+    """A parsed value as a request type. Raises `BodyMalformed` naming the field."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise BodyMalformed(reason=str(error)) from None
+
+
+async def read_json(request: web.Request, limit_bytes: int, kind: type[T]) -> T:
+    """The body as a request type."""
+    return convert(parse_json(await read_body(request, limit_bytes)), kind)
+
+
+# Query strings and preferences.
+
+
+def query_integer(request: web.Request, name: str, default: int, low: int, high: int) -> int:
+    """An integer of the query string within [low, high]. Raises `QueryInvalid`."""
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if text.isascii() and text.isdigit() and len(text) <= 18 and low <= int(text) <= high:
+        return int(text)
+    raise QueryInvalid(name=name, value=text[:80], allowed=f"a number from {low} to {high}")
+
+
+def query_cursor(request: web.Request, parts: int) -> tuple[int, ...] | None:
+    """The numbers of a cursor that an earlier page gave. Raises `QueryInvalid`."""
+    text = request.query.get("cursor")
+    if text is None:
+        return None
+    fields = text.split(".")
+    plain = all(field.isascii() and field.isdigit() and len(field) <= 15 for field in fields)
+    if len(fields) != parts or not plain:
+        raise QueryInvalid(name="cursor", value=text[:80], allowed="the next_cursor of a page")
+    return tuple(map(int, fields))
+
+
+def wait_preference(request: web.Request) -> str | None:
+    """ "final", "accepted" or None: `?wait=`, else `Prefer: wait=` (RFC 7240)."""
+    if request.query_string:
+        choice = request.query.get("wait")
+        if choice is not None:
+            if choice not in ("final", "accepted"):
+                raise QueryInvalid(name="wait", value=choice[:80], allowed='"final" or "accepted"')
+            return choice
+    prefer = request.headers.get("Prefer")
+    if prefer:
+        for preference in prefer.lower().replace('"', "").split(","):
+            name, _, value = preference.partition(";")[0].partition("=")
+            if name.strip() == "wait" and value.strip() in ("final", "accepted"):
+                return value.strip()
+    return None
+
+
+def hex_bytes(text: str, length: int | None, error: Callable[[], Exception]) -> bytes:
+    """Bytes of plain hex, `length` of them where given; raises what `error` makes otherwise."""
+    try:
+        data = bytes.fromhex(text)
+    except ValueError:
+        raise error() from None
+    if len(data) * 2 != len(text) or (length is not None and len(data) != length):
+        raise error()  # fromhex takes white space
+    return data

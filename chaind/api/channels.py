@@ -1,0 +1,391 @@
+"""Channels: what happens in the node, told to the subscribers of each, in numbered messages.
+
+Nothing is lost in silence. Every subscription numbers its messages from 1; what a slow reader's
+full queue does not take is told as one `gap` message as soon as there is room again.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from chaind.api.answers import activity_form, block_summary, encode_json, parse_txid
+from chaind.api.forms import Forms, maybe
+from chaind.ledger.execute import Receipt
+from chaind.node.events import DroppedEvent, Event, FinalEvent, PendingEvent
+from chaind.node.node import Node
+from chaind.node.queries import BlockInfo, TransactionUnknown
+from chaind.primitives.amounts import format_amount
+from chaind.primitives.errors import Malformed, TooMany
+from chaind.primitives.hashes import display_hash
+
+QUEUE_MESSAGES_MAX = 1_024  # some seconds of everything
+QUEUE_BYTES_MAX = 1 << 20  # times the clients: what slow readers may cost
+CLIENTS_MAX = 256
+CHANNELS_MAX = 256  # of one client; a wallet follows its addresses, not the whole chain
+MEMPOOL_MS = 50.0  # changes of the pool are told together: thousands may come in a second
+MEMPOOL_SHOWN_MAX = 1_000  # of them by name, the rest as a count
+REPLAY_ENTRIES_MAX = 500  # of an account's history; there are pages for more
+
+# A channel's subject: ("blocks",), ("mempool",), ("tx", txid) or ("account", address).
+Subject = tuple[str] | tuple[str, bytes]
+BLOCKS: Subject = ("blocks",)
+MEMPOOL: Subject = ("mempool",)
+
+
+class ChannelInvalid(Malformed):
+    code = "channel-invalid"
+    text = "{channel!r} is not a channel"
+    advice = "Channels are blocks, mempool, tx:ID and account:ADDRESS."
+
+
+class TooManySockets(TooMany):
+    code = "too-many-sockets"
+    text = "this node serves {limit} WebSockets, and all are taken"
+
+
+class TooManyChannels(TooMany):
+    code = "too-many-channels"
+    text = "one WebSocket has at most {limit} channels"
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message of a channel. A `gap` stands for messages `data.from_seq` to `seq`."""
+
+    channel: str
+    seq: int
+    type: str
+    data: msgspec.Raw | dict[str, Any]
+
+
+class TransactionState(msgspec.Struct, frozen=True):
+    """What a tx channel tells, at once and at every change."""
+
+    tx_id: str
+    status: str
+    reason: str | None = None
+    by: str | None = None
+    height: int | None = None
+    block_hash: str | None = None
+    time_ms: int | None = None
+
+
+class Subscription:
+    """One channel of one client. `replay_from` is the next height to replay, None when live."""
+
+    __slots__ = ("channel", "missed_from", "replay_from", "seq")
+
+    def __init__(self, channel: str) -> None:
+        self.channel = channel
+        self.seq = 0
+        self.missed_from: int | None = None
+        self.replay_from: int | None = None
+
+
+class Client:
+    """One WebSocket's subscriptions and its queue of encoded messages."""
+
+    def __init__(self) -> None:
+        self.subscriptions: dict[Subject, Subscription] = {}
+        self.wanted = asyncio.Event()
+        self._queue: deque[bytes] = deque()
+        self._bytes = 0
+
+    @property
+    def full(self) -> bool:
+        """No room for another message."""
+        return len(self._queue) >= QUEUE_MESSAGES_MAX or self._bytes >= QUEUE_BYTES_MAX
+
+    def put(self, frame: bytes) -> None:
+        """Queue a frame whatever the bound: the caller has looked."""
+        self._queue.append(frame)
+        self._bytes += len(frame)
+        self.wanted.set()
+
+    def post(self, subscription: Subscription, kind: str, data: msgspec.Raw) -> None:
+        """Queue a message of a channel, or remember that it was missed."""
+        subscription.seq += 1
+        if self.full:
+            if subscription.missed_from is None:
+                subscription.missed_from = subscription.seq
+            return
+        if subscription.missed_from is not None:
+            self._put_gap(subscription, subscription.seq - 1)
+        message = Message(subscription.channel, subscription.seq, kind, data)
+        self.put(encode_json(message))
+
+    def take(self) -> bytes | None:
+        """The next frame; gaps that nothing else will tell come when the queue is empty."""
+        if not self._queue:
+            for subscription in self.subscriptions.values():
+                if subscription.missed_from is not None:
+                    self._put_gap(subscription, subscription.seq)
+        if not self._queue:
+            return None
+        frame = self._queue.popleft()
+        self._bytes -= len(frame)
+        return frame
+
+    def _put_gap(self, subscription: Subscription, last: int) -> None:
+        data = {"from_seq": subscription.missed_from, "reason": "slow reader"}
+        subscription.missed_from = None
+        self.put(encode_json(Message(subscription.channel, last, "gap", data)))
+
+
+class Hub:
+    """All clients of one node. Listens to the node only while somebody listens to it."""
+
+    def __init__(self, node: Node, forms: Forms) -> None:
+        self._node = node
+        self._forms = forms
+        self._clients: set[Client] = set()
+        self._by_subject: dict[Subject, dict[Client, Subscription]] = {}
+        self._of_kind: dict[str, int] = {}  # subscriptions by the first part of their subject
+        self._unsubscribe: Callable[[], None] | None = None
+        self._added: list[dict[str, Any]] = []
+        self._dropped: list[dict[str, Any]] = []
+        self._counts = [0, 0]  # added, dropped
+        self._timer: asyncio.TimerHandle | None = None
+
+    def join(self) -> Client:
+        """A new client. Raises `TooManySockets`."""
+        if len(self._clients) >= CLIENTS_MAX:
+            raise TooManySockets(limit=CLIENTS_MAX)
+        client = Client()
+        self._clients.add(client)
+        if self._unsubscribe is None:
+            self._unsubscribe = self._node.events.subscribe(self._handle)
+        return client
+
+    def leave(self, client: Client) -> None:
+        """Forget a client."""
+        for subject in tuple(client.subscriptions):
+            self._remove(client, subject)
+        self._clients.discard(client)
+        if not self._clients and self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
+
+    def parse(self, channel: str) -> Subject:
+        """The subject of a channel's name. Raises `ChannelInvalid` or what its part raises."""
+        if channel in ("blocks", "mempool"):
+            return (channel,)
+        kind, _, rest = channel.partition(":")
+        if kind == "tx":
+            return (kind, parse_txid(rest))
+        if kind == "account":
+            return (kind, self._node.payments.resolve(rest))
+        raise ChannelInvalid(channel=channel[:80])
+
+    def check_room(self, client: Client, subjects: Iterable[Subject]) -> None:
+        """Raise `TooManyChannels` where a client cannot have these as well."""
+        if len({*client.subscriptions, *subjects}) > CHANNELS_MAX:
+            raise TooManyChannels(limit=CHANNELS_MAX)
+
+    def subscribe(
+        self, client: Client, channel: str, subject: Subject, from_height: int | None
+    ) -> None:
+        """Begin a channel, again from 1 where the client has it already."""
+        self.unsubscribe(client, subject)
+        subscription = Subscription(channel)
+        client.subscriptions[subject] = subscription
+        self._by_subject.setdefault(subject, {})[client] = subscription
+        self._of_kind[subject[0]] = self._of_kind.get(subject[0], 0) + 1
+        match subject:
+            case ("blocks",) if from_height is not None:
+                subscription.replay_from = max(1, from_height)
+                client.wanted.set()
+            case ("tx", txid):
+                client.post(subscription, "transaction", self._transaction(txid))
+            case ("account", address) if from_height is not None:
+                self._replay_account(client, subscription, address, from_height)
+
+    def unsubscribe(self, client: Client, subject: Subject) -> None:
+        """End a channel, if the client has it."""
+        if subject in client.subscriptions:
+            self._remove(client, subject)
+
+    def _remove(self, client: Client, subject: Subject) -> None:
+        del client.subscriptions[subject]
+        readers = self._by_subject[subject]
+        del readers[client]
+        if not readers:
+            del self._by_subject[subject]
+        self._of_kind[subject[0]] -= 1
+
+    # Replay.
+
+    def replay(self, client: Client) -> bool:
+        """Queue the next block of each replay, or make it live; False where none is left.
+
+        Between the look at the tip and the switch nothing else runs, so no block falls between.
+        """
+        active = False
+        for subscription in client.subscriptions.values():
+            height = subscription.replay_from
+            if height is None:
+                continue
+            info = self._node.queries.block(height)
+            if info is None:
+                subscription.replay_from = None
+                continue
+            subscription.replay_from = height + 1
+            client.post(subscription, "block", _raw(block_summary(self._forms, info)))
+            active = True
+        return active
+
+    def _replay_account(
+        self, client: Client, subscription: Subscription, address: bytes, from_height: int
+    ) -> None:
+        found = self._node.queries.activity(address, None, REPLAY_ENTRIES_MAX + 1)
+        entries = [entry for entry in found if entry.height >= from_height]
+        if len(entries) > REPLAY_ENTRIES_MAX:
+            entries.pop()
+            oldest = entries[-1]
+            subscription.seq += 1
+            data = {
+                "from_seq": subscription.seq,
+                "reason": "more history than is replayed",
+                "next_cursor": f"{oldest.height}.{oldest.place}",
+            }
+            client.put(encode_json(Message(subscription.channel, subscription.seq, "gap", data)))
+        for entry in reversed(entries):
+            client.post(subscription, "activity", _raw(activity_form(self._forms, entry)))
+
+    # News.
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case FinalEvent():
+                self._on_final(event)
+            case PendingEvent(transaction, fee):
+                if self._of_kind.get("tx"):
+                    self._tell_transaction(transaction.txid)
+                if MEMPOOL in self._by_subject:
+                    size = transaction.size
+                    entry = {
+                        "tx_id": transaction.txid.hex(), "fee": format_amount(fee), "size": size
+                    }  # fmt: skip
+                    self._note(0, self._added, entry)
+            case DroppedEvent(txid, reason, by, ended):
+                if ended and self._of_kind.get("tx"):
+                    self._tell_transaction(txid)
+                if MEMPOOL in self._by_subject:
+                    rival = maybe(bytes.hex, by)
+                    self._note(
+                        1, self._dropped, {"tx_id": txid.hex(), "reason": reason, "by": rival}
+                    )
+
+    def _on_final(self, event: FinalEvent) -> None:
+        block = event.block
+        if BLOCKS in self._by_subject:
+            info = BlockInfo(block.height, block.hash, block, event.certificate, final=True)
+            self._tell(BLOCKS, "block", _raw(block_summary(self._forms, info)))
+        if MEMPOOL in self._by_subject:
+            left = {"height": block.height, "transaction_count": len(block.transactions)}
+            self._tell(MEMPOOL, "included", _raw(left))
+        follows_transactions = bool(self._of_kind.get("tx"))
+        follows_accounts = bool(self._of_kind.get("account"))
+        if not (follows_transactions or follows_accounts):
+            return
+        for place, receipt in enumerate(event.receipts):
+            if follows_transactions and ("tx", receipt.checked.txid) in self._by_subject:
+                state = _final_state(receipt.checked.txid, event)
+                self._tell(("tx", receipt.checked.txid), "transaction", _raw(state))
+            if follows_accounts:
+                for address in _touched(receipt):
+                    if ("account", address) in self._by_subject:
+                        self._tell_activity(address, block.height, place)
+
+    def _tell(self, subject: Subject, kind: str, data: msgspec.Raw) -> None:
+        for client, subscription in self._by_subject[subject].items():
+            if subscription.replay_from is None:
+                client.post(subscription, kind, data)
+
+    def _tell_transaction(self, txid: bytes) -> None:
+        if ("tx", txid) in self._by_subject:
+            self._tell(("tx", txid), "transaction", self._transaction(txid))
+
+    def _tell_activity(self, address: bytes, height: int, place: int) -> None:
+        for entry in self._node.queries.activity(address, (height, place + 1), 1):
+            if (entry.height, entry.place) == (height, place):  # else it only signed
+                data = _raw(activity_form(self._forms, entry))
+                self._tell(("account", address), "activity", data)
+
+    def _transaction(self, txid: bytes) -> msgspec.Raw:
+        try:
+            info = self._node.queries.transaction(txid)
+        except TransactionUnknown:
+            return _raw(TransactionState(txid.hex(), "unknown"))
+        return _raw(
+            TransactionState(
+                txid.hex(),
+                info.status,
+                info.reason,
+                maybe(bytes.hex, info.by),
+                info.height,
+                maybe(display_hash, info.block_hash),
+                info.time_ms,
+            )
+        )
+
+    # The pool, told together.
+
+    def _note(self, which: int, entries: list[dict[str, Any]], entry: dict[str, Any]) -> None:
+        self._counts[which] += 1
+        if len(entries) < MEMPOOL_SHOWN_MAX:
+            entries.append(entry)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(MEMPOOL_MS / 1000, self._tell_pool)
+
+    def _tell_pool(self) -> None:
+        self._timer = None
+        added, dropped = self._counts
+        data = _raw(
+            {
+                "added": self._added,
+                "added_count": added,
+                "dropped": self._dropped,
+                "dropped_count": dropped,
+                "pending": self._node.queries.pending_count,
+            }
+        )
+        self._added, self._dropped, self._counts = [], [], [0, 0]
+        if MEMPOOL in self._by_subject:
+            self._tell(MEMPOOL, "mempool", data)
+
+    def close(self) -> None:
+        """Stop listening; clients leave by themselves."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
+
+
+def _final_state(txid: bytes, event: FinalEvent) -> TransactionState:
+    block = event.block
+    return TransactionState(
+        txid.hex(),
+        "final",
+        height=block.height,
+        block_hash=display_hash(block.hash),
+        time_ms=block.commitment.time_ms,
+    )
+
+
+def _raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(encode_json(value))
+
+
+def _touched(receipt: Receipt) -> Iterator[bytes]:
+    """Addresses that a transaction meant something to, each once."""
+    checked = receipt.checked
+    found = dict.fromkeys(move[3] for move in checked.moves)
+    found.update(dict.fromkeys(coin.address for coin in receipt.spent))
+    found.update(dict.fromkeys(address for _, address, _ in checked.coin_outputs))
+    found.update(dict.fromkeys(demand.address for demand in checked.demands))
+    return iter(found)

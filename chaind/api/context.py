@@ -1,0 +1,29 @@
+"""What every handler is given: the node, the forms of its chain, the guards and the channels."""
+
+from aiohttp import web
+
+from chaind.api.channels import Hub
+from chaind.api.forms import Forms
+from chaind.api.guards import Guards
+from chaind.api.metrics import ApiMetrics
+from chaind.node.config import ApiSection
+from chaind.node.node import Node
+
+
+class Api:
+    """One node's API. `sockets` are the open WebSockets, `document` the OpenAPI description."""
+
+    def __init__(self, node: Node, token: str) -> None:
+        self.node = node
+        self.section: ApiSection = node.config.api
+        self.forms = Forms(node.genesis)
+        self.guards = Guards(
+            self.section,
+            dev=node.genesis.dev,
+            token=token,
+            clock_ms=node.clock.monotonic_ms,
+        )
+        self.metrics = ApiMetrics(node.metrics)
+        self.hub = Hub(node, self.forms)
+        self.sockets: set[web.WebSocketResponse] = set()
+        self.document = b""

@@ -1,0 +1,292 @@
+"""The JSON form of a transaction: every field readable, and back to the same bytes.
+
+Addresses are texts of the chain, amounts decimal strings, other bytes hex; the native asset goes
+by its symbol. `transaction_from_json(transaction_to_json(t))` is `t`.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from chaind.api.bodies import hex_bytes
+from chaind.primitives import transaction as ledger
+from chaind.primitives.amounts import format_amount, parse_amount
+from chaind.primitives.codec import encode
+from chaind.primitives.errors import Malformed
+from chaind.primitives.genesis import Genesis
+from chaind.primitives.policy import format_policy, parse_policy, policy_decoder
+from chaind.primitives.transaction import NATIVE, Body, Transaction
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+SHOWN_ADDRESSES_MAX = 65_536  # texts kept: Bech32 in Python costs 30 µs, a block names thousands
+
+# Strings or numbers in; out always a string.
+Amount = Annotated[
+    Any, msgspec.Meta(extra_json_schema={"type": ["string", "number"], "examples": ["12.5"]})
+]
+Hex = Annotated[str, msgspec.Meta(pattern="^([0-9a-fA-F]{2})*$")]
+
+
+def maybe(shape: Callable[[T], S], value: T | None) -> S | None:
+    """`shape(value)`, or None where there is none."""
+    return None if value is None else shape(value)
+
+
+class FieldInvalid(Malformed):
+    code = "field-invalid"
+    text = "{field} is refused: {reason}"
+
+
+class _Form(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class CoinInputForm(_Form, frozen=True, tag_field="type", tag="coin"):
+    """Spends the coin (tx_id, output_index) whole."""
+
+    tx_id: Hex
+    output_index: int
+
+
+class AccountInputForm(_Form, frozen=True, tag_field="type", tag="account"):
+    """Takes `amount` from the account of `address`."""
+
+    address: str
+    asset: str
+    amount: Amount
+
+
+class CoinOutputForm(_Form, frozen=True, tag_field="type", tag="coin"):
+    """Makes a coin of the native asset."""
+
+    address: str
+    amount: Amount
+
+
+class AccountOutputForm(_Form, frozen=True, tag_field="type", tag="account"):
+    """Credits `amount` to the account of `address`."""
+
+    address: str
+    asset: str
+    amount: Amount
+
+
+class LeaseForm(_Form, frozen=True):
+    """Makes an intention apply once."""
+
+    owner: str
+    id: Hex
+    intent: Hex
+
+
+class IssueForm(_Form, frozen=True, tag_field="type", tag="issue"):
+    """Declares an asset."""
+
+    asset: str
+    issuer: str
+    amount: Amount
+    mintable: bool
+
+
+class MintForm(_Form, frozen=True, tag_field="type", tag="mint"):
+    """Adds to a mintable asset."""
+
+    asset: str
+    amount: Amount
+
+
+class BurnForm(_Form, frozen=True, tag_field="type", tag="burn"):
+    """Destroys some of an asset."""
+
+    owner: str
+    asset: str
+    amount: Amount
+
+
+class KeyWitnessForm(_Form, frozen=True, tag_field="type", tag="key"):
+    """A public key and one signature."""
+
+    public_key: Hex
+    signature: Hex
+
+
+class PolicyWitnessForm(_Form, frozen=True, tag_field="type", tag="policy"):
+    """A policy in text form and one way of satisfying it."""
+
+    policy: str
+    branches: tuple[int, ...]
+    signatures: tuple[tuple[int, Hex], ...]
+    preimages: tuple[Hex, ...]
+
+
+class TransactionForm(_Form, frozen=True):
+    """A signed transaction. `valid_until` is chain time in ms, `memo` hex of at most 256 bytes."""
+
+    version: int
+    chain: Hex
+    salt: Hex
+    valid_until: int | None
+    lease: LeaseForm | None
+    inputs: tuple[CoinInputForm | AccountInputForm, ...]
+    outputs: tuple[CoinOutputForm | AccountOutputForm, ...]
+    action: IssueForm | MintForm | BurnForm | None
+    memo: Hex
+    witnesses: tuple[KeyWitnessForm | PolicyWitnessForm, ...]
+
+
+class Forms:
+    """Outward and inward forms of one chain's values."""
+
+    def __init__(self, genesis: Genesis) -> None:
+        self._symbol = genesis.native_symbol
+        self._parse = genesis.addresses.parse
+        self.show: Callable[[bytes], str] = lru_cache(SHOWN_ADDRESSES_MAX)(genesis.addresses.show)
+
+    def symbol(self, asset: str) -> str:
+        """Outward name of an asset."""
+        return asset or self._symbol
+
+    def asset(self, symbol: str) -> str:
+        """Inward name of an asset."""
+        return NATIVE if symbol == self._symbol else symbol
+
+    def transaction_to_json(self, transaction: Transaction) -> TransactionForm:
+        """The form of a transaction."""
+        body = transaction.body
+        return TransactionForm(
+            version=body.version,
+            chain=body.chain.hex(),
+            salt=body.salt.hex(),
+            valid_until=body.valid_until,
+            lease=maybe(self._show_lease, body.lease),
+            inputs=tuple(map(self._show_input, body.inputs)),
+            outputs=tuple(map(self._show_output, body.outputs)),
+            action=self._show_action(body.action),
+            memo=body.memo.hex(),
+            witnesses=tuple(map(_show_witness, transaction.witnesses)),
+        )
+
+    def transaction_from_json(self, form: TransactionForm) -> Transaction:
+        """The transaction of a form. Raises `Malformed` leaves; the rules are checked elsewhere."""
+        body = Body(
+            version=_integer("version", form.version),
+            chain=_bytes("chain", form.chain),
+            salt=_bytes("salt", form.salt),
+            valid_until=maybe(lambda time_ms: _integer("valid_until", time_ms), form.valid_until),
+            lease=maybe(self._read_lease, form.lease),
+            inputs=tuple(map(self._read_input, form.inputs)),
+            outputs=tuple(map(self._read_output, form.outputs)),
+            action=self._read_action(form.action),
+            memo=_bytes("memo", form.memo),
+        )
+        return Transaction(body, tuple(map(_read_witness, form.witnesses)))
+
+    def _show_lease(self, lease: ledger.Lease) -> LeaseForm:
+        return LeaseForm(self.show(lease.owner), lease.id.hex(), lease.intent.hex())
+
+    def _read_lease(self, form: LeaseForm) -> ledger.Lease:
+        return ledger.Lease(
+            self._parse(form.owner),
+            _bytes("lease.id", form.id),
+            _bytes("lease.intent", form.intent),
+        )
+
+    def _show_input(self, entry: ledger.Input) -> CoinInputForm | AccountInputForm:
+        match entry:
+            case ledger.CoinInput(txid, index):
+                return CoinInputForm(txid.hex(), index)
+            case ledger.AccountInput(address, asset, amount):
+                shown = self.show(address)
+                return AccountInputForm(shown, self.symbol(asset), format_amount(amount))
+
+    def _read_input(self, form: CoinInputForm | AccountInputForm) -> ledger.Input:
+        match form:
+            case CoinInputForm(tx_id, output_index):
+                index = _integer("output_index", output_index)
+                return ledger.CoinInput(_bytes("tx_id", tx_id), index)
+            case AccountInputForm(address, symbol, amount):
+                asset = self.asset(symbol)
+                return ledger.AccountInput(self._parse(address), asset, parse_amount(amount))
+
+    def _show_output(self, entry: ledger.Output) -> CoinOutputForm | AccountOutputForm:
+        match entry:
+            case ledger.CoinOutput(address, amount):
+                return CoinOutputForm(self.show(address), format_amount(amount))
+            case ledger.AccountOutput(address, asset, amount):
+                shown = self.show(address)
+                return AccountOutputForm(shown, self.symbol(asset), format_amount(amount))
+
+    def _read_output(self, form: CoinOutputForm | AccountOutputForm) -> ledger.Output:
+        match form:
+            case CoinOutputForm(address, amount):
+                return ledger.CoinOutput(self._parse(address), parse_amount(amount))
+            case AccountOutputForm(address, symbol, amount):
+                asset = self.asset(symbol)
+                return ledger.AccountOutput(self._parse(address), asset, parse_amount(amount))
+
+    def _show_action(self, action: ledger.Action | None) -> IssueForm | MintForm | BurnForm | None:
+        match action:
+            case ledger.Issue(asset, issuer, amount, mintable):
+                return IssueForm(asset, self.show(issuer), format_amount(amount), mintable)
+            case ledger.Mint(asset, amount):
+                return MintForm(asset, format_amount(amount))
+            case ledger.Burn(owner, asset, amount):
+                return BurnForm(self.show(owner), self.symbol(asset), format_amount(amount))
+            case None:
+                return None
+
+    def _read_action(self, form: IssueForm | MintForm | BurnForm | None) -> ledger.Action | None:
+        match form:
+            case IssueForm(asset, issuer, amount, mintable):
+                return ledger.Issue(asset, self._parse(issuer), parse_amount(amount), mintable)
+            case MintForm(asset, amount):
+                return ledger.Mint(asset, parse_amount(amount))
+            case BurnForm(owner, symbol, amount):
+                return ledger.Burn(self._parse(owner), self.asset(symbol), parse_amount(amount))
+            case None:
+                return None
+
+
+def _show_witness(witness: ledger.Witness) -> KeyWitnessForm | PolicyWitnessForm:
+    match witness:
+        case ledger.KeyWitness(public_key, signature):
+            return KeyWitnessForm(public_key.hex(), signature.hex())
+        case ledger.PolicyWitness(policy, branches, signatures, preimages):
+            return PolicyWitnessForm(
+                format_policy(policy_decoder.decode(policy)),
+                branches,
+                tuple((key, signature.hex()) for key, signature in signatures),
+                tuple(preimage.hex() for preimage in preimages),
+            )
+
+
+def _read_witness(form: KeyWitnessForm | PolicyWitnessForm) -> ledger.Witness:
+    match form:
+        case KeyWitnessForm(public_key, signature):
+            key = _bytes("public_key", public_key)
+            return ledger.KeyWitness(key, _bytes("signature", signature))
+        case PolicyWitnessForm(policy, branches, signatures, preimages):
+            return ledger.PolicyWitness(
+                encode(parse_policy(policy)),
+                tuple(_integer("branches", branch) for branch in branches),
+                tuple(
+                    (_integer("signatures", key), _bytes("signatures", signature))
+                    for key, signature in signatures
+                ),
+                tuple(_bytes("preimages", preimage) for preimage in preimages),
+            )
+
+
+def _bytes(field: str, text: str) -> bytes:
+    return hex_bytes(text, None, lambda: FieldInvalid(field=field, reason="not hexadecimal"))
+
+
+def _integer(field: str, value: int) -> int:
+    """MessagePack holds 64 bits; JSON has no such bound."""
+    if not 0 <= value < 1 << 63:
+        raise FieldInvalid(field=field, reason="out of range")
+    return value

@@ -1,0 +1,174 @@
+"""How a refusal looks: RFC 9457 problem documents, from the error tree through one table.
+
+Law: the status follows from an error's type alone, never from its words; nothing that a caller
+did not send or cannot use (stack traces, paths, causes) leaves the node.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from chaind.primitives.errors import (
+    ChaindError,
+    Conflict,
+    LocalFault,
+    Malformed,
+    NotAllowed,
+    NotReady,
+    RuleBroken,
+    Temporary,
+    TooLarge,
+    TooMany,
+    Unknown,
+)
+
+PROBLEM_MEDIA = "application/problem+json"
+RETRY_AFTER_S = 1  # blocks come faster than this, so that one is enough for any queue to move
+_INTEGER_MAX = 2**53 - 1  # RFC 8259: what every JSON reader holds exactly
+
+
+class RouteUnknown(Unknown):
+    code = "route-unknown"
+    text = "there is no {path} here"
+    advice = "GET /openapi.json lists every route."
+
+
+class MethodNotAllowed(Malformed):
+    code = "method-not-allowed"
+    text = "{method} is not among the methods of this route: {allowed}"
+
+
+class MediaTypeUnsupported(Malformed):
+    code = "media-type-unsupported"
+    text = "content of type {given} is not taken here, only {allowed}"
+    advice = "Say what the body is with a Content-Type header."
+
+
+class BodyTooSlow(Malformed, Temporary):
+    code = "body-too-slow"
+    text = "the request body did not arrive within {limit_s} s"
+
+
+class BodyMalformed(Malformed):
+    code = "body-malformed"
+    text = "the request body is refused: {reason}"
+
+
+class BodyTooLarge(TooLarge):
+    code = "body-too-large"
+    text = "the request body is longer than {limit_bytes} bytes"
+    advice = "Send it in parts; /api/v1/transactions takes the most at once."
+
+
+class QueryInvalid(Malformed):
+    code = "query-invalid"
+    text = "{name} = {value!r} is not allowed: it must be {allowed}"
+
+
+class HttpMalformed(Malformed):
+    code = "http-malformed"
+    text = "the request is refused: {reason}"
+
+
+class RateLimited(TooMany):
+    code = "rate-limited"
+    text = "too many requests from this address"
+    advice = "Wait as long as Retry-After says, or submit many transactions in one request."
+
+
+# The first of these that stands in an error's method resolution order decides: leaves, then kinds.
+STATUSES: Mapping[type, HTTPStatus] = {
+    MethodNotAllowed: HTTPStatus.METHOD_NOT_ALLOWED,
+    MediaTypeUnsupported: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    BodyTooSlow: HTTPStatus.REQUEST_TIMEOUT,
+    Malformed: HTTPStatus.BAD_REQUEST,
+    NotAllowed: HTTPStatus.FORBIDDEN,
+    Unknown: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
+    TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    RuleBroken: HTTPStatus.UNPROCESSABLE_ENTITY,
+    TooMany: HTTPStatus.TOO_MANY_REQUESTS,
+    NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+_WAITING = (TooMany, NotReady)  # and what is both a conflict and temporary
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """A problem document. `code` is stable; `values` are those that broke the rule."""
+
+    title: str
+    status: int
+    code: str
+    detail: str
+    advice: str = ""
+    values: dict[str, Any] = {}
+    type: str = "about:blank"
+
+
+INTERNAL = Problem(
+    title=HTTPStatus.INTERNAL_SERVER_ERROR.phrase,
+    status=HTTPStatus.INTERNAL_SERVER_ERROR,
+    code="internal-error",
+    detail="the node failed to answer; its log says more",
+)
+
+
+def status_of(error: ChaindError) -> HTTPStatus:
+    """The HTTP status that tells a caller about an error."""
+    for kind in type(error).__mro__:
+        if kind in STATUSES:
+            return STATUSES[kind]
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def problem_of(error: ChaindError) -> Problem:
+    """The document of an error. A fault of this machine is nobody else's business."""
+    status = status_of(error)
+    if isinstance(error, LocalFault) or status is HTTPStatus.INTERNAL_SERVER_ERROR:
+        return INTERNAL
+    return Problem(
+        title=status.phrase,
+        status=status,
+        code=error.code,
+        detail=str(error),
+        advice=error.advice,
+        values={name: _outward(value) for name, value in error.values.items()},
+    )
+
+
+def problem_response(error: ChaindError) -> web.Response:
+    """The answer to a refused request."""
+    headers = {}
+    temporary_conflict = isinstance(error, Conflict) and isinstance(error, Temporary)
+    if isinstance(error, _WAITING) or temporary_conflict:
+        headers["Retry-After"] = str(error.values.get("retry_after_s", RETRY_AFTER_S))
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = str(error.values["allowed"])
+    return _response(problem_of(error), headers)
+
+
+def internal_response() -> web.Response:
+    """The answer where the node itself failed."""
+    return _response(INTERNAL, {})
+
+
+def _response(problem: Problem, headers: dict[str, str]) -> web.Response:
+    body = msgspec.json.encode(problem)
+    return web.Response(
+        body=body, status=problem.status, content_type=PROBLEM_MEDIA, headers=headers
+    )
+
+
+def _outward(value: object) -> object:
+    """A value in JSON's terms: bytes as hex, whatever else has no form there as text."""
+    match value:
+        case bytes():
+            return value.hex()
+        case bool() | None | str():
+            return value
+        case int() if abs(value) <= _INTEGER_MAX:
+            return value
+    return str(value)

@@ -1,0 +1,278 @@
+"""The one table of routes: what is registered, guarded, aliased and described comes from here."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from aiohttp import web
+
+from chaind.api import accounts, blocks, health, nodes, payments, transactions
+from chaind.api.answers import JSON_MEDIA
+from chaind.api.batches import RawForm
+from chaind.api.context import Api
+from chaind.api.forms import TransactionForm
+from chaind.api.guards import Access
+from chaind.api.websocket import get_ws
+
+Handler = Callable[[Api, web.Request], Awaitable[web.StreamResponse]]
+
+TEXT_MEDIA = "text/plain"
+V1 = "/api/v1"
+
+
+class Parameter(NamedTuple):
+    """A query or header parameter. `kind` is its JSON type."""
+
+    name: str
+    summary: str
+    kind: str = "string"
+    place: str = "query"
+
+
+LIMIT = Parameter("limit", "Most entries of a page", "integer")
+CURSOR = Parameter("cursor", "next_cursor of the page before")
+WAIT = Parameter("wait", '"final" holds the answer until it is final, 30 s at most; or "accepted"')
+PREFER = Parameter("Prefer", "wait=final, as in the query", place="header")
+IDEMPOTENCY_KEY = Parameter(
+    "Idempotency-Key", "1 to 255 characters; pays once per paying account and key", place="header"
+)
+
+
+class Route(NamedTuple):
+    """One row. `answers` maps status to type (None: not described); `errors` are statuses.
+
+    A tuple of types means one of them. Every route can also answer 400, 403, 429 and 500.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    answers: dict[int, Any]
+    aliases: tuple[str, ...] = ()
+    request: Any = None
+    media: tuple[str, ...] = (JSON_MEDIA,)
+    parameters: tuple[Parameter, ...] = ()
+    errors: tuple[int, ...] = ()
+    access: Access = Access.OPEN
+    answer_media: str = JSON_MEDIA
+
+    @property
+    def operation(self) -> str:
+        """A name for generated clients: the handler's."""
+        return self.handler.__name__
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/", nodes.get_root, "What answers here", {200: nodes.RootAnswer}),
+    Route(
+        "GET",
+        f"{V1}/status",
+        nodes.get_status,
+        "Where the node stands",
+        {200: nodes.StatusAnswer},
+        aliases=("/status",),
+    ),
+    Route(
+        "GET",
+        f"{V1}/stats",
+        nodes.get_stats,
+        "Counts and ages",
+        {200: nodes.StatsAnswer},
+        aliases=("/stats",),
+    ),
+    Route(
+        "GET",
+        f"{V1}/peers",
+        nodes.get_peers,
+        "Connected peers",
+        {200: nodes.PeersAnswer},
+        aliases=("/peers", "/getpeers"),
+    ),
+    Route(
+        "POST",
+        f"{V1}/peers",
+        nodes.post_peer,
+        "Dial a peer",
+        {202: nodes.AddPeerAnswer},
+        aliases=("/addpeer",),
+        request=nodes.AddPeerRequest,
+        errors=(413, 415),
+        access=Access.TOKEN,
+    ),
+    Route(
+        "POST",
+        f"{V1}/peers/discover",
+        nodes.post_discover,
+        "Connected peers; the node looks for more by itself",
+        {200: nodes.PeersAnswer},
+        aliases=("/discover_peers",),
+    ),
+    Route("GET", f"{V1}/genesis", nodes.get_genesis, "The genesis file", {200: None}),
+    Route(
+        "GET",
+        f"{V1}/validators",
+        nodes.get_validators,
+        "Who votes",
+        {200: nodes.ValidatorsAnswer},
+    ),
+    Route(
+        "GET", f"{V1}/assets", nodes.get_assets, "What can be paid in", {200: nodes.AssetsAnswer}
+    ),
+    Route(
+        "GET",
+        f"{V1}/blocks",
+        blocks.get_chain,
+        "Final blocks, ascending",
+        {200: blocks.ChainPage},
+        aliases=("/blockchain",),
+        parameters=(LIMIT, CURSOR),
+    ),
+    Route(
+        "GET",
+        f"{V1}/blocks/headers",
+        blocks.get_headers,
+        "Headers of final blocks, ascending",
+        {200: blocks.HeadersPage},
+        aliases=("/blockchain/headers",),
+        parameters=(LIMIT, CURSOR),
+    ),
+    Route(
+        "GET",
+        f"{V1}/blocks/range",
+        blocks.get_range,
+        "Final blocks of a range of heights",
+        {200: blocks.RangePage},
+        aliases=("/blocks/range",),
+        parameters=(
+            Parameter("start", "First height, 0 by default", "integer"),
+            Parameter("end", "Last height, by default the newest", "integer"),
+        ),
+    ),
+    Route(
+        "GET",
+        f"{V1}/blocks/{{ref}}",
+        blocks.get_block,
+        "A final block by height, hash or latest, with a page of its transactions",
+        {200: blocks.BlockAnswer},
+        aliases=("/block/{ref}",),
+        parameters=(LIMIT, CURSOR),
+        errors=(404,),
+    ),
+    Route(
+        "GET",
+        f"{V1}/accounts",
+        accounts.get_named,
+        "Accounts whose keys this node keeps",
+        {200: accounts.NamedAccounts},
+    ),
+    Route(
+        "GET",
+        f"{V1}/accounts/{{who}}",
+        accounts.get_balance,
+        "Holdings of an address or named account",
+        {200: accounts.BalanceAnswer},
+        aliases=("/balance/{who}",),
+        errors=(404,),
+    ),
+    Route(
+        "GET",
+        f"{V1}/accounts/{{who}}/coins",
+        accounts.get_coins,
+        "Unspent coins",
+        {200: accounts.CoinsPage},
+        aliases=("/utxos/{who}",),
+        parameters=(LIMIT, CURSOR),
+        errors=(404,),
+    ),
+    Route(
+        "GET",
+        f"{V1}/accounts/{{who}}/transactions",
+        accounts.get_history,
+        "History, newest first",
+        {200: accounts.HistoryPage},
+        aliases=("/transactions/{who}",),
+        parameters=(LIMIT, CURSOR),
+        errors=(404,),
+    ),
+    Route(
+        "POST",
+        f"{V1}/transactions",
+        transactions.post_transactions,
+        "Submit signed transactions: one, an array, or a stream",
+        {
+            200: (transactions.Final, transactions.BatchAnswer),
+            202: (transactions.Accepted, transactions.BatchAnswer),
+        },
+        aliases=("/add_transaction",),
+        request=(RawForm, TransactionForm, list[RawForm], list[TransactionForm]),
+        media=transactions.BATCH_MEDIA,
+        parameters=(WAIT, PREFER),
+        errors=(408, 409, 413, 415, 422),
+    ),
+    Route(
+        "GET",
+        f"{V1}/transactions/{{id}}",
+        transactions.get_transaction,
+        "What became of a transaction",
+        {200: transactions.TransactionAnswer},
+        aliases=("/transaction/{id}",),
+        errors=(404,),
+    ),
+    Route(
+        "GET",
+        f"{V1}/pending",
+        transactions.get_pending,
+        "Transactions that wait for a block",
+        {200: transactions.PendingPage},
+        aliases=("/pending", "/transaction_pool"),
+        parameters=(LIMIT,),
+    ),
+    Route(
+        "POST",
+        f"{V1}/transfers",
+        payments.post_transfer,
+        "Pay from an account whose key this node keeps",
+        {200: payments.TransferAnswer, 202: payments.QueuedAnswer},
+        aliases=("/transfer",),
+        request=payments.TransferRequest,
+        parameters=(WAIT, PREFER, IDEMPOTENCY_KEY),
+        errors=(404, 409, 413, 415, 422),
+        access=Access.DEVELOPMENT,
+    ),
+    Route(
+        "POST",
+        f"{V1}/faucet",
+        payments.post_faucet,
+        "A gift, on development chains",
+        {200: payments.FaucetAnswer, 202: payments.FaucetAnswer},
+        aliases=("/faucet",),
+        request=payments.FaucetRequest,
+        errors=(404, 413, 415, 422),
+        access=Access.DEVELOPMENT,
+    ),
+    Route("GET", "/health/live", health.get_live, "The process answers", {200: health.LiveAnswer}),
+    Route(
+        "GET",
+        "/health/ready",
+        health.get_ready,
+        "Whether the node can be relied on",
+        {200: health.ReadyAnswer, 503: health.ReadyAnswer},
+        aliases=("/healthcheck",),
+    ),
+    Route(
+        "GET",
+        "/metrics",
+        health.get_metrics,
+        "Prometheus metrics",
+        {200: None},
+        answer_media=TEXT_MEDIA,
+    ),
+    Route("GET", "/openapi.json", nodes.get_openapi, "This description", {200: None}),
+    Route(
+        "GET",
+        "/ws",
+        get_ws,
+        "WebSocket: channels blocks, mempool, tx:ID, account:ADDRESS",
+        {101: None},
+    ),
+)

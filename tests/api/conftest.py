@@ -1,0 +1,42 @@
+"""A real node with one validator, its API listening on a port of this machine."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api_kit import Door, make_genesis, start_node
+
+from chaind.api.app import ApiServer
+from chaind.node.config import ApiSection
+
+
+@pytest.fixture
+def api_settings() -> dict[str, Any]:
+    """Settings of [api]; a test overrides them with `@pytest.mark.parametrize`."""
+    return {}
+
+
+@pytest.fixture
+def genesis_changes() -> dict[str, Any]:
+    """What differs from the usual genesis."""
+    return {}
+
+
+@pytest.fixture
+async def door(
+    tmp_path: Path, api_settings: dict[str, Any], genesis_changes: dict[str, Any]
+) -> AsyncIterator[Door]:
+    """A node of a development chain that keeps keys, reached over HTTP."""
+    section = ApiSection(**{"api_port": 0, **api_settings})
+    node, running = await start_node(tmp_path, make_genesis(**genesis_changes), section)
+    server = ApiServer(node)
+    try:
+        await server.start()
+        async with Door(node, server, tmp_path) as door:
+            yield door
+    finally:
+        await server.stop()
+        node.stop()
+        await asyncio.wait_for(running, 10)

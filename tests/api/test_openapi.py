@@ -1,0 +1,123 @@
+"""The description is complete, sound, and true of what is answered."""
+
+import json
+import re
+from typing import Any
+
+import msgspec
+import pytest
+from api_kit import Door
+
+from chaind.api.guards import Access
+from chaind.api.openapi import document
+from chaind.api.problems import STATUSES, problem_of, status_of
+from chaind.api.routes import ROUTES, Route
+from chaind.node.payments import InFlight, KeyReused
+from chaind.primitives.errors import ChaindError, LocalFault
+
+DOCUMENT: dict[str, Any] = json.loads(msgspec.json.encode(document(ROUTES)))
+
+
+def test_every_path_stands_once_and_is_described() -> None:
+    paths = [(route.method, path) for route in ROUTES for path in (route.path, *route.aliases)]
+    assert len(set(paths)) == len(paths)
+    described = {
+        (method.upper(), path) for path, item in DOCUMENT["paths"].items() for method in item
+    }
+    assert described == set(paths)
+    names = [op["operationId"] for item in DOCUMENT["paths"].values() for op in item.values()]
+    assert len(set(names)) == len(names)
+
+
+def test_references_lead_somewhere() -> None:
+    found = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(DOCUMENT)))
+    assert found == DOCUMENT["components"]["schemas"].keys()
+
+
+def test_path_parameters_are_declared() -> None:
+    for path, item in DOCUMENT["paths"].items():
+        for operation in item.values():
+            declared = {p["name"] for p in operation.get("parameters", ()) if p["in"] == "path"}
+            assert declared == set(re.findall(r"\{(\w+)\}", path))
+
+
+def test_what_spends_or_changes_is_guarded() -> None:
+    """Reading and submitting signed transactions is open; nothing else that mutates is."""
+    open_mutations = {
+        route.path for route in ROUTES if route.method != "GET" and route.access is Access.OPEN
+    }
+    assert open_mutations == {"/api/v1/transactions", "/api/v1/peers/discover"}
+
+
+def test_rows_of_earlier_systems_are_there() -> None:
+    wanted = """
+        POST /transfer, POST /faucet, GET /balance/{who}, GET /utxos/{who}, GET /transactions/{who},
+        GET /api/v1/accounts/{who}/transactions, GET /transaction/{id}, GET /blockchain,
+        GET /blocks/range, GET /block/{ref}, GET /blockchain/headers, GET /pending,
+        GET /transaction_pool, POST /add_transaction, POST /api/v1/transactions, GET /status,
+        GET /stats, GET /peers, GET /getpeers, POST /addpeer, POST /discover_peers, GET /,
+        GET /healthcheck, GET /health/live, GET /health/ready, GET /metrics, GET /ws
+    """
+    for row in wanted.split(","):
+        method, path = row.split()
+        assert method.lower() in DOCUMENT["paths"][path], row
+
+
+PLAIN = [route for route in ROUTES if route.method == "GET" and "{" not in route.path]
+
+
+@pytest.mark.parametrize("route", PLAIN, ids=lambda route: route.path)
+async def test_answers_are_of_the_described_type(door: Door, route: Route) -> None:
+    kind = route.answers.get(200)
+    if route.path in ("/ws", "/health/ready") or kind is None:
+        return
+    await door.post("/transfer?wait=final", {"from": "alice", "to": "bob", "amount": "1"})
+    for path in (route.path, *route.aliases):
+        async with door.session.get(path) as response:
+            body = await response.read()
+            assert response.content_type == route.answer_media
+        decoded = msgspec.json.decode(body, type=kind)
+        assert json.loads(msgspec.json.encode(decoded)) == json.loads(body)  # and nothing more
+
+
+async def test_the_document_is_served(door: Door) -> None:
+    assert await door.get("/openapi.json") == DOCUMENT
+
+
+def leaves(kind: type[ChaindError]) -> list[type[ChaindError]]:
+    below = [leaf for sub in kind.__subclasses__() for leaf in leaves(sub)]
+    return below or [kind]
+
+
+def test_every_error_has_a_status() -> None:
+    """What the rooms behind the door can raise is no 500, except faults of the machine."""
+    rooms = tuple(f"chaind.{room}." for room in ("api", "ledger", "mempool", "node", "primitives"))
+    found = [
+        leaf
+        for leaf in leaves(ChaindError)
+        if leaf.__module__.startswith(rooms) and not issubclass(leaf, LocalFault)
+    ]
+    assert len(found) > 50
+    for leaf in found:
+        assert status_of(leaf.__new__(leaf)) in STATUSES.values(), leaf
+
+
+def test_kinds_and_statuses() -> None:
+    assert status_of(KeyReused(txid="")) == 422
+    assert status_of(InFlight(txid="")) == 409
+
+
+def test_faults_of_the_machine_are_not_explained() -> None:
+    class Broken(LocalFault):
+        code = "broken"
+        text = "disk {path}"
+
+    problem = problem_of(Broken(path="/secret"))
+    assert (problem.status, problem.code) == (500, "internal-error")
+    assert b"secret" not in msgspec.json.encode(problem)
+
+
+async def test_access_logs_are_off(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    await door.get("/balance/alice")
+    assert not [record for record in caplog.records if "balance" in record.getMessage()]

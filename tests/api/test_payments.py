@@ -1,0 +1,210 @@
+"""Payments by name, in the request shapes that users of earlier systems know."""
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from api_kit import ALICE, BOB, NOBODY, TOKEN, Door
+
+from chaind.node.payments import Payment
+from chaind.primitives.address import key_address
+from chaind.primitives.genesis import Parameters
+
+UNIT = 10**8
+KEY = {"Idempotency-Key": "lunch-1"}
+WAITING_CHAIN = pytest.mark.parametrize(
+    "genesis_changes", [{"parameters": Parameters(min_block_interval_ms=3_600_000)}]
+)
+
+
+def bob_has(door: Door) -> Decimal:
+    return Decimal(door.node.queries.balance(key_address(BOB.public)).native) / UNIT
+
+
+async def test_with_a_key_the_answer_is_the_final_one(door: Door) -> None:
+    body = {"from": "alice", "to": "bob", "amount": "12.50"}
+    async with door.session.post("/transfer", json=body, headers=KEY) as response:
+        assert response.status == 200
+        assert "X-Idempotency-Hit" not in response.headers
+        first = await response.read()
+    answer = await door.post("/transfer", body, headers=KEY)
+    assert answer == {
+        "status": "success",
+        "message": "Transfer Complete",
+        "amount": "12.5",
+        "tx_id": answer["tx_id"],
+    }
+    async with door.session.post("/transfer", json=body, headers=KEY) as response:
+        assert (response.status, await response.read()) == (200, first)  # the same bytes again
+        assert response.headers["X-Idempotency-Hit"] == "true"
+        assert "X-Db-Hit" not in response.headers  # this run of the node made it
+    assert bob_has(door) == Decimal("1012.5")
+    assert (await door.get(f"/transaction/{answer['tx_id']}"))["status"] == "final"
+
+
+async def test_a_payment_found_in_state_says_so(door: Door) -> None:
+    """As after a restart, or on another node: this run has not answered it."""
+    body = {"from": "alice", "to": "bob", "amount": 1}
+    await door.post("/transfer", body, headers=KEY)
+    door.node.payments._made.clear()
+    async with door.session.post("/transfer", json=body, headers=KEY) as response:
+        assert response.headers["X-Idempotency-Hit"] == "true"
+        assert response.headers["X-Db-Hit"] == "true"
+    assert bob_has(door) == 1_001
+
+
+async def test_without_a_key_it_is_queued(door: Door) -> None:
+    body = {"from": "alice", "to": "bob", "amount": "1"}
+    answer = await door.post("/transfer", body, 202)
+    assert answer == {"status": "queued", "tx_id": answer["tx_id"]}
+    answer = await door.post("/transfer?wait=final", body)
+    assert answer["status"] == "success"
+    assert bob_has(door) >= 1_001  # two requests without a key are two payments
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"from_id": 1, "to_id": 2, "amount": 2.5},
+        {"from": 1, "to": 2, "amount": "2.5"},
+        {"from": "1", "to": "bob", "amount": 2.5},
+        {"from": "alice", "to": "BOB-ADDRESS", "amount": "2.5", "asset": "COIN", "memo": "é"},
+        {"from": "ALICE-ADDRESS", "to": "bob", "amount": "2.50"},
+    ],
+)
+async def test_ways_to_say_who(door: Door, body: dict[str, Any]) -> None:
+    places = {"BOB-ADDRESS": door.show(BOB), "ALICE-ADDRESS": door.show(ALICE)}
+    body = {key: places.get(str(value), value) for key, value in body.items()}
+    if body["from_id" if "from_id" in body else "from"] == door.show(ALICE):
+        problem = await door.post("/transfer?wait=final", body, 403)  # an address is not a right
+        assert problem["code"] == "custody-disabled"
+        return
+    assert (await door.post("/transfer?wait=final", body))["amount"] == "2.5"
+    assert bob_has(door) == Decimal("1002.5")
+
+
+async def test_another_asset(door: Door) -> None:
+    body = {"from": "alice", "to": "bob", "amount": "7", "asset": TOKEN}
+    await door.post("/transfer?wait=final", body)
+    assert (await door.get("/balance/bob"))["accounts"] == {"COIN": "1000", TOKEN: "7"}
+    problem = await door.post("/transfer", {**body, "asset": "NONE"}, 422)
+    assert problem["code"] in ("asset-unknown", "insufficient-funds")
+    assert (await door.post("/transfer", {**body, "asset": "é"}, 400))["status"] == 400
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code"),
+    [
+        ({"amount": "1000000"}, 422, "insufficient-funds"),
+        ({"amount": -1}, 400, "amount-invalid"),
+        ({"amount": "0"}, 400, "amount-invalid"),
+        ({"amount": "1e1"}, 400, "amount-invalid"),
+        ({"amount": 0.000000001}, 400, "amount-invalid"),
+        ({"amount": True}, 400, "amount-invalid"),
+        ({"amount": None}, 400, "amount-invalid"),
+        ({"amount": [1]}, 400, "amount-invalid"),
+        ({"to": "nobody"}, 404, "name-unknown"),
+        ({"to": "chd1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq"}, 400, "address-invalid"),
+        ({"to": 0}, 404, "name-unknown"),
+        ({"to": None}, 400, "field-invalid"),
+        ({"to_id": 2}, 400, "field-invalid"),
+        ({"to": ["bob"]}, 400, "body-malformed"),
+        ({"from": ""}, 404, "name-unknown"),
+        ({"memo": "x" * 257}, 400, "memo-too-long"),
+        ({"assset": "GOLD"}, 400, "body-malformed"),  # a slip must not pay in another asset
+    ],
+)
+async def test_wrong_payments_are_refused(
+    door: Door, change: dict[str, Any], status: int, code: str
+) -> None:
+    body = {"from": "alice", "to": "bob", "amount": "1", **change}
+    assert (await door.post("/transfer", body, status))["code"] == code
+    assert door.node.queries.pending_count == 0
+
+
+async def test_a_key_pays_for_one_thing(door: Door) -> None:
+    body = {"from": "alice", "to": "bob", "amount": "1"}
+    await door.post("/transfer", body, headers=KEY)
+    problem = await door.post("/transfer", {**body, "amount": "2"}, 422, headers=KEY)
+    assert problem["code"] == "idempotency-key-reused"
+    # The key belongs to the paying account: another one's is another key.
+    await door.post("/transfer", {"from": "bob", "to": "alice", "amount": "2"}, headers=KEY)
+    assert bob_has(door) == 999
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "é"])
+async def test_wrong_keys_are_refused(door: Door, key: str) -> None:
+    problem = await door.post(
+        "/transfer", {"from": "alice", "to": "bob", "amount": "1"}, 400,
+        headers={"Idempotency-Key": key},
+    )  # fmt: skip
+    assert problem["code"] == "idempotency-key-invalid"
+
+
+async def test_many_requests_with_one_key_pay_once(door: Door) -> None:
+    body = {"from": "alice", "to": "bob", "amount": "1"}
+    answers = await asyncio.gather(*(door.post("/transfer", body, headers=KEY) for _ in range(30)))
+    assert len({answer["tx_id"] for answer in answers}) == 1
+    assert bob_has(door) == 1_001
+
+
+@pytest.mark.parametrize("api_settings", [{"require_idempotency_key": True}])
+async def test_a_key_can_be_required(door: Door) -> None:
+    body = {"from": "alice", "to": "bob", "amount": "1"}
+    assert (await door.post("/transfer", body, 400))["code"] == "idempotency-key-missing"
+    await door.post("/transfer", body, headers=KEY)
+
+
+@WAITING_CHAIN
+async def test_in_flight_is_a_conflict_with_retry_after(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chaind.node.payments.FINAL_WAIT_MS", 20)
+    body = {"from": "alice", "to": "bob", "amount": "1"}
+    for _ in range(2):
+        async with door.session.post("/transfer", json=body, headers=KEY) as response:
+            assert response.status == 409
+            assert int(response.headers["Retry-After"]) >= 1
+            assert (await response.json(content_type=None))["code"] == "payment-in-flight"
+    assert door.node.queries.pending_count == 1
+    answer = await door.post("/transfer?wait=final", body, 202)  # no key: nothing to conflict with
+    assert answer["status"] == "queued"
+
+
+async def test_a_payment_that_never_applies_is_told(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transfer = door.node.payments.transfer
+
+    async def expired(order: Any, *, wait: bool) -> Payment:
+        payment = await transfer(order, wait=wait)
+        return payment._replace(
+            info=payment.info._replace(status="expired", reason="valid_until passed")
+        )
+
+    monkeypatch.setattr(door.node.payments, "transfer", expired)
+    problem = await door.post(
+        "/transfer?wait=final", {"from": "alice", "to": "bob", "amount": "1"}, 422
+    )
+    assert problem["code"] == "transaction-ended"
+    assert problem["values"]["status"] == "expired"
+
+
+@pytest.mark.parametrize("to", ["bob", 2, "ADDRESS"])
+async def test_faucet(door: Door, to: Any) -> None:
+    answer = await door.post(
+        "/faucet", {"to": door.show(BOB) if to == "ADDRESS" else to, "amount": 100}
+    )
+    assert answer == {
+        "status": "success", "user": "bob", "balance": "1100", "tx_id": answer["tx_id"]
+    }  # fmt: skip
+    found = await door.get(f"/transaction/{answer['tx_id']}")
+    assert found["status"] == "final"  # a gift is a transaction, and no money beside the chain
+
+
+async def test_faucet_for_a_stranger(door: Door) -> None:
+    answer = await door.post("/faucet", {"to": door.show(NOBODY), "amount": "1.5"})
+    assert (answer["user"], answer["balance"]) == (door.show(NOBODY), "1.5")
+    assert (await door.post("/faucet", {"to": "bob", "amount": "0"}, 400))["status"] == 400
+    assert (await door.post("/faucet", {"to": "bob"}, 400))["code"] == "body-malformed"
