@@ -121,10 +121,21 @@ async def _serve(config: Config) -> None:
             loop.add_signal_handler(number, node.stop)
         api = ApiServer(node)
         try:
-            await api.start()
-            log.info("started", api=f"http://{config.api.host}:{config.api.api_port}")
-            await node.run()
+            await _run(node, api)
         finally:
             await api.stop()
             workers.close()
         log.info("stopped")
+
+
+async def _run(node: Node, api: ApiServer) -> None:
+    """The API opens once the node has recovered; the failure of either ends both."""
+    ready = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(node.run(ready.set))
+        waiting = group.create_task(ready.wait())
+        await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if ready.is_set():
+            await api.start()
+            log.info("started", api=f"http://{node.config.api.host}:{api.port}")
+        waiting.cancel()

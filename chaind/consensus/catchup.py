@@ -31,7 +31,7 @@ class CatchUp:
         self._facts = facts
         self._pace = pace
         self._leader = leader
-        self._seen = (0, 0, 0)  # view, decided view and final view at the last tick
+        self._seen = (-1, -1, -1)  # view, decided and final view at the last tick
 
     def start(self) -> None:
         """After a restart: repeat everything above the last final view, and begin to tick."""

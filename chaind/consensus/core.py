@@ -8,9 +8,11 @@ syncs, sends. What the shell owes:
   `Persist(seq)` and of every earlier one, and the bodies that they name, are durable".
   `Persisted(seq)` is then due. Records become durable in order: a crash loses a suffix only;
 * votes and certificates reach the core with their signatures checked. Those that the core does not
-  want (`wants_*`) are dropped from a message before the check, never passed on unchecked;
+  want (`wants_*`) are dropped from a message before the check, never passed on unchecked. The
+  vote inside a wanted proposal is always checked: it is all that a proposal has for a signature;
 * every `Check` and `Fetch` is answered by a `CheckedBlock`, as soon as the body is held with all
   its ancestors. A block in doubt is `UNTIMELY` now and `OK` by another `CheckedBlock` later;
+* a `BlockRef` is read off the header, so that `hash` binds `parent_hash` and `view`;
 * setting a timer replaces the one of the same id; a timer that was replaced does not fire.
 
 Peers are opaque handles of the shell. Hashes are 32 raw bytes, times milliseconds.

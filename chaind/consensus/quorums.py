@@ -30,7 +30,16 @@ class QuorumMissing(Malformed, PeerFault):
 class Quorums:
     """Weights of one epoch's validators, by index, and the thresholds that follow."""
 
-    __slots__ = ("byzantine", "fast", "quorum", "silent", "threshold", "total", "weights")
+    __slots__ = (
+        "byzantine",
+        "fallbacks_max",
+        "fast",
+        "quorum",
+        "silent",
+        "threshold",
+        "total",
+        "weights",
+    )
 
     def __init__(
         self, weights: Sequence[int], *, byzantine: int | None = None, silent: int | None = None
@@ -50,6 +59,8 @@ class Quorums:
         self.quorum = (n + f) // 2 + 1
         self.fast = n - p
         self.threshold = f + p + 1
+        # As many blocks as can have T of the FIRST votes: two, unless f, p are chosen smaller.
+        self.fallbacks_max = max(2, n // self.threshold)
 
     def needed(self, kind: CertificateKind) -> int:
         """The weight that a certificate of this kind carries at least."""

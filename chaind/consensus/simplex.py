@@ -119,7 +119,7 @@ class Simplex:
         return self._facts.wants_certificate(certificate)
 
     def wants_proposal(self, proposal: Propose) -> bool:
-        """Whether the proposal is its leader's, and new."""
+        """Whether the proposal is its leader's, and new. Its vote's signature is checked anyway."""
         return self._facts.wants_proposal(proposal, self._leader(proposal.block.view))
 
     # Events.

@@ -1,8 +1,8 @@
 """The votes of one view, counted.
 
-Only the first FIRST and the first FINALIZE of a voter count, and at most two FALLBACKs of a voter
-are kept; a voter stands once behind each claim. Sums are kept as votes come, so that a vote costs
-a few dictionary operations whatever the number of validators.
+Only the first FIRST and the first FINALIZE of a voter count, and no more FALLBACKs of a voter are
+kept than an honest one can have reason for; a voter stands once behind each claim. Sums are kept as
+votes come, so that a vote costs a few dictionary operations whatever the number of validators.
 """
 
 from collections import defaultdict
@@ -18,8 +18,6 @@ from chaind.primitives.votes import (
     VoteKind,
     bitmap,
 )
-
-FALLBACKS_MAX = 2  # blocks with T of n < 3T FIRST votes: two at the most, an honest voter's bound
 
 
 class Tally:
@@ -56,7 +54,9 @@ class Tally:
         voter = vote.voter
         if vote.kind is VoteKind.FALLBACK:
             held = self.fallbacks.get(voter, ())
-            return len(held) < FALLBACKS_MAX and all(one.block != vote.block for one in held)
+            return len(held) < self.quorums.fallbacks_max and all(
+                one.block != vote.block for one in held
+            )
         if vote.kind is VoteKind.NULLIFY:
             return voter not in self.nullifies
         one = (self.firsts if vote.kind is VoteKind.FIRST else self.finalizes).get(voter)

@@ -8,7 +8,7 @@ apply is for the node to say.
 """
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sortedcontainers import SortedDict
@@ -66,6 +66,11 @@ def claims_of(checked: Checked) -> tuple[bytes, ...]:
     if (lease := checked.transaction.body.lease) is not None:
         claims.append(lease_key(lease.owner, lease.id))
     return tuple(claims)
+
+
+def _needed_rows(entry: Entry) -> list[bytes]:
+    """Rows for want of which an entry may fail on the head."""
+    return [*(row for row, debit, _, _, _ in entry.checked.moves if debit), *entry.claims]
 
 
 class Pool:
@@ -136,7 +141,7 @@ class Pool:
             return ()
         entry = Entry(receipt, received_ms, self._sequence)
         rivals = self._rivals(entry)
-        self._check_owners(entry)
+        self._check_owners(entry, rivals)
         self._check_debits(entry, rivals, final_balance)
         victims = self._make_room(entry, rivals)
         dropped = [Dropped(rival, "replaced", entry.checked.txid) for rival in rivals]
@@ -171,6 +176,8 @@ class Pool:
                 del self._owners[demand.address]
             else:
                 self._owners[demand.address] = (count - 1, size - entry.size)
+        if entry.hidden and self._parked:
+            self._unpark(entry)
         return entry
 
     def hide(self, txids: Iterable[bytes]) -> None:
@@ -198,13 +205,17 @@ class Pool:
 
     def select(self) -> Iterator[Entry]:
         """Entries that are not hidden, by fee rate, then age. Do not change the pool meanwhile."""
+        self._order()
+        for bucket in self._buckets.values():
+            yield from bucket.values()
+
+    def _order(self) -> None:
+        """Put buckets in order of age again."""
         for rate in self._unordered:
             if rate in self._buckets:
                 in_order = sorted(self._buckets[rate].items(), key=lambda item: item[1].sequence)
                 self._buckets[rate] = dict(in_order)
         self._unordered.clear()
-        for bucket in self._buckets.values():
-            yield from bucket.values()
 
     def park(self, entry: Entry) -> None:
         """It failed on the head: do not select it again until a row that it needs changes."""
@@ -212,9 +223,17 @@ class Pool:
             return
         self._leave_bucket(entry)
         entry.hidden = True
-        rows = [row for row, debit, _, _, _ in entry.checked.moves if debit]
-        for row in (*rows, *entry.claims):
+        for row in _needed_rows(entry):
             self._parked.setdefault(row, set()).add(entry.checked.txid)
+
+    def _unpark(self, entry: Entry) -> None:
+        """Nobody waits for its rows on its behalf any more."""
+        for row in _needed_rows(entry):
+            waiting = self._parked.get(row)
+            if waiting is not None:
+                waiting.discard(entry.checked.txid)
+                if not waiting:
+                    del self._parked[row]
 
     def settle(
         self, included: Iterable[Checked], changed_rows: Iterable[bytes], chain_time_ms: int
@@ -239,7 +258,9 @@ class Pool:
             heapq.heapify(self._deadlines)
         if self._parked:
             for row in changed_rows:
-                self._bring_back(self._parked.pop(row, ()))
+                for txid in tuple(self._parked.get(row, ())):
+                    self._unpark(self._entries[txid])
+                    self._bring_back((txid,))
         return dropped
 
     def _rivals(self, entry: Entry) -> list[Entry]:
@@ -256,10 +277,13 @@ class Pool:
             rivals[txid] = rival
         return list(rivals.values())
 
-    def _check_owners(self, entry: Entry) -> None:
+    def _check_owners(self, entry: Entry, rivals: Sequence[Entry]) -> None:
         limits = self.limits
         for demand in entry.checked.demands:
             count, size = self._owners.get(demand.address, (0, 0))
+            for rival in rivals:
+                if any(other.address == demand.address for other in rival.checked.demands):
+                    count, size = count - 1, size - rival.size
             if count >= limits.owner_transactions_max or size + entry.size > limits.owner_bytes_max:
                 raise OwnerQuotaExceeded(address=demand.address.hex(), count=count, bytes=size)
 
@@ -292,10 +316,11 @@ class Pool:
         victims: list[Entry] = []
         if count <= limits.transactions_max and size <= limits.bytes_max:
             return victims
+        self._order()
         for rate in reversed(self._buckets):
             if -rate >= entry.rate:
                 break
-            for victim in sorted(self._buckets[rate].values(), key=lambda item: -item.sequence):
+            for victim in reversed(self._buckets[rate].values()):
                 if victim in rivals:
                     continue
                 victims.append(victim)

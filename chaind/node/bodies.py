@@ -37,6 +37,7 @@ from chaind.primitives.transaction import Transaction
 
 COMPACT_MAX = 128  # proposals waiting for transactions: a few per view over the vote window
 WANT_HEIGHTS_MAX = 256  # a block still missing after so many final ones is on no living branch
+WALK_MAX = 32  # missing ancestors fetched at once; of more, ranges bring many at a time from below
 ARRIVALS_MAX = 64  # bodies waiting for signature checks; beyond, they are asked for again
 
 _NONE: Final[Mapping[bytes, Checked]] = MappingProxyType({})
@@ -203,8 +204,9 @@ class Bodies:
         """The final tip moved: answer what is below it, drop what nobody can need any more."""
         final = self._chain.final
         for block_hash, want in list(self._wants.items()):
-            if self._height_of(block_hash) is not None and want.resolve:
+            if self._height_of(block_hash) is not None:
                 self._advance(block_hash)
+                self._wants.pop(block_hash, None)
             elif final.height > want.since_height + WANT_HEIGHTS_MAX or (
                 not want.resolve and self._chain.candidate(block_hash) is not None
             ):
@@ -320,10 +322,14 @@ class Bodies:
             del self._wants[block_hash]
             self._on_verdict(block_hash, Verdict.OK)
             return
+        depth = 0
         while (candidate := chain.candidate(want.lowest)) is not None:
             want.lowest = candidate.body.block.parent
+            depth = candidate.body.block.height - chain.final.height
         if not self._is_final(want.lowest):
-            self._want(want.lowest, want.source)
+            below = self._want(want.lowest, want.source)
+            if depth > WALK_MAX and below.asked_ms is None:  # ranges should come first
+                below.asked_ms = self._clock.monotonic_ms()
             self._ask(want.lowest)
             return
         del self._wants[block_hash]

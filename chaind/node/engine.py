@@ -50,13 +50,13 @@ from chaind.ledger.errors import BadSignature
 from chaind.network import messages as wire
 from chaind.network.peer import Peer
 from chaind.node.bodies import Bodies
-from chaind.node.chain import Chain
+from chaind.node.chain import EPOCH, Chain
 from chaind.node.clock import Clock
 from chaind.node.durable import GroupCommit
 from chaind.node.finality import Finality
 from chaind.node.timers import Timers
 from chaind.primitives.block import commitment_decoder
-from chaind.primitives.errors import LocalFault, Malformed, PeerFault
+from chaind.primitives.errors import LocalFault
 from chaind.primitives.keys import verify
 from chaind.primitives.votes import Certificate, Vote, check_certificate_form, vote_digest
 from chaind.storage.log import AppendLog
@@ -71,13 +71,6 @@ class Halted(LocalFault):
     exit_code = 70
     text = "consensus halted: {reason}"
     advice = "Keep the data directory for inspection and restore this node from another one."
-
-
-class OtherView(Malformed, PeerFault):
-    """A proposal whose block says that it was made for another epoch or view."""
-
-    code = "other-view"
-    text = "the proposal for view {view} carries a block of view {other}"
 
 
 class Wire(Protocol):
@@ -131,7 +124,6 @@ class Engine:
         network: Wire,
         clock: Clock,
         timers: Timers,
-        epoch: int,
         has_work: Callable[[], bool],
     ) -> None:
         self._core = core
@@ -143,7 +135,6 @@ class Engine:
         self._network = network
         self._clock = clock
         self._timers = timers
-        self._epoch = epoch
         self._has_work = has_work
         self._started = False
         self.bodies: Bodies | None = None  # set once by the node: each needs the other
@@ -253,10 +244,11 @@ class Engine:
         proposal = Propose(block, message.justification, vote)
         if not self._core.wants_proposal(proposal):
             return
-        # A later view would keep honest leaders' blocks, which must be above it, from being valid.
+        # One block, one view: a later one would keep the blocks of honest leaders, which must be
+        # above it, from being valid.
         commitment = commitment_decoder.decode(message.commitment)
         if (commitment.epoch, commitment.view) != (vote.epoch, vote.view):
-            raise OtherView(view=vote.view, other=commitment.view)
+            raise wire.ProposalContradicts(view=vote.view)
         self._checker.check_vote(vote)
         wanted = self._wanted(message.justification)
         assert self.bodies is not None
@@ -272,7 +264,7 @@ class Engine:
 
     def on_get_certificates(self, peer: Peer, message: wire.GetCertificates) -> None:
         """Let the core answer."""
-        if message.epoch == self._epoch:
+        if message.epoch == EPOCH:
             self._hear(peer, GetCertificates(message.from_view, message.to_view))
 
     def _wanted(self, certificates: Sequence[Certificate]) -> tuple[Certificate, ...]:
@@ -368,7 +360,7 @@ class Engine:
             case StatusMessage():
                 return self.status()
             case GetCertificates(from_view, to_view):
-                return wire.GetCertificates(self._epoch, from_view, to_view)
+                return wire.GetCertificates(EPOCH, from_view, to_view)
             case Propose(ref, justification, vote):
                 candidate = self._chain.candidate(ref.hash)
                 if candidate is None:  # final meanwhile: the votes alone still tell
@@ -411,7 +403,7 @@ class Engine:
 
     def _build_now(self, effect: Build) -> None:
         now_ms = self._clock.now_ms()
-        candidate = self._chain.build(effect.parent_hash, self._epoch, effect.view, now_ms)
+        candidate = self._chain.build(effect.parent_hash, effect.view, now_ms)
         if candidate is not None:
             block = candidate.body.block
             ref = BlockRef(block.hash, effect.view, effect.parent_hash, effect.parent_view)

@@ -141,9 +141,13 @@ class Intake:
         self.refused_total += sum(result.error is not None for result in done)
         return done
 
-    def restore(self, checked: Checked) -> bool:
-        """Put a journaled transaction back into the pool at start; False where it cannot apply."""
-        return self._admit(checked).error is None
+    def restore(self, checked: Checked) -> ChaindError | None:
+        """Put a journaled transaction back into the pool at start; why not, where it cannot."""
+        try:
+            self._enter(checked)
+        except (*REFUSALS, TooMany) as error:
+            return error
+        return None
 
     def check_form(self, raw: bytes) -> Checked:
         """Decode and check what needs no state and no signature. Raises the broken rule."""
@@ -167,21 +171,27 @@ class Intake:
         txid = checked.txid
         if self._pool.get(txid) is not None:
             return Submission(txid, None, known=True)
-        get_final = self._chain.state.get_final
         try:
-            receipt = check_on_state(_Final(get_final), checked, self._chain.final_context())
-            dropped = self._pool.add(
-                receipt, self._clock.now_ms(), lambda row: decode_units(get_final(row))
-            )
+            self._enter(checked)
         except AlreadyApplied:
             return Submission(txid, None, known=True)
         except (*REFUSALS, TooMany) as error:
-            if self._is_final(txid):  # its coin is gone or its time is over because it applied
+            # Its coin may be gone or its time over because it applied; and what was accepted once,
+            # and has left the pool since, may still apply.
+            if self._is_final(txid) or self._tracker.get(txid) is not None:
                 return Submission(txid, None, known=True)
             return Submission(txid, error, known=False)
+        return Submission(txid, None, known=False)
+
+    def _enter(self, checked: Checked) -> None:
+        """Into the pool, or raise the rule that the final state or the pool knows against it."""
+        get_final = self._chain.state.get_final
+        receipt = check_on_state(_Final(get_final), checked, self._chain.final_context())
+        dropped = self._pool.add(
+            receipt, self._clock.now_ms(), lambda row: decode_units(get_final(row))
+        )
         self._events.publish(PendingEvent(checked.transaction, receipt.fee))
         self._tell_dropped(dropped)
-        return Submission(txid, None, known=False)
 
     def _tell_dropped(self, dropped: Sequence[Dropped]) -> None:
         for item in dropped:

@@ -19,6 +19,7 @@ from chaind.consensus.core import Timing
 from chaind.consensus.quorums import Quorums
 from chaind.consensus.simplex import Simplex
 from chaind.ledger.checks import Checked
+from chaind.ledger.errors import CoinMissing, LeaseTaken
 from chaind.ledger.journal import State
 from chaind.mempool.pool import Pool, PoolLimits
 from chaind.network import messages as wire
@@ -27,7 +28,7 @@ from chaind.network.noise import KeyPair
 from chaind.network.peer import Peer
 from chaind.network.peers import Address, parse_address
 from chaind.node.bodies import Bodies
-from chaind.node.chain import Body, Chain
+from chaind.node.chain import EPOCH, Body, Chain
 from chaind.node.clock import Clock, Workers
 from chaind.node.config import Config
 from chaind.node.durable import GroupCommit
@@ -49,9 +50,9 @@ from chaind.primitives.genesis import Genesis
 from chaind.primitives.hashes import display_hash
 from chaind.primitives.keys import SecretKey
 from chaind.primitives.votes import VoteKind, vote_digest
+from chaind.storage.segment import Position
 from chaind.wallet.derivation import faucet_key
 
-EPOCH = 1
 TICK_MS = 100.0  # retries and stall checks; nothing on the path of a payment waits for it
 INGEST_MAX = 50_000  # transactions from peers waiting for their checks; more are dropped
 STALLED_MS_MIN = 5_000.0
@@ -198,7 +199,6 @@ class Node:
             retry_ms=2 * genesis.consensus.delta_ms,
             height_of=disk.store.height_of,
             on_verdict=self.engine.on_verdict,
-            call_later=self.timers.call_later,
         )
         self.engine.bodies = self.bodies
         self.sync = Sync(
@@ -282,7 +282,6 @@ class Node:
             network=self.network,
             clock=self.clock,
             timers=self.timers,
-            epoch=EPOCH,
             has_work=self.pool.has_work,
         )
 
@@ -315,6 +314,8 @@ class Node:
                 await self.network.start(group)
                 started()
                 await self._stop_wanted.wait()
+                self.waiters.release()
+                await self._journal_commit.durable()  # whoever waits for it is answered
                 await self.network.stop()
                 self.engine.stop()
                 for task in (*tasks, *commits):
@@ -333,10 +334,7 @@ class Node:
             self.chain.add(Body(block, checked))
             self.finality.positions[block.hash] = position
         for position, transaction in stored_intake(self._disk.journal, self.genesis):
-            known = self.queries.is_final(transaction.txid)
-            if not known and self.tracker.get(transaction.txid) is None:
-                self.tracker.follow(transaction, position.segment)
-                self.intake.restore(transaction)
+            self._restore(transaction, position)
         records = stored_votes(self._disk.votes)
         for position, record in records:
             self.engine.note_segment(position.segment, record.view)
@@ -349,6 +347,20 @@ class Node:
         )
         self.engine.start([record for _, record in records])
 
+    def _restore(self, transaction: Checked, position: Position) -> None:
+        """Follow a journaled transaction again, unless its end is known or can be told now."""
+        txid, store = transaction.txid, self._disk.store
+        ended = self.queries.is_final(txid) or store.outcome(txid) is not None
+        if ended or self.tracker.get(txid) is not None:
+            return
+        self.tracker.follow(transaction, position.segment)
+        error = self.intake.restore(transaction)
+        # It was valid when it was accepted: then a rival is final, and a crash lost the note of it.
+        if isinstance(error, LeaseTaken | CoinMissing):
+            by = error.values.get("txid")
+            rival = bytes.fromhex(str(by)) if by is not None else None
+            store.write_outcomes(self.tracker.reject(txid, rival, self.chain.final.height))
+
     async def _tick(self) -> None:
         due_ms = self.clock.monotonic_ms()
         while True:
@@ -358,7 +370,7 @@ class Node:
             due_ms = max(due_ms, self.clock.monotonic_ms() - TICK_MS)
             self.bodies.tick()
             self.sync.tick()
-            keep = self.tracker.droppable_before()
+            keep = self.tracker.droppable_before(self.chain.final.height)
             if keep is not None:
                 await self._workers.disk(lambda: self._disk.journal.drop_before(keep))  # noqa: B023
 
@@ -490,7 +502,9 @@ class Node:
         info = self.queries.transaction(txid)
         if info.status in ("pending", "included"):
             await self.waiters.wait(txid, timeout_ms)
-            info = self.queries.transaction(txid)
+            return self.queries.transaction(txid)
+        if info.height is not None:
+            await self.waiters.visible(info.height)
         return info
 
     def add_peer(self, host: str, port: int) -> None:

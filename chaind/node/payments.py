@@ -14,7 +14,7 @@ from chaind.mempool.pool import Pool
 from chaind.node.chain import Chain
 from chaind.node.clock import Clock
 from chaind.node.intake import Intake
-from chaind.node.queries import Queries, TransactionInfo
+from chaind.node.queries import Queries, TransactionInfo, TransactionUnknown
 from chaind.primitives.address import AddressInvalid, key_address
 from chaind.primitives.errors import Conflict, Malformed, NotAllowed, RuleBroken, Temporary, Unknown
 from chaind.primitives.genesis import Genesis
@@ -229,9 +229,13 @@ class Payments:
             assert pending is not None
             if pending.intent != lease.intent:
                 raise KeyReused(txid=txid.hex())
-            info = await self._wait_final(txid, FINAL_WAIT_MS)
-            if info.status in ("pending", "included"):
-                raise InFlight(txid=txid.hex())
+            try:
+                info = await self._wait_final(txid, FINAL_WAIT_MS)
+            except TransactionUnknown:
+                pass  # not accepted here, and gone from the pool: the lease may be free
+            else:
+                if info.status in ("pending", "included"):
+                    raise InFlight(txid=txid.hex())
             row = live_lease(
                 self._queries.final_state, lease.owner, lease.id, self._chain.final.time_ms
             )
@@ -240,7 +244,7 @@ class Payments:
         if row.intent != lease.intent:
             raise KeyReused(txid=row.txid.hex())
         hit = "memory" if row_key in self._made else "state"
-        return Payment(row.txid, hit, self._queries.transaction(row.txid))
+        return Payment(row.txid, hit, await self._wait_final(row.txid, FINAL_WAIT_MS))
 
     def _remember(self, lease: Lease) -> None:
         self._made[lease_key(lease.owner, lease.id)] = None

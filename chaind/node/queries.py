@@ -220,7 +220,8 @@ class Queries:
     def transaction(self, txid: bytes) -> TransactionInfo:
         """State of a transaction. Raises `TransactionUnknown`."""
         location = self._store.location(txid)
-        if location is not None:
+        # While a batch is being written its blocks may be on disk before the tip has moved.
+        if location is not None and location.height <= self._chain.final.height:
             return self._final_transaction(txid, location)
         entry = self._pool.get(txid)
         found = self._chain.find(txid)

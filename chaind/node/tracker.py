@@ -33,6 +33,7 @@ class Tracker:
         self._claims: dict[bytes, set[bytes]] = {}
         self._deadlines: list[tuple[int, bytes]] = []
         self._segments: dict[int, int] = {}  # segment → open transactions in it
+        self._told_height = 0  # final height at which an outcome was told last
 
     def __len__(self) -> int:
         return len(self._open)
@@ -80,10 +81,24 @@ class Tracker:
         if len(self._deadlines) > 2 * len(self._open) + 1000:  # mostly ended long before
             self._deadlines = [item for item in self._deadlines if item[1] in self._open]
             heapq.heapify(self._deadlines)
+        if ended:
+            self._told_height = height
         return ended
 
-    def droppable_before(self) -> int | None:
-        """The oldest journal segment still needed, once older ones exist."""
+    def reject(self, txid: bytes, by: bytes | None, height: int) -> list[tuple[bytes, OutcomeRow]]:
+        """A rival of this open transaction is found to be final since long."""
+        self._end(txid)
+        self._told_height = height
+        return [(txid, OutcomeRow("rejected", "conflict", by, height))]
+
+    def droppable_before(self, final_height: int) -> int | None:
+        """The oldest journal segment still needed, once older ones exist.
+
+        Outcomes are written unsynced: the next final block's synced batch makes them durable, and
+        until then only the journal can tell them again.
+        """
+        if final_height <= self._told_height:
+            return None
         newest = self.journal.segments()[-1]
         needed = min((n for n, count in self._segments.items() if count), default=newest)
         return needed if self.journal.segments()[0] < needed else None

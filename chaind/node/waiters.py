@@ -6,6 +6,7 @@ once, briefly, and then left out until it has caught up.
 """
 
 import asyncio
+from bisect import insort
 from collections.abc import Callable, Iterable
 
 from chaind.network.peer import Peer
@@ -26,7 +27,8 @@ class Waiters:
         self._call_later = call_later
         self._by_txid: dict[bytes, list[asyncio.Future[None]]] = {}
         self._unseen: list[tuple[int, list[asyncio.Future[None]]]] = []  # (height, waiters)
-        self._lagging: set[str] = set()
+        self._lagging: set[str] = set()  # node ids that were given up, until they are at our tip
+        self._height = 0  # of the newest final block
         self._timer_set = False
 
     async def wait(self, txid: bytes, timeout_ms: float) -> None:
@@ -45,8 +47,24 @@ class Waiters:
             if not waiting and self._by_txid.get(txid) is waiting:
                 del self._by_txid[txid]
 
+    async def visible(self, height: int) -> None:
+        """Return when peers in step have made this height final, at once where they have."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        insort(self._unseen, (height, [future]), key=lambda item: item[0])
+        self.check()
+        await future
+
+    def release(self) -> None:
+        """The node ends: nobody waits any longer."""
+        for waiting in self._by_txid.values():
+            _resolve(waiting)
+        self._by_txid.clear()
+        self._tell(self._unseen[-1][0] if self._unseen else 0)
+
     def handle(self, event: Event) -> None:
         """Find out who waited for what has just ended."""
+        if isinstance(event, FinalEvent):
+            self._height = event.block.height
         if not self._by_txid:
             return
         if isinstance(event, FinalEvent):
@@ -60,13 +78,15 @@ class Waiters:
 
     def check(self) -> None:
         """The final tip moved, here or at a peer: tell whoever can be told."""
-        if not self._unseen:
+        if not (self._unseen or self._lagging):
             return
         heights = {peer.node_id: peer.final_height for peer in self._peers()}
-        newest = self._unseen[-1][0]
         self._lagging = {
-            node for node in self._lagging if node in heights and heights[node] < newest
+            node for node in self._lagging if node in heights and heights[node] < self._height
         }
+        if not self._unseen:
+            return
+        newest = self._unseen[-1][0]
         seen = min(
             (height for node, height in heights.items() if node not in self._lagging),
             default=newest,

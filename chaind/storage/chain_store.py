@@ -15,7 +15,7 @@ from chaind.primitives.block import Block
 from chaind.primitives.errors import LocalFault
 from chaind.primitives.votes import Certificate, certificate_decoder
 from chaind.storage.files import Files
-from chaind.storage.indexes import block_rows
+from chaind.storage.indexes import block_rows, state_coin_rows
 from chaind.storage.kv import Change, KeyValue, prefix_end
 from chaind.storage.log import AppendLog
 from chaind.storage.schema import (
@@ -46,6 +46,7 @@ from chaind.storage.schema import (
 from chaind.storage.segment import Position
 
 BODY_SEGMENT_BYTES = 32 << 20  # recovery holds the last one in memory
+DECODED_BLOCKS_MAX = 32  # what is asked for is mostly new; a full block takes some 10 MiB
 BODY_BYTES_MAX = 16 << 20  # far above any block_bytes_max that a frame could carry
 
 
@@ -76,6 +77,7 @@ class ChainStore:
         self._database = database
         self.bodies = bodies
         self.tip = tip
+        self._decoded: dict[int, Block] = {}
 
     @classmethod
     def open(
@@ -92,6 +94,7 @@ class ChainStore:
         found = database.get(META_FORMAT)
         if found is None:
             rows: list[Change] = [(STATE + key, value) for key, value in genesis_writes]
+            rows += state_coin_rows(genesis_writes)
             rows += [
                 (META_FORMAT, number(FORMAT_VERSION)),
                 (META_GENESIS, genesis_hash),
@@ -178,8 +181,12 @@ class ChainStore:
 
     def block(self, height: int) -> Block | None:
         """A final block, decoded."""
-        raw = self.raw_block(height)
-        return Block.decode(raw) if raw else None
+        block = self._decoded.get(height)
+        if block is None and (raw := self.raw_block(height)) is not None:
+            block = self._decoded[height] = Block.decode(raw)
+            if len(self._decoded) > DECODED_BLOCKS_MAX:
+                del self._decoded[next(iter(self._decoded))]
+        return block
 
     def certificate_from(self, height: int) -> tuple[int, Certificate] | None:
         """The lowest certificate at or above `height`, with its block's height."""

@@ -6,7 +6,8 @@ Pure functions from a block and its receipts to rows; `chain_store` writes them 
 from collections.abc import Iterator, Sequence
 
 from chaind.ledger.execute import Receipt
-from chaind.ledger.keys import Coin
+from chaind.ledger.journal import Writes
+from chaind.ledger.keys import COIN, Coin
 from chaind.primitives.coinbase import Coinbase
 from chaind.primitives.transaction import NATIVE, Issue, Mint
 from chaind.storage.kv import Change
@@ -40,6 +41,14 @@ def coinbase_rows(height: int, txid: bytes, coinbase: Coinbase) -> Iterator[Chan
         if output.address is not None and output.amount:
             row = Coin(output.address, output.amount, height, coinbase=True).encode()
             yield coin_key(output.address, txid, index), row
+
+
+def state_coin_rows(writes: Writes) -> Iterator[Change]:
+    """Coin rows of state rows themselves: the coins of block 0, which no transaction made."""
+    for key, value in writes:
+        if key[:1] == COIN and value is not None:
+            txid, output = key[1:33], int.from_bytes(key[33:], "big")
+            yield coin_key(Coin.decode(value).address, txid, output), value
 
 
 def _activity_rows(height: int, index: int, time_ms: int, receipt: Receipt) -> Iterator[Change]:
