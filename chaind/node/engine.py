@@ -6,7 +6,7 @@ them is sent. `feed` is the only way in: events queue, one at a time reaches `st
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -80,8 +80,8 @@ class Wire(Protocol):
         """Queue a message for one peer."""
         ...
 
-    def broadcast(self, message: wire.Message) -> None:
-        """Queue a message for all peers."""
+    def broadcast(self, message: wire.Message, *, only: Iterable[Peer] | None = None) -> None:
+        """Queue a message, encoded once, for all peers or for `only` those."""
         ...
 
 
@@ -92,6 +92,10 @@ class SignatureChecker:
         self._chain_hash = chain_hash
         self._keys = tuple(keys)
         self.quorums = quorums
+
+    def is_validator(self, key: bytes) -> bool:
+        """Whether a public key votes in this epoch."""
+        return key in self._keys
 
     def check_vote(self, vote: Vote) -> None:
         """Raise `BadSignature` unless the voter signed this vote."""
@@ -304,6 +308,7 @@ class Engine:
                 self._resolve(block_hash, sender)
             case Deliver(block_hash, certificate):
                 self._finality.deliver(block_hash, certificate)
+                self._tell_followers(certificate)
                 self._drop_old_votes(certificate.view)
             case Report(evidence):
                 self.evidence_total += 1
@@ -315,6 +320,16 @@ class Engine:
                 )
             case Halt(reason):
                 raise Halted(reason=reason)
+
+    def _tell_followers(self, certificate: Certificate) -> None:
+        """Full nodes may hear no votes: give them what makes the block final."""
+        followers = [
+            peer
+            for peer in self._peer_numbers
+            if peer.validator_key is None or not self._checker.is_validator(peer.validator_key)
+        ]
+        if followers:
+            self._network.broadcast(wire.Certificates((certificate,)), only=followers)
 
     def _fire(self, timer: TimerId) -> None:
         self._running.pop(timer, None)
