@@ -192,7 +192,7 @@ class Bodies:
             self._ask(message.block_hash)
 
     def tick(self) -> None:
-        """Ask again, of another peer, what was not answered in time; the time of blocks comes."""
+        """Ask again, of another peer, what was not answered; tell of blocks whose time has come."""
         for block_hash in list(self._wants):
             self._ask(block_hash)
         now_ms = self._clock.now_ms()
@@ -247,7 +247,7 @@ class Bodies:
         `verified` are transactions of it that were verified before, by wtxid.
         """
         if self._chain.candidate(block.hash) is not None:
-            self._arrived_body(block.hash)
+            self._arrived_body()
             return
         try:
             checked = await self._check(block.transactions, verified)
@@ -259,7 +259,7 @@ class Bodies:
     def _keep(self, body: Body) -> None:
         self._compact.pop(body.block.hash, None)
         self._chain.add(body)
-        self._arrived_body(body.block.hash)
+        self._arrived_body()
 
     def _refuse(self, block_hash: bytes, error: ChaindError) -> None:
         """The hash commits to something that no state can make valid."""
@@ -307,8 +307,7 @@ class Bodies:
         ]
         await self.take_block(_rebuild(compact.proposal, transactions), found)
 
-    def _arrived_body(self, block_hash: bytes) -> None:
-        self._advance(block_hash)
+    def _arrived_body(self) -> None:
         for waiting in [wanted for wanted, want in self._wants.items() if want.resolve]:
             self._advance(waiting)
 
@@ -350,12 +349,8 @@ class Bodies:
             block = candidate.body.block
             self._chain.execute(block.hash)
             if candidate.error is not None:
-                log.warning(
-                    "block_invalid",
-                    height=block.height,
-                    hash=block.hash[::-1].hex(),
-                    error=str(candidate.error),
-                )
+                shown = block.hash[::-1].hex()
+                log.warning("block_invalid", hash=shown, error=str(candidate.error))
                 return Verdict.NEVER
         return self._time_verdict(path[0].body.block)
 
@@ -380,11 +375,9 @@ class Bodies:
 
     def _ask(self, block_hash: bytes) -> None:
         """Request a wanted block unless a request is fresh; prefer whom nobody asked yet."""
-        want = self._wants[block_hash]
-        if self._chain.candidate(block_hash) is not None:
-            return
-        now_ms = self._clock.monotonic_ms()
-        if want.asked_ms is not None and now_ms - want.asked_ms < self._retry_ms:
+        want, now_ms = self._wants[block_hash], self._clock.monotonic_ms()
+        is_fresh = want.asked_ms is not None and now_ms - want.asked_ms < self._retry_ms
+        if is_fresh or self._chain.candidate(block_hash) is not None:
             return
         peers = self._transport.peers()
         fresh = [peer for peer in peers if peer.node_id not in want.asked]

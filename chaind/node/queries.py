@@ -13,7 +13,6 @@ from chaind.ledger.keys import (
     Coin,
     LeaseRow,
     asset_decoder,
-    balance_key,
     balances_prefix,
     decode_units,
     supply_key,
@@ -181,7 +180,7 @@ class Queries:
         latest = self._store.activity(address, None, 1)
         return BalanceInfo(
             address,
-            decode_units(self.final_state.get(balance_key(address, NATIVE))),
+            assets.get(self._genesis.native_symbol, 0),
             assets,
             sum(coin.amount for coin in coins),
             len(coins),

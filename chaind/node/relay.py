@@ -30,6 +30,7 @@ ASKED_MAX = 100_000  # requests under way
 ASKED_MS = 2_000.0  # after which the next announcement is asked for the same transaction
 PUSH_BYTES = BYTES_MAX[Transactions] // 2
 PUSH_COUNT = 2_000
+ANSWER_BYTES_MAX = 8 << 20  # to one request: what it asks for beyond is sent in blocks
 
 
 class Outlet(Protocol):
@@ -122,9 +123,17 @@ class Relay:
 
     def on_get_transactions(self, peer: Peer, message: GetTransactions) -> None:
         """Send what waits here."""
-        found = [self._pool.by_wtxid(wtxid) for wtxid in message.wtxids]
-        self.heard(peer, message.wtxids)
-        self._push([peer], [checked for checked in found if checked is not None])
+        found: list[Checked] = []
+        room = ANSWER_BYTES_MAX
+        for wtxid in dict.fromkeys(message.wtxids):
+            checked = self._pool.by_wtxid(wtxid)
+            if checked is not None:
+                room -= checked.transaction.size
+                if room < 0:
+                    break
+                found.append(checked)
+        self.heard(peer, [checked.transaction.wtxid for checked in found])
+        self._push([peer], found)
 
     def arrived(self, wtxids: Iterable[bytes]) -> None:
         """Answers came: they may be asked for again if they are refused now and announced later."""

@@ -1,11 +1,30 @@
-"""Logs of many nodes at once say little: only what should never happen is printed."""
+"""Worlds to test in. Of the logs of many nodes only what should never happen is printed."""
 
 import logging
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
+from parts import World
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _quiet() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A node's parts on an empty chain."""
+    world = World(tmp_path / "world")
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Iterator[World]:
+    """Another node of the same chain, which makes blocks."""
+    maker = World(tmp_path / "maker")
+    yield maker
+    maker.close()

@@ -12,24 +12,27 @@ fails whoever waits for anything in its cluster.
 import asyncio
 import os
 import shutil
-import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Any
+from typing import cast
 
 import msgspec
+from ports import free_ports
+from power import PowerFiles, PowerStore
 
 from chaind.cli.chains import development_genesis
 from chaind.network.noise import KeyPair
 from chaind.node.clock import SystemClock, ThreadWorkers
 from chaind.node.config import Config
-from chaind.node.events import DroppedEvent, FinalEvent
 from chaind.node.intake import Submission
 from chaind.node.node import Identity, Node
 from chaind.node.payments import TransferOrder
+from chaind.node.queries import TransactionInfo
 from chaind.node.recovery import open_disk
+from chaind.node.vote_guard import vote_log_intact
 from chaind.primitives.address import key_address
 from chaind.primitives.amounts import parse_amount
 from chaind.primitives.genesis import Allocation, ConsensusParameters, Genesis, Validator
@@ -37,8 +40,6 @@ from chaind.primitives.hashes import sha256
 from chaind.primitives.keys import SecretKey
 from chaind.primitives.transaction import Lease, Transaction
 from chaind.storage.errors import DiskFailed
-from chaind.storage.files import AppendFile, OsFiles
-from chaind.storage.kv import Change, LevelStore
 from chaind.wallet.builder import build_payment
 from chaind.wallet.derivation import (
     DEVELOPMENT_MNEMONIC,
@@ -49,7 +50,6 @@ from chaind.wallet.derivation import (
 
 WAIT_S = 20.0  # far beyond what anything here takes; only a failing test waits that long
 LOOK_S = 0.02  # for what no event tells: peers, health
-PORTS = range(20_000, 32_000)  # below the range from which Linux takes ports for outgoing calls
 UNIT = 10**8
 FUNDED = parse_amount("1000000")  # of every named account at the start
 QUICK = ConsensusParameters(delta_ms=60, block_budget_ms=20, empty_block_interval_ms=250)
@@ -67,85 +67,16 @@ def address(who: Secret) -> bytes:
     return key_address(secret(who).public)
 
 
+def validator_key(index: int) -> SecretKey:
+    """The key of a validator."""
+    return SecretKey(sha256(f"validator {index}".encode()))
+
+
 def order(
     source: str | int, target: str | int, units: int, *, key: str | None = None, memo: bytes = b""
 ) -> TransferOrder:
     """What the payments API takes, in the native asset."""
     return TransferOrder(source, target, units, "", memo, key)
-
-
-class _Appender:
-    """An append file that remembers how much of it is durable."""
-
-    def __init__(self, disk: "PowerFiles", path: Path, file: AppendFile) -> None:
-        self._disk, self._path, self._file = disk, path, file
-
-    @property
-    def size(self) -> int:
-        return self._file.size
-
-    def write(self, data: bytes) -> None:
-        self._disk.check(self._path)
-        self._file.write(data)
-
-    def sync(self) -> None:
-        self._disk.check(self._path)
-        size = self._file.size
-        self._file.sync()
-        self._disk.durable[self._path] = size
-
-    def close(self) -> None:
-        self._file.close()
-
-
-class PowerFiles(OsFiles):
-    """Files that can lose power: then nothing is written any more, and `cut` drops what no sync
-    had reached."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.powered = True
-        self.durable: dict[Path, int] = {}
-
-    def check(self, path: Path) -> None:
-        if not self.powered:
-            raise DiskFailed(path=str(path), operation="write", reason="the power is off")
-
-    def open_append(self, path: Path) -> AppendFile:
-        self.check(path)
-        file = super().open_append(path)
-        self.durable.setdefault(path, file.size)
-        return _Appender(self, path, file)
-
-    def cut(self) -> None:
-        for path, size in self.durable.items():
-            if path.exists():
-                os.truncate(path, size)
-
-
-class PowerStore(LevelStore):
-    """A LevelDB whose unsynced batches a power cut takes back."""
-
-    powered = True
-
-    def __init__(self, path: Path, database: Any) -> None:
-        super().__init__(path, database)
-        self._unsynced: list[Change] = []
-
-    def write(self, batch: Iterable[Change], *, sync: bool) -> None:
-        if not self.powered:
-            raise DiskFailed(path="db", operation="write", reason="the power is off")
-        changes = list(batch)
-        self._unsynced += [(key, self.get(key)) for key, _ in changes]
-        super().write(changes, sync=sync)
-        if sync:
-            self._unsynced.clear()
-
-    def close(self) -> None:
-        if not self.powered and self._unsynced:
-            undo, self._unsynced = self._unsynced, []
-            super().write(reversed(undo), sync=True)
-        super().close()
 
 
 class Seat:
@@ -185,15 +116,16 @@ class Seat:
         directory = self.directory / "chain"
         directory.mkdir(parents=True, exist_ok=True)
         self._files = PowerFiles()
-        self._database = PowerStore.open(
-            directory / "db", cache_bytes=4 << 20, write_buffer_bytes=2 << 20
-        )
+        sizes = {"cache_bytes": 4 << 20, "write_buffer_bytes": 2 << 20}
+        database = self._database = cast(PowerStore, PowerStore.open(directory / "db", **sizes))
         self._workers = ThreadWorkers(2)
+        marks = {"key_mark": self.directory / "voted", "log_mark": directory / "votes.id"}
+        secrets = self.identity._replace(may_vote=vote_log_intact(self._files, **marks))
         node = self.node = Node(
             config=self.config,
             genesis=self.cluster.genesis,
-            identity=self.identity,
-            disk=open_disk(self._files, directory, self._database, self.cluster.genesis),
+            identity=secrets,
+            disk=open_disk(self._files, directory, database, self.cluster.genesis),
             clock=self.cluster.clock,
             workers=self._workers,
             rng=Random(self.index),
@@ -221,17 +153,22 @@ class Seat:
         assert self.node is not None
         assert self.ended is not None
         assert self._database is not None
-        self._files.powered = self._database.powered = False
+        self.cut_power()
         self.hang_up()
         self.ended.cancel()
-        try:
+        with suppress(
+            asyncio.CancelledError, ExceptionGroup, DiskFailed
+        ):  # how it fell is the cut's doing
             await self.ended
-        except (asyncio.CancelledError, ExceptionGroup, DiskFailed):
-            pass  # the way it went down is the cut's own doing
         self.ended = None
         self._database.close()
         await self._over()
         self._files.cut()
+
+    def cut_power(self) -> None:
+        """The disk writes nothing any more; the node will find out."""
+        assert self._database is not None
+        self._files.powered = self._database.powered = False
 
     def hang_up(self) -> None:
         """Close its sockets without a word."""
@@ -243,9 +180,9 @@ class Seat:
             connection.abort()
 
     def wipe(self) -> None:
-        """Lose the data directory, not the keys."""
+        """Lose the chain with all its logs, not the keys."""
         assert self.node is None
-        shutil.rmtree(self.directory)
+        shutil.rmtree(self.directory / "chain")
 
     async def _over(self) -> None:
         try:
@@ -276,11 +213,11 @@ class Cluster:
         self.sections = sections or {}
         self.exchange = exchange
         self.clock = SystemClock()
-        keys = [SecretKey(sha256(f"validator {index}".encode())) for index in range(validators)]
-        ports = _free_ports(validators + full)
+        keys = [validator_key(index) for index in range(validators)]
+        ports = free_ports(validators + full)
         seats = [*keys, *[None] * full]
         self.seats = [Seat(self, index, key, ports[index]) for index, key in enumerate(seats)]
-        self.genesis = _genesis(keys, self.clock.now_ms(), parameters or {}, consensus, coins)
+        self.genesis = make_genesis(keys, self.clock.now_ms(), parameters or {}, consensus, coins)
         self._news = asyncio.Event()
 
     async def __aenter__(self) -> "Cluster":
@@ -328,7 +265,7 @@ class Cluster:
 
     def add_seat(self, calls: Sequence[int]) -> Seat:
         """A full node's place, whose node will dial only these seats."""
-        [port] = _free_ports(1)
+        [port] = free_ports(1)
         seat = Seat(self, len(self.seats), None, port)
         seat.calls = calls
         self.seats.append(seat)
@@ -382,6 +319,13 @@ class Cluster:
         wanted = nodes or self.nodes
         await self.until(lambda: all(node.queries.is_final(txid) for node in wanted))
 
+    async def ended(self, txid: bytes, at: int) -> TransactionInfo:
+        """Wait until a node says that a transaction will never apply; what it says."""
+        node = self[at]
+        ends = ("rejected", "expired")
+        await self.until(lambda: node.queries.transaction(txid).status in ends)
+        return node.queries.transaction(txid)
+
     def balances(self, who: Secret) -> list[int]:
         """The native account balance of somebody, as each running node tells it."""
         return [node.queries.balance(address(who)).native for node in self.nodes]
@@ -424,32 +368,20 @@ class Cluster:
         return transaction
 
 
-class Ledger:
-    """What one node told of: transactions final, in order, and those that never will be."""
-
-    def __init__(self, node: Node) -> None:
-        self.final: list[bytes] = []
-        self.ended: dict[bytes, DroppedEvent] = {}
-        node.events.subscribe(self._heard)
-
-    def _heard(self, event: object) -> None:
-        if isinstance(event, FinalEvent):
-            self.final += [receipt.checked.txid for receipt in event.receipts]
-        elif isinstance(event, DroppedEvent) and event.ended:
-            self.ended[event.txid] = event
-
-
-def _genesis(
+def make_genesis(
     keys: Sequence[SecretKey],
     time_ms: int,
     parameters: dict[str, int],
     consensus: ConsensusParameters,
     coins: Sequence[tuple[Secret, str]],
 ) -> Genesis:
+    """A development chain; `coins` are (owner, amount) and number the genesis coins from 0."""
     validators = [Validator(public_key=key.public.hex()) for key in keys]
     genesis = development_genesis(validators, time_ms=time_ms)
     show = genesis.addresses.show
-    given = [Allocation(address=show(address(who)), amount=amount, coin=True) for who, amount in coins]
+    given = [
+        Allocation(address=show(address(who)), amount=amount, coin=True) for who, amount in coins
+    ]
     genesis = msgspec.structs.replace(
         genesis,
         consensus=consensus,
@@ -458,21 +390,3 @@ def _genesis(
     )
     genesis.check()
     return genesis
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    held: list[socket.socket] = []
-    dice = Random(os.urandom(8))
-    try:
-        while len(held) < count:
-            probe = socket.socket()
-            held.append(probe)
-            try:
-                probe.bind(("127.0.0.1", dice.choice(PORTS)))
-            except OSError:
-                held.pop().close()
-        return [probe.getsockname()[1] for probe in held]
-    finally:
-        for probe in held:
-            probe.close()

@@ -1,0 +1,94 @@
+"""From blocks alone to a database: the final chain executed once more, from wherever a store stands.
+
+Takes the one road that every block takes, `execute_block`, and writes the same rows. Audits replay
+into a store of their own, recovery into one that lags behind its body log. Signatures are not
+verified here: whoever believes the source need not, whoever does not checks them beside this.
+"""
+
+from collections.abc import Sequence
+
+from chaind.ledger.block import (
+    Executed,
+    ParentInfo,
+    apply_genesis,
+    block_context,
+    check_block,
+    check_in_context,
+    execute_block,
+)
+from chaind.ledger.checks import Checked, check_transaction
+from chaind.ledger.journal import State
+from chaind.node.chain import EPOCH
+from chaind.primitives.block import Block
+from chaind.primitives.genesis import Genesis
+from chaind.primitives.votes import Certificate
+from chaind.storage.chain_store import ChainStore, FinalBlock
+from chaind.storage.kv import KeyValue
+from chaind.storage.log import AppendLog
+from chaind.storage.schema import TipRow
+from chaind.storage.segment import Position
+
+
+class EmptyState:
+    """State before the genesis."""
+
+    def get(self, _key: bytes) -> bytes | None:
+        """See `ledger.journal.Reader`."""
+        return None
+
+
+def genesis_of(genesis: Genesis) -> tuple[Executed, TipRow]:
+    """Block 0 executed, and the tip that it makes."""
+    executed = apply_genesis(State(EmptyState()), genesis)
+    return executed, TipRow(0, genesis.hash, executed.root, genesis.time_ms, 0)
+
+
+def begin_store(database: KeyValue, bodies: AppendLog, genesis: Genesis) -> ChainStore:
+    """A store at block 0 in an empty database."""
+    executed, tip = genesis_of(genesis)
+    return ChainStore.begin(database, bodies, genesis.hash, executed.delta.writes, tip)
+
+
+class Replay:
+    """Applies final blocks, in order, on top of `store`. Batches are unsynced: `sync` the last."""
+
+    def __init__(self, genesis: Genesis, store: ChainStore) -> None:
+        self._genesis = genesis
+        self._store = store
+        self._state = State(store)
+        self._prefix = genesis.chain_prefix
+        self._validators_hash = genesis.validators_hash
+        self._leaders = [validator.address for validator in genesis.validators]
+        tip = store.tip
+        self.tip = ParentInfo(tip.hash, tip.height, tip.time_ms, tip.view, tip.root)
+
+    def check(self, block: Block) -> tuple[Checked, ...]:
+        """The block's transactions checked without state. Raises `REFUSALS`."""
+        parameters = self._genesis.parameters
+        check_block(block, parameters)
+        return tuple(
+            check_transaction(transaction, parameters, self._prefix)
+            for transaction in block.transactions
+        )
+
+    def apply(
+        self,
+        block: Block,
+        checked: Sequence[Checked],
+        position: Position,
+        certificate: Certificate | None,
+        *,
+        sync: bool = False,
+    ) -> Executed:
+        """Execute one block and write its rows. Raises `REFUSALS`; then nothing has changed."""
+        parent, genesis = self.tip, self._genesis
+        proposer = self._leaders[block.commitment.view % len(self._leaders)]
+        check_in_context(block, parent, EPOCH, self._validators_hash, proposer, genesis)
+        context = block_context(parent, genesis)
+        executed = execute_block(self._state, checked, context, parent.root, proposer)
+        writes, receipts = executed.delta.writes, executed.receipts
+        final = FinalBlock(block, position, executed.root, writes, receipts, certificate)
+        tip = self._store.write([final], sync=sync)
+        self._state.settle(executed.delta)
+        self.tip = ParentInfo(tip.hash, tip.height, tip.time_ms, tip.view, tip.root)
+        return executed
