@@ -107,7 +107,7 @@ async def get_headers(api: Api, request: web.Request) -> web.Response:
 
 async def get_range(api: Api, request: web.Request) -> web.Response:
     """Blocks start to end, both included."""
-    height = api.node.status().height
+    height = api.node.chain.final.height
     start = query_integer(request, "start", 0, 0, HEIGHT_MAX)
     end = query_integer(request, "end", height, 0, HEIGHT_MAX)
     if end < start:
@@ -151,7 +151,7 @@ async def get_block(api: Api, request: web.Request) -> web.Response:
 
 def _parse_ref(api: Api, text: str) -> int | bytes:
     if text == "latest":
-        return api.node.status().height
+        return api.node.chain.final.height
     if text.isascii() and text.isdigit() and len(text) <= 15:
         return int(text)
     return hex_bytes(text, HASH_BYTES, lambda: BlockRefInvalid(given=text[:80]))[::-1]
@@ -159,7 +159,7 @@ def _parse_ref(api: Api, text: str) -> int | bytes:
 
 def _position(api: Api, request: web.Request) -> tuple[int, int]:
     """(first height, anchor): a cursor is "anchor.next"."""
-    height = api.node.status().height
+    height = api.node.chain.final.height
     cursor = query_cursor(request, 2)
     if cursor is None:
         return 0, height

@@ -30,9 +30,9 @@ async def get_live(_api: Api, _request: web.Request) -> web.Response:
 
 async def get_ready(api: Api, _request: web.Request) -> web.Response:
     """503 with reasons while the node should not be relied on."""
-    health = api.node.health()
+    health = api.node.vitals.health()
     status = "ok" if health.ready else "unavailable"
-    answer = ReadyAnswer(status, health.ready, list(health.reasons), api.node.status().height)
+    answer = ReadyAnswer(status, health.ready, list(health.reasons), api.node.chain.final.height)
     return respond(answer, 200 if health.ready else 503)
 
 

@@ -161,7 +161,7 @@ class AssetsAnswer(Answer, frozen=True):
 
 async def get_root(api: Api, _request: web.Request) -> web.Response:
     """A sign at the door."""
-    status = api.node.status()
+    status = api.node.vitals.status()
     return respond(
         RootAnswer("chaind", __version__, status.name, status.chain_id, status.height, LINKS)
     )
@@ -169,7 +169,7 @@ async def get_root(api: Api, _request: web.Request) -> web.Response:
 
 async def get_status(api: Api, _request: web.Request) -> web.Response:
     """Where the node stands."""
-    status, genesis = api.node.status(), api.node.genesis
+    status, genesis = api.node.vitals.status(), api.node.genesis
     newest = api.node.queries.tip_certificate()
     return respond(
         StatusAnswer(
@@ -203,7 +203,7 @@ async def get_status(api: Api, _request: web.Request) -> web.Response:
 async def get_stats(api: Api, _request: web.Request) -> web.Response:
     """Counts and ages."""
     node = api.node
-    height, peers = node.status().height, len(node.queries.peers())
+    height, peers = node.chain.final.height, len(node.queries.peers())
     return respond(
         StatsAnswer(
             height=height,
@@ -217,7 +217,7 @@ async def get_stats(api: Api, _request: web.Request) -> web.Response:
             peers=peers,
             active_peers=peers,
             uptime_ms=node.clock.now_ms() - node.started_ms,
-            finality_age_ms=int(node.final_age_ms()),
+            finality_age_ms=int(node.vitals.final_age_ms()),
             loop_lag_ms=node.loop_lag_ms,
             supply={asset.symbol: format_amount(asset.supply) for asset in node.queries.assets()},
         )

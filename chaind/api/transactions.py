@@ -221,7 +221,7 @@ async def _applied(api: Api, txid: bytes, timeout_ms: float) -> bool:
 
 async def _everywhere(api: Api) -> None:
     """Wait until peers in step have made final what this node has: "final" is true on any node."""
-    await api.node.waiters.visible(api.node.status().height)
+    await api.node.waiters.visible(api.node.chain.final.height)
 
 
 def refuse_ended(info: TransactionInfo) -> None:

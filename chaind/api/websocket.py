@@ -97,9 +97,9 @@ async def _obey(api: Api, client: Client, text: str) -> Done:
     if command.method == "unsubscribe":
         for _, subject in subjects:
             api.hub.unsubscribe(client, subject)
-        return Done("unsubscribed", command.channels, api.node.status().height)
+        return Done("unsubscribed", command.channels, api.node.chain.final.height)
     api.hub.check_room(client, [subject for _, subject in subjects])
-    done = Done("subscribed", command.channels, api.node.status().height)
+    done = Done("subscribed", command.channels, api.node.chain.final.height)
     for channel, subject in subjects:
         api.hub.subscribe(client, channel, subject, command.from_height)
         await asyncio.sleep(0)  # each may read the disk: let votes pass between

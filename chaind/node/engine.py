@@ -44,9 +44,7 @@ from chaind.consensus.core import (
     Votes,
     WorkChanged,
 )
-from chaind.consensus.quorums import Quorums, check_certificate
 from chaind.consensus.records import encode_record
-from chaind.ledger.errors import BadSignature
 from chaind.network import messages as wire
 from chaind.network.peer import Peer
 from chaind.node.bodies import Bodies
@@ -54,11 +52,11 @@ from chaind.node.chain import EPOCH, Chain
 from chaind.node.clock import Clock
 from chaind.node.durable import GroupCommit
 from chaind.node.finality import Finality
+from chaind.node.signatures import SignatureChecker
 from chaind.node.timers import Timers
 from chaind.primitives.block import commitment_decoder
 from chaind.primitives.errors import LocalFault
-from chaind.primitives.keys import verify
-from chaind.primitives.votes import Certificate, Vote, check_certificate_form, vote_digest
+from chaind.primitives.votes import Certificate
 from chaind.storage.log import AppendLog
 
 log = structlog.get_logger("chaind.consensus")
@@ -83,34 +81,6 @@ class Wire(Protocol):
     def broadcast(self, message: wire.Message, *, only: Iterable[Peer] | None = None) -> None:
         """Queue a message, encoded once, for all peers or for `only` those."""
         ...
-
-
-class SignatureChecker:
-    """Votes and certificates of one epoch's validators; `keys` by voter index."""
-
-    def __init__(self, chain_hash: bytes, keys: Sequence[bytes], quorums: Quorums) -> None:
-        self._chain_hash = chain_hash
-        self._keys = tuple(keys)
-        self.quorums = quorums
-
-    def is_validator(self, key: bytes) -> bool:
-        """Whether a public key votes in this epoch."""
-        return key in self._keys
-
-    def check_vote(self, vote: Vote) -> None:
-        """Raise `BadSignature` unless the voter signed this vote."""
-        if vote.voter >= len(self._keys):
-            raise BadSignature(key=f"of voter {vote.voter}, who does not exist")
-        digest = vote_digest(self._chain_hash, vote.epoch, vote.view, vote.kind, vote.block)
-        if not verify(self._keys[vote.voter], digest, vote.signature):
-            raise BadSignature(key=self._keys[vote.voter].hex())
-
-    def check_certificate(self, certificate: Certificate) -> None:
-        """Raise unless form, quorum and every signature are right."""
-        check_certificate_form(certificate)
-        check_certificate(certificate, self.quorums)
-        for vote in certificate.votes():
-            self.check_vote(vote)
 
 
 class Engine:

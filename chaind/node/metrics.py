@@ -23,13 +23,13 @@ class NodeCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """One family per figure."""
         node = self._node
-        final = node.chain.final
+        final, age_ms = node.chain.final, node.vitals.final_age_ms()
         gauges = {
             "consensus_height": ("Height of the last final block", final.height),
             "consensus_view": ("Current view", node.engine.view),
             "consensus_latest_block_time_ms": ("Chain time of the last final block", final.time_ms),
             "consensus_validators": ("Validators", len(node.genesis.validators)),
-            "consensus_finality_age_ms": ("Time since a block became final", node.final_age_ms()),
+            "consensus_finality_age_ms": ("Time since a block became final", age_ms),
             "mempool_size": ("Waiting transactions", len(node.pool)),
             "mempool_bytes": ("Bytes of waiting transactions", node.pool.bytes_total),
             "intake_open": ("Accepted transactions whose end is not known", len(node.tracker)),

@@ -1,4 +1,4 @@
-"""The node: makes the parts, owns the tasks and the order of things, and routes messages.
+"""The node: makes the parts, owns the tasks and the order of things.
 
 Two turning points only: `intake.submit` and the core's `step` inside `engine`. Every task lives in
 the one TaskGroup of `run`; an unexpected exception in any of them ends the node.
@@ -6,7 +6,6 @@ the one TaskGroup of `run`; an unexpected exception in any of them ends the node
 
 import asyncio
 import os
-from collections import deque
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import NamedTuple
@@ -25,14 +24,13 @@ from chaind.mempool.pool import Pool, PoolLimits
 from chaind.network import messages as wire
 from chaind.network.manager import Network, NetworkConfig
 from chaind.network.noise import KeyPair
-from chaind.network.peer import Peer
 from chaind.network.peers import Address, parse_address
 from chaind.node.bodies import Bodies
 from chaind.node.chain import EPOCH, Body, Chain
 from chaind.node.clock import Clock, Workers
 from chaind.node.config import Config
 from chaind.node.durable import GroupCommit
-from chaind.node.engine import Engine, SignatureChecker
+from chaind.node.engine import Engine
 from chaind.node.events import Events
 from chaind.node.finality import Finality
 from chaind.node.intake import Intake, Verifier
@@ -41,51 +39,22 @@ from chaind.node.payments import Accounts, Payments
 from chaind.node.queries import Queries, TransactionInfo
 from chaind.node.recovery import Disk, stored_blocks, stored_intake, stored_votes
 from chaind.node.relay import Relay
-from chaind.node.sync import Sync, serve_range
+from chaind.node.routing import Router
+from chaind.node.signatures import SignatureChecker
+from chaind.node.sync import Sync
 from chaind.node.timers import Timers
 from chaind.node.tracker import Tracker
+from chaind.node.vitals import Vitals
 from chaind.node.waiters import Waiters
-from chaind.primitives.errors import PeerFault
 from chaind.primitives.genesis import Genesis
-from chaind.primitives.hashes import display_hash
 from chaind.primitives.keys import SecretKey
 from chaind.primitives.votes import VoteKind, vote_digest
 from chaind.storage.segment import Position
 from chaind.wallet.derivation import faucet_key
 
 TICK_MS = 100.0  # retries and stall checks; nothing on the path of a payment waits for it
-INGEST_MAX = 50_000  # transactions from peers waiting for their checks; more are dropped
-STALLED_MS_MIN = 5_000.0
 
 log = structlog.get_logger("chaind.node")
-
-
-class Health(NamedTuple):
-    """Whether the node can serve, and why not."""
-
-    ready: bool
-    reasons: tuple[str, ...]
-
-
-class StatusInfo(NamedTuple):
-    """Where the node stands."""
-
-    version: str
-    name: str
-    chain_id: str
-    mode: str
-    dev: bool
-    height: int
-    hash: str
-    time_ms: int
-    head_height: int
-    view: int
-    validators: int
-    validator_index: int | None
-    peers: int
-    pending: int
-    syncing: bool
-    certificate: dict[str, object] | None
 
 
 class Identity(NamedTuple):
@@ -130,8 +99,8 @@ class Node:
         self.validator_index = (
             self._keys.index(secret.public) if secret and secret.public in self._keys else None
         )
-        self._observes = self.validator_index is not None and not identity.may_vote
-        if self._observes:
+        self.observes = self.validator_index is not None and not identity.may_vote
+        if self.observes:
             log.error(
                 "vote_log_lost",
                 advice="This validator only observes: votes of before could be contradicted.",
@@ -157,11 +126,12 @@ class Node:
         self._journal_commit = GroupCommit((disk.journal,), workers)
         self._vote_commit = GroupCommit((disk.store.bodies, disk.votes), workers)
         self._verifier = Verifier(workers)
+        self.router = Router(self, disk.store)
         self.network = Network(
             _network_config(config),
             identity=identity.node,
             genesis_hash=genesis.hash,
-            handler=self,
+            handler=self.router,
             clock=clock,
             rng=rng,
             signer=secret if self.validator_index is not None else None,
@@ -241,12 +211,10 @@ class Node:
             entropy=entropy,
             wait_final=self.wait_final,
         )
-        self._ingest_queue: deque[tuple[Peer, Sequence[bytes]]] = deque()
-        self._ingest_size = 0
-        self._ingest_wanted = asyncio.Event()
         self._stop_wanted = asyncio.Event()
-        self._last_final_ms: float | None = None
+        self.last_final_ms: float | None = None
         self.loop_lag_ms = 0.0
+        self.vitals = Vitals(self)
         self.metrics = CollectorRegistry()
         self.metrics.register(NodeCollector(self))
 
@@ -306,7 +274,7 @@ class Node:
                     group.create_task(self.finality.run()),
                     group.create_task(self.bodies.run()),
                     group.create_task(self.sync.run()),
-                    group.create_task(self._ingest()),
+                    group.create_task(self.router.run()),
                     group.create_task(self._tick()),
                     group.create_task(self._watch_timers()),
                 ]
@@ -377,103 +345,6 @@ class Node:
     async def _watch_timers(self) -> None:
         await self.timers.failure
 
-    # The network's handler.
-
-    def peer_up(self, peer: Peer) -> None:
-        """See `network.manager.Handler`."""
-        log.info("peer_up", peer=peer.node_id[:8], inbound=peer.inbound, agent=peer.hello.agent)
-        self.engine.peer_up(peer)
-        self.relay.peer_up(peer)
-
-    def peer_down(self, peer: Peer, reason: str) -> None:
-        """See `network.manager.Handler`."""
-        log.info("peer_down", peer=peer.node_id[:8], reason=reason)
-        self.engine.peer_down(peer)
-        self.relay.peer_down(peer)
-        self.sync.peer_down(peer)
-        self.waiters.check()
-
-    def message(self, peer: Peer, message: wire.Message) -> None:
-        """See `network.manager.Handler`."""
-        match message:
-            case wire.Votes():
-                self.engine.on_votes(peer, message)
-            case wire.Transactions(raws):
-                self._take_transactions(peer, raws)
-            case wire.Announce():
-                self.relay.on_announce(peer, message)
-            case wire.GetTransactions():
-                self.relay.on_get_transactions(peer, message)
-            case wire.Proposal():
-                self.engine.on_proposal(peer, message)
-            case wire.Certificates(certificates):
-                self.engine.on_certificates(peer, certificates)
-            case wire.Tip(final_height):
-                peer.final_height = final_height
-                self.waiters.check()
-            case wire.Status():
-                self.engine.on_status(peer, message)
-                self.waiters.check()
-            case wire.GetCertificates():
-                self.engine.on_get_certificates(peer, message)
-            case wire.BlockData() | wire.BlockTransactions():
-                self.bodies.received(peer, message)
-            case wire.Blocks():
-                self.sync.received(peer, message)
-            case wire.GetBlock(block_hash):
-                self.network.send(peer, wire.BlockData(block_hash, self._raw_block(block_hash)))
-            case wire.GetBlockTransactions():
-                self.network.send(peer, self._block_transactions(message))
-            case wire.GetBlocks(start_height, count):
-                self.network.send(peer, serve_range(self._disk.store, start_height, count))
-
-    def _raw_block(self, block_hash: bytes) -> bytes | None:
-        candidate = self.chain.candidate(block_hash)
-        if candidate is not None:
-            return candidate.body.block.encode()
-        height = self._disk.store.height_of(block_hash)
-        return self._disk.store.raw_block(height) if height else None
-
-    def _block_transactions(self, asked: wire.GetBlockTransactions) -> wire.BlockTransactions:
-        """From the block itself, or from the pool, which also holds what was just proposed.
-
-        Each one once, and no more bytes than a block can have: more is not asked in good faith.
-        """
-        candidate = self.chain.candidate(asked.block_hash)
-        found: dict[bytes, Checked] = {}
-        if candidate is not None:
-            found = {item.transaction.wtxid: item for item in candidate.body.checked}
-        raws = []
-        room = self.genesis.parameters.block_bytes_max
-        for wtxid in dict.fromkeys(asked.wtxids):
-            checked = found.get(wtxid) or self.pool.by_wtxid(wtxid)
-            if checked is not None:
-                room -= checked.transaction.size
-                if room < 0:
-                    break
-                raws.append(checked.transaction.raw)
-        return wire.BlockTransactions(asked.block_hash, tuple(raws))
-
-    def _take_transactions(self, peer: Peer, raws: Sequence[bytes]) -> None:
-        if self._ingest_size + len(raws) > INGEST_MAX:
-            return
-        self._ingest_queue.append((peer, raws))
-        self._ingest_size += len(raws)
-        self._ingest_wanted.set()
-
-    async def _ingest(self) -> None:
-        """Transactions of peers, message by message, through the one door."""
-        while True:
-            await self._ingest_wanted.wait()
-            self._ingest_wanted.clear()
-            while self._ingest_queue:
-                peer, raws = self._ingest_queue.popleft()
-                self._ingest_size -= len(raws)
-                results = await self.intake.submit(raws, local=False, source=peer.node_id)
-                for result in results:
-                    if isinstance(result.error, PeerFault):
-                        self.network.punish(peer, result.error)
-
     # News.
 
     def _on_accepted(self, batch: Sequence[Checked], source: str | None) -> None:
@@ -487,7 +358,7 @@ class Node:
         self.engine.work_arrived()
 
     def _on_final(self) -> None:
-        self._last_final_ms = self.clock.monotonic_ms()
+        self.last_final_ms = self.clock.monotonic_ms()
         self.network.final_height = self.chain.final.height
         self.network.broadcast(wire.Tip(self.chain.final.height))
         self.bodies.forget_final()
@@ -510,76 +381,6 @@ class Node:
     def add_peer(self, host: str, port: int) -> None:
         """Dial an address now."""
         self.network.add_peer(Address(host, port))
-
-    def final_age_ms(self) -> float:
-        """Time since a block became final here, or since the start."""
-        if self._last_final_ms is None:
-            return float(self.clock.now_ms() - self.started_ms)
-        return self.clock.monotonic_ms() - self._last_final_ms
-
-    def health(self) -> Health:
-        """Whether this node follows a chain that makes progress."""
-        reasons: list[str] = []
-        if self._observes:
-            reasons.append("vote log lost: this validator observes and does not vote")
-        if self.sync.behind > 1:
-            reasons.append(f"behind by {self.sync.behind} blocks")
-        if len(self.genesis.validators) > 1 and not self.network.peers():
-            reasons.append("no peers")
-        if self.validator_index is not None:
-            weight = self._reachable_weight()
-            if weight < self.quorums.quorum:
-                reasons.append(
-                    f"no quorum: validators of weight {weight} are connected, "
-                    f"{self.quorums.quorum} of {self.quorums.total} are needed"
-                )
-        patience_ms = max(STALLED_MS_MIN, 3.0 * self.genesis.consensus.empty_block_interval_ms)
-        if self.final_age_ms() > patience_ms:
-            reasons.append(f"no block became final for {self.final_age_ms() / 1000:.0f} s")
-        elif self._last_final_ms is None:
-            reasons.append("no block became final since the start")
-        return Health(not reasons, tuple(reasons))
-
-    def _reachable_weight(self) -> int:
-        """Weight of this validator and those connected."""
-        keys = {peer.validator_key for peer in self.network.peers()}
-        return sum(
-            weight
-            for index, weight in enumerate(self.quorums.weights)
-            if index == self.validator_index or self._keys[index] in keys
-        )
-
-    def status(self) -> StatusInfo:
-        """Where this node stands."""
-        final = self.chain.final
-        found = self.queries.tip_certificate()
-        certificate: dict[str, object] | None = None
-        if found is not None:
-            height, proof = found
-            certificate = {
-                "height": height,
-                "view": proof.view,
-                "kind": proof.kind.name,
-                "signers": proof.voters(),
-            }
-        return StatusInfo(
-            version=__version__,
-            name=self.genesis.name,
-            chain_id=self.genesis.hash.hex(),
-            mode=self.genesis.mode,
-            dev=self.genesis.dev,
-            height=final.height,
-            hash=display_hash(final.hash),
-            time_ms=final.time_ms,
-            head_height=self.chain.head.height,
-            view=self.engine.view,
-            validators=len(self._keys),
-            validator_index=self.validator_index,
-            peers=len(self.network.peers()),
-            pending=len(self.pool),
-            syncing=self.sync.syncing,
-            certificate=certificate,
-        )
 
 
 def _network_config(config: Config) -> NetworkConfig:

@@ -239,7 +239,7 @@ async def test_a_fault_of_the_node_is_not_explained(
     def broken() -> None:
         raise RuntimeError("secret path /home/someone")
 
-    monkeypatch.setattr(door.node, "status", broken)
+    monkeypatch.setattr(door.node.vitals, "status", broken)
     async with door.session.get("/status") as response:
         assert await refusal(response) == (500, "internal-error")
         assert "secret" not in await response.text()

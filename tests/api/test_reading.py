@@ -8,7 +8,7 @@ from api_kit import ALICE, BOB, COIN_AMOUNT, NOBODY, STRANGER, TOKEN, VALIDATOR,
 from prometheus_client.parser import text_string_to_metric_families
 
 from chaind.ledger.block import GENESIS_COIN_TXID
-from chaind.node.node import Health
+from chaind.node.vitals import Health
 from chaind.primitives.address import key_address
 from chaind.primitives.amounts import parse_amount
 from chaind.primitives.block import Header
@@ -289,7 +289,7 @@ async def test_health(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     ready = await door.get("/health/ready")
     assert (ready["ready"], ready["reasons"]) == (True, [])
     unwell = Health(False, ("no peers", "behind by 3 blocks"))
-    monkeypatch.setattr(door.node, "health", lambda: unwell)
+    monkeypatch.setattr(door.node.vitals, "health", lambda: unwell)
     for path in ("/health/ready", "/healthcheck"):
         answer = await door.get(path, 503)
         assert answer["reasons"] == ["no peers", "behind by 3 blocks"]

@@ -23,11 +23,11 @@ from chaind.network.messages import Message, Proposal
 from chaind.node.bodies import Bodies
 from chaind.node.chain import EPOCH, Body, Candidate, Chain
 from chaind.node.durable import GroupCommit
-from chaind.node.engine import SignatureChecker
 from chaind.node.events import Event, Events
 from chaind.node.finality import Finality
 from chaind.node.intake import Intake, Verifier
 from chaind.node.recovery import open_disk
+from chaind.node.signatures import SignatureChecker
 from chaind.node.tracker import Tracker
 from chaind.primitives.block import Block
 from chaind.primitives.errors import PeerFault

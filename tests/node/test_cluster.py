@@ -59,7 +59,7 @@ async def test_a_payment_is_on_every_node_the_moment_it_is_answered(tmp_path: Pa
             assert payment.info.status == "final"
             assert cluster.balances("bob") == [FUNDED + 5 * (number + 1)] * 5
             assert cluster.balances("alice") == [FUNDED - 5 * (number + 1)] * 5
-        assert all(node.health().ready for node in cluster.nodes)
+        assert all(node.vitals.health().ready for node in cluster.nodes)
         for node in cluster.nodes:
             found = node.queries.transaction(payment.txid)
             assert found.status == "final"

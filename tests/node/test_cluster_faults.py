@@ -47,7 +47,7 @@ async def test_without_a_quorum_nothing_is_final_and_all_is_told(tmp_path: Path)
         height = cluster[0].chain.final.height
         waited = await cluster[0].wait_final(transaction.txid, 1_500)
         assert waited.status in ("pending", "included")
-        health = cluster[0].health()
+        health = cluster[0].vitals.health()
         assert not health.ready
         assert any("no quorum" in reason for reason in health.reasons)
         assert cluster[0].queries.balance(address("bob")).native == FUNDED + 1
@@ -55,7 +55,7 @@ async def test_without_a_quorum_nothing_is_final_and_all_is_told(tmp_path: Path)
         await cluster.start(2)
         await cluster.final(transaction.txid)
         assert cluster.balances("bob") == [FUNDED + 11] * 3
-        await cluster.until(lambda: all(node.health().ready for node in cluster.nodes))
+        await cluster.until(lambda: all(node.vitals.health().ready for node in cluster.nodes))
 
 
 @pytest.mark.parametrize("how", ["stop", "crash"])
@@ -155,7 +155,7 @@ async def test_a_validator_that_lost_its_data_follows_and_does_not_vote(tmp_path
         assert cluster[3].validator_index is None
         await cluster.agree()
         await cluster.until(lambda: set(cluster.balances("bob")) == {FUNDED + 5})
-        assert "vote log lost" in cluster[3].health().reasons[0]
+        assert "vote log lost" in cluster[3].vitals.health().reasons[0]
         paid = await cluster[3].payments.transfer(order("alice", "bob", 1, key="after"))
         assert paid.info.status == "final"
         assert [node.engine.evidence_total for node in cluster.nodes] == [0] * 4

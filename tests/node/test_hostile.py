@@ -170,7 +170,7 @@ async def test_no_message_of_a_stranger_ends_a_node(tmp_path: Path) -> None:
             cluster.check()
             paid = await node.payments.transfer(order("alice", "bob", 1, key=name))
             assert paid.info.status == "final", name
-        await cluster.until(lambda: node.health().ready)
+        await cluster.until(lambda: node.vitals.health().ready)
 
 
 async def test_a_boaster_does_not_make_a_node_unready_for_long(tmp_path: Path) -> None:
@@ -178,10 +178,10 @@ async def test_a_boaster_does_not_make_a_node_unready_for_long(tmp_path: Path) -
         await cluster.height(1)
         async with stranger(cluster, cluster[0]) as guest:
             guest.say(wire.Tip(HUGE))
-            await cluster.until(lambda: not cluster[0].health().ready)
+            await cluster.until(lambda: not cluster[0].vitals.health().ready)
             await cluster.until(lambda: [m for m in guest.heard if isinstance(m, wire.GetBlocks)])
             guest.say(wire.Blocks(1, (), None))
-            await cluster.until(lambda: cluster[0].health().ready)
+            await cluster.until(lambda: cluster[0].vitals.health().ready)
 
 
 async def test_an_answer_is_no_longer_than_a_block_can_be(tmp_path: Path) -> None:

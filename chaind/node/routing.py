@@ -1,0 +1,137 @@
+"""What peers send, to whom it belongs; and answers to what they ask.
+
+The network's handler. Transactions go through the one door in slices, one message after another.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import structlog
+
+from chaind.ledger.checks import Checked
+from chaind.network import messages as wire
+from chaind.network.peer import Peer
+from chaind.node.sync import serve_range
+from chaind.primitives.errors import PeerFault
+
+if TYPE_CHECKING:
+    from chaind.node.node import Node
+    from chaind.storage.chain_store import ChainStore
+
+INGEST_MAX = 50_000  # transactions from peers waiting for their checks; more are dropped
+INGEST_SLICE = 256  # a few milliseconds of the loop at a time
+
+log = structlog.get_logger("chaind.node")
+
+
+class Router:
+    """See the module's law. `run` is one of the node's tasks."""
+
+    def __init__(self, node: "Node", store: "ChainStore") -> None:
+        self._node = node
+        self._store = store
+        self._queue: deque[tuple[Peer, Sequence[bytes]]] = deque()
+        self._size = 0
+        self._wanted = asyncio.Event()
+
+    def peer_up(self, peer: Peer) -> None:
+        """See `network.manager.Handler`."""
+        log.info("peer_up", peer=peer.node_id[:8], inbound=peer.inbound, agent=peer.hello.agent)
+        self._node.engine.peer_up(peer)
+        self._node.relay.peer_up(peer)
+
+    def peer_down(self, peer: Peer, reason: str) -> None:
+        """See `network.manager.Handler`."""
+        log.info("peer_down", peer=peer.node_id[:8], reason=reason)
+        self._node.engine.peer_down(peer)
+        self._node.relay.peer_down(peer)
+        self._node.sync.peer_down(peer)
+        self._node.waiters.check()
+
+    def message(self, peer: Peer, message: wire.Message) -> None:
+        """See `network.manager.Handler`."""
+        match message:
+            case wire.Votes():
+                self._node.engine.on_votes(peer, message)
+            case wire.Transactions(raws):
+                self._take_transactions(peer, raws)
+            case wire.Announce():
+                self._node.relay.on_announce(peer, message)
+            case wire.GetTransactions():
+                self._node.relay.on_get_transactions(peer, message)
+            case wire.Proposal():
+                self._node.engine.on_proposal(peer, message)
+            case wire.Certificates(certificates):
+                self._node.engine.on_certificates(peer, certificates)
+            case wire.Tip(final_height):
+                peer.final_height = final_height
+                self._node.waiters.check()
+            case wire.Status():
+                self._node.engine.on_status(peer, message)
+                self._node.waiters.check()
+            case wire.GetCertificates():
+                self._node.engine.on_get_certificates(peer, message)
+            case wire.BlockData() | wire.BlockTransactions():
+                self._node.bodies.received(peer, message)
+            case wire.Blocks():
+                self._node.sync.received(peer, message)
+            case wire.GetBlock(block_hash):
+                self._node.network.send(
+                    peer, wire.BlockData(block_hash, self._raw_block(block_hash))
+                )
+            case wire.GetBlockTransactions():
+                self._node.network.send(peer, self._block_transactions(message))
+            case wire.GetBlocks(start_height, count):
+                self._node.network.send(peer, serve_range(self._store, start_height, count))
+
+    def _raw_block(self, block_hash: bytes) -> bytes | None:
+        candidate = self._node.chain.candidate(block_hash)
+        if candidate is not None:
+            return candidate.body.block.encode()
+        height = self._store.height_of(block_hash)
+        return self._store.raw_block(height) if height else None
+
+    def _block_transactions(self, asked: wire.GetBlockTransactions) -> wire.BlockTransactions:
+        """From the block itself, or from the pool, which also holds what was just proposed.
+
+        Each one once, and no more bytes than a block can have: more is not asked in good faith.
+        """
+        candidate = self._node.chain.candidate(asked.block_hash)
+        found: dict[bytes, Checked] = {}
+        if candidate is not None:
+            found = {item.transaction.wtxid: item for item in candidate.body.checked}
+        raws = []
+        room = self._node.genesis.parameters.block_bytes_max
+        for wtxid in dict.fromkeys(asked.wtxids):
+            checked = found.get(wtxid) or self._node.pool.by_wtxid(wtxid)
+            if checked is not None:
+                room -= checked.transaction.size
+                if room < 0:
+                    break
+                raws.append(checked.transaction.raw)
+        return wire.BlockTransactions(asked.block_hash, tuple(raws))
+
+    def _take_transactions(self, peer: Peer, raws: Sequence[bytes]) -> None:
+        if self._size + len(raws) > INGEST_MAX:
+            return
+        self._queue.extend(
+            (peer, raws[start : start + INGEST_SLICE])
+            for start in range(0, len(raws), INGEST_SLICE)
+        )
+        self._size += len(raws)
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Transactions of peers, slice by slice, through the one door, until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while self._queue:
+                peer, raws = self._queue.popleft()
+                self._size -= len(raws)
+                results = await self._node.intake.submit(raws, local=False, source=peer.node_id)
+                for result in results:
+                    if isinstance(result.error, PeerFault):
+                        self._node.network.punish(peer, result.error)

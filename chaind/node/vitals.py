@@ -1,0 +1,120 @@
+"""Where a node stands and whether it is well, for people, probes and metrics."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from chaind import __version__
+from chaind.primitives.hashes import display_hash
+
+if TYPE_CHECKING:
+    from chaind.node.node import Node
+
+STALLED_MS_MIN = 5_000.0  # no finality for so long is news even on a chain with quick empty blocks
+
+
+class Health(NamedTuple):
+    """Whether the node can serve, and why not."""
+
+    ready: bool
+    reasons: tuple[str, ...]
+
+
+class StatusInfo(NamedTuple):
+    """Where the node stands."""
+
+    version: str
+    name: str
+    chain_id: str
+    mode: str
+    dev: bool
+    height: int
+    hash: str
+    time_ms: int
+    head_height: int
+    view: int
+    validators: int
+    validator_index: int | None
+    peers: int
+    pending: int
+    syncing: bool
+    certificate: dict[str, object] | None
+
+
+class Vitals:
+    """Reads the parts of one node."""
+
+    def __init__(self, node: "Node") -> None:
+        self._node = node
+        self._keys = [validator.key for validator in node.genesis.validators]
+        self._chain_id = node.genesis.hash.hex()
+
+    def final_age_ms(self) -> float:
+        """Time since a block became final here, or since the start."""
+        if self._node.last_final_ms is None:
+            return float(self._node.clock.now_ms() - self._node.started_ms)
+        return self._node.clock.monotonic_ms() - self._node.last_final_ms
+
+    def health(self) -> Health:
+        """Whether this node follows a chain that makes progress."""
+        reasons: list[str] = []
+        if self._node.observes:
+            reasons.append("vote log lost: this validator observes and does not vote")
+        if self._node.sync.behind > 1:
+            reasons.append(f"behind by {self._node.sync.behind} blocks")
+        if len(self._node.genesis.validators) > 1 and not self._node.network.peers():
+            reasons.append("no peers")
+        if self._node.validator_index is not None:
+            weight = self._reachable_weight()
+            if weight < self._node.quorums.quorum:
+                reasons.append(
+                    f"no quorum: validators of weight {weight} are connected, "
+                    f"{self._node.quorums.quorum} of {self._node.quorums.total} are needed"
+                )
+        patience_ms = max(
+            STALLED_MS_MIN, 3.0 * self._node.genesis.consensus.empty_block_interval_ms
+        )
+        if self.final_age_ms() > patience_ms:
+            reasons.append(f"no block became final for {self.final_age_ms() / 1000:.0f} s")
+        elif self._node.last_final_ms is None:
+            reasons.append("no block became final since the start")
+        return Health(not reasons, tuple(reasons))
+
+    def _reachable_weight(self) -> int:
+        """Weight of this validator and those connected."""
+        keys = {peer.validator_key for peer in self._node.network.peers()}
+        return sum(
+            weight
+            for index, weight in enumerate(self._node.quorums.weights)
+            if index == self._node.validator_index or self._keys[index] in keys
+        )
+
+    def status(self) -> StatusInfo:
+        """Where this node stands."""
+        final = self._node.chain.final
+        found = self._node.queries.tip_certificate()
+        certificate: dict[str, object] | None = None
+        if found is not None:
+            height, proof = found
+            certificate = {
+                "height": height,
+                "view": proof.view,
+                "kind": proof.kind.name,
+                "signers": proof.voters(),
+            }
+        return StatusInfo(
+            version=__version__,
+            name=self._node.genesis.name,
+            chain_id=self._chain_id,
+            mode=self._node.genesis.mode,
+            dev=self._node.genesis.dev,
+            height=final.height,
+            hash=display_hash(final.hash),
+            time_ms=final.time_ms,
+            head_height=self._node.chain.head.height,
+            view=self._node.engine.view,
+            validators=len(self._keys),
+            validator_index=self._node.validator_index,
+            peers=len(self._node.network.peers()),
+            pending=len(self._node.pool),
+            syncing=self._node.sync.syncing,
+            certificate=certificate,
+        )
