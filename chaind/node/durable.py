@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from chaind.node.clock import Workers
+from chaind.primitives.errors import NotReady
 
 
 class Syncable(Protocol):
@@ -19,6 +20,14 @@ class Syncable(Protocol):
         ...
 
 
+class NotDurable(NotReady):
+    """The node ended before the disk had it: it may or may not be there after a restart."""
+
+    code = "not-durable"
+    text = "the node stopped before this was on disk"
+    advice = "Ask again once the node, or another one, answers; with the same Idempotency-Key."
+
+
 class GroupCommit:
     """Syncs `logs`, in order, whenever somebody waits. `run` is one of the node's tasks."""
 
@@ -26,7 +35,9 @@ class GroupCommit:
         self._logs = logs
         self._workers = workers
         self._waiting: list[Callable[[], None]] = []
+        self._futures: set[asyncio.Future[None]] = set()
         self._wanted = asyncio.Event()
+        self._ended = False
 
     def when_durable(self, done: Callable[[], None]) -> None:
         """Call `done` once everything appended before this call is durable."""
@@ -34,25 +45,37 @@ class GroupCommit:
         self._wanted.set()
 
     async def durable(self) -> None:
-        """Return once everything appended before this call is durable."""
+        """Return once everything appended before this call is durable. Raises `NotDurable`."""
+        if self._ended:
+            raise NotDurable
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._futures.add(future)
 
         def done() -> None:
             if not future.done():  # the waiter may have been cancelled
                 future.set_result(None)
 
         self.when_durable(done)
-        await future
+        try:
+            await future
+        finally:
+            self._futures.discard(future)
 
     async def run(self) -> None:
         """Serve until cancelled. Raises the `LocalFault` of a failed sync, which ends the node."""
-        while True:
-            await self._wanted.wait()
-            self._wanted.clear()
-            waiting, self._waiting = self._waiting, []
-            await self._workers.disk(self._sync)
-            for done in waiting:
-                done()
+        try:
+            while True:
+                await self._wanted.wait()
+                self._wanted.clear()
+                waiting, self._waiting = self._waiting, []
+                await self._workers.disk(self._sync)
+                for done in waiting:
+                    done()
+        finally:
+            self._ended = True
+            for future in self._futures:
+                if not future.done():
+                    future.set_exception(NotDurable())
 
     def _sync(self) -> None:
         for log in self._logs:

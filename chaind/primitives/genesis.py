@@ -27,6 +27,7 @@ from chaind.primitives.votes import VALIDATORS_MAX
 
 ASSET_ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 ASSET_CHARS_MAX = 12
+BLOCK_BYTES_LIMIT = 3 << 20  # a block and its overhead travel in one frame of 4 MiB
 WEIGHT_MAX = 1_000_000  # keeps the sum over all validators within 32 bits
 TIME_MS_END = 2**32 * 1000  # the header counts seconds in 32 bits, until 2106
 
@@ -189,6 +190,8 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
         if self.parameters.lease_ms < self.parameters.validity_window_ms:
             raise GenesisInvalid(path=path, reason="lease_ms is shorter than validity_window_ms")
+        if self.parameters.block_bytes_max > BLOCK_BYTES_LIMIT:
+            raise GenesisInvalid(path=path, reason=f"block_bytes_max exceeds {BLOCK_BYTES_LIMIT}")
         if self.parameters.transaction_bytes_max > self.parameters.block_bytes_max:
             raise GenesisInvalid(path=path, reason="transaction_bytes_max exceeds block_bytes_max")
 
