@@ -197,6 +197,7 @@ BAD: list[tuple[Callable[[Document], Any], str]] = [
     (put("parameters", "block_bytes_max", value=2**53 + 1), "block_bytes_max = 9007199254740993"),
     (put("parameters", "blocksize", value=1), "`blocksize`"),
     (put("parameters", "transaction_bytes_max", value=2_097_153), "transaction_bytes_max exceeds"),
+    (put("parameters", "block_bytes_max", value=(3 << 20) + 1), "block_bytes_max exceeds"),
     (put("parameters", "subsidy_units", value=2**53), "supply of native"),
 ]
 
@@ -228,7 +229,7 @@ def test_every_parameter_has_a_lower_bound(name: str) -> None:
         put("validators", 0, "public_key", value=KEY.upper()),
         put("native_symbol", value="ABCDEFGHIJKL"),
         put("parameters", "min_fee_per_byte", value=0),
-        put("parameters", "block_bytes_max", value=2**53),
+        put("parameters", "block_bytes_max", value=3 << 20),
         put("parameters", "validity_window_ms", value=86_400_000),
         put("allocations", value=[]),
         lambda doc: doc.update(
