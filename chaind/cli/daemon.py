@@ -4,11 +4,14 @@ A `LocalFault` that ends the node ends the process with its sentence and its exi
 """
 
 import asyncio
+import gc
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 import structlog
 import uvloop
@@ -20,21 +23,33 @@ from chaind.node.config import Config
 from chaind.node.home import Home, read_key, read_or_create_key
 from chaind.node.logs import configure_logs
 from chaind.node.node import Identity, Node
-from chaind.node.recovery import open_disk
-from chaind.node.vote_guard import vote_log_intact
+from chaind.node.recovery import Disk, stored_votes
+from chaind.node.repair import discard_database, open_and_heal
+from chaind.node.vote_guard import reaches, vote_log_intact
 from chaind.primitives.errors import LocalFault
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.keys import SecretKey
-from chaind.storage.files import OsFiles
-from chaind.storage.kv import LevelStore
+from chaind.storage.errors import StoreCorrupt
+from chaind.storage.files import Files, OsFiles
+from chaind.storage.kv import KeyValue, LevelStore
 from chaind.storage.lock import DirectoryLock
 from chaind.wallet.derivation import DEVELOPMENT_MNEMONIC, seed_from_mnemonic
 
 DATABASE_CACHE_BYTES = 32 << 20
 WRITE_BUFFER_BYTES = 16 << 20
+GC_THRESHOLDS = (50_000, 50, 1_000)  # Python's own cost a fifth of the work under load
 MNEMONIC_BYTES_MAX = 4_096  # 24 words of any language
 
+STARTS_MAX = 2  # a database that is damaged again at once lies on a disk that cannot be trusted
+
 log = structlog.get_logger("chaind")
+
+
+class Seams(NamedTuple):
+    """Where the node touches the machine, for whoever runs it on another one."""
+
+    files: Files
+    open_database: Callable[[Path], KeyValue]
 
 
 class NoMnemonic(LocalFault):
@@ -59,57 +74,78 @@ def custody_seed(config: Config, genesis: Genesis) -> bytes | None:
     return seed_from_mnemonic(DEVELOPMENT_MNEMONIC)
 
 
-def run(config: Config) -> int:
-    """Run until a signal or a fault; the process's exit status."""
+class ValidatorKeyMissing(LocalFault):
+    """The home has voted with a key that is not there any more."""
+
+    code = "validator-key-missing"
+    text = "{path} is missing, with which this node has voted before"
+    advice = "Put the key back from its copy, or delete the .used beside it to go on without."
+    exit_code = 78  # EX_CONFIG
+
+
+def open_database(path: Path) -> KeyValue:
+    """The node's LevelDB."""
+    return LevelStore.open(
+        path, cache_bytes=DATABASE_CACHE_BYTES, write_buffer_bytes=WRITE_BUFFER_BYTES
+    )
+
+
+SYSTEM = Seams(OsFiles(), open_database)
+
+
+def run(config: Config, seams: Seams = SYSTEM) -> int:
+    """Run until a signal or a fault; the process's exit status.
+
+    A database that turns out to be damaged is set aside when everything is closed, and the node
+    starts once more, which makes it again.
+    """
     configure_logs(config.log)
-    status = 0
+    for _ in range(STARTS_MAX):
+        fault = _run_once(config, seams)
+        if not isinstance(fault, StoreCorrupt):
+            break
+    if fault is None:
+        return 0
+    sys.stderr.write(f"Error: {fault}\n{fault.advice}\n")
+    return fault.exit_code
+
+
+def _run_once(config: Config, seams: Seams) -> LocalFault | None:
+    fault: LocalFault | None = None
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(config))
+            runner.run(_serve(config, seams))
     except* LocalFault as group:
         fault = _first_fault(group)
-        sys.stderr.write(f"Error: {fault}\n{fault.advice}\n")
-        status = fault.exit_code
-    return status
+        log.error("stopped_by_fault", code=fault.code, error=str(fault))
+    return fault
 
 
 def _first_fault(group: BaseExceptionGroup[LocalFault]) -> LocalFault:
-    """The first leaf: the others are its echoes in tasks that it ended."""
-    error: BaseException = group
+    """A damaged database if there is one; else the first leaf, whose echoes the others are."""
+    error: BaseException = group.subgroup(StoreCorrupt) or group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     assert isinstance(error, LocalFault)
     return error
 
 
-async def _serve(config: Config) -> None:
-    home = Home(config.node.home_path())
+async def _serve(config: Config, seams: Seams) -> None:
+    home, files = Home(config.node.home_path()), seams.files
     genesis = Genesis.load(home.genesis)
     with DirectoryLock.acquire(home.path):
-        files = OsFiles()
         files.make_dir(home.chain)
-        database = LevelStore.open(
-            home.chain / "db",
-            cache_bytes=DATABASE_CACHE_BYTES,
-            write_buffer_bytes=WRITE_BUFFER_BYTES,
-        )
-        disk = open_disk(files, home.chain, database, genesis)
+        key = _validator_key(config.node.validator_key_path())
+        disk = open_and_heal(files, home.chain, genesis, seams.open_database, votes=key is not None)
         workers = ThreadWorkers(max(1, len(os.sched_getaffinity(0))))
-        validator_file = config.node.validator_key_path()
-        identity = Identity(
-            KeyPair(read_or_create_key(home.node_key)),
-            SecretKey(read_key(validator_file)) if validator_file.exists() else None,
-            may_vote=not validator_file.exists()
-            or vote_log_intact(
-                files,
-                key_mark=validator_file.with_suffix(".used"),
-                log_mark=home.chain / "votes.id",
-            ),
-        )
         node = Node(
             config=config,
             genesis=genesis,
-            identity=identity,
+            identity=Identity(
+                KeyPair(read_or_create_key(home.node_key)),
+                key,
+                may_vote=key is None or _may_vote(config, home, files, disk),
+            ),
             disk=disk,
             clock=SystemClock(),
             workers=workers,
@@ -122,10 +158,33 @@ async def _serve(config: Config) -> None:
         api = ApiServer(node)
         try:
             await _run(node, api)
+        except* StoreCorrupt:
+            discard_database(files, home.chain)
+            raise
         finally:
             await api.stop()
             workers.close()
         log.info("stopped")
+
+
+def _validator_key(path: Path) -> SecretKey | None:
+    """None for a full node. Raises `ValidatorKeyMissing` where there has been a key."""
+    if path.exists():
+        return SecretKey(read_key(path))
+    if path.with_suffix(".used").exists():
+        raise ValidatorKeyMissing(path=path)
+    return None
+
+
+def _may_vote(config: Config, home: Home, files: Files, disk: Disk) -> bool:
+    """Whether the vote log holds all that this validator ever said."""
+    intact = vote_log_intact(
+        files,
+        key_mark=config.node.validator_key_path().with_suffix(".used"),
+        log_mark=home.chain / "votes.id",
+    )
+    records = (record for _, record in stored_votes(disk.votes))
+    return intact and reaches(records, disk.store.tip.view)
 
 
 async def _run(node: Node, api: ApiServer) -> None:
