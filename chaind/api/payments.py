@@ -92,7 +92,7 @@ async def post_transfer(api: Api, request: web.Request) -> web.Response:
     refuse_ended(payment.info)
     txid_hex = payment.txid.hex()
     if payment.info.status in OPEN_STATUSES and key is not None:
-        raise InFlight(txid=txid_hex)
+        raise InFlight(txid=txid_hex, why="; ".join(api.node.vitals.health().reasons))
     if payment.info.status in OPEN_STATUSES or not (wait or key):
         return respond(QueuedAnswer("queued", txid_hex), 202)
     headers: dict[str, str] = {}

@@ -119,7 +119,13 @@ def check_in_context(
 
 def block_context(parent: ParentInfo, genesis: Genesis) -> Context:
     """What the transactions of a block on `parent` see."""
-    return Context(parent.height + 1, parent.time_ms, genesis.parameters, genesis.native_symbol)
+    return Context(
+        parent.height + 1,
+        parent.time_ms,
+        genesis.parameters,
+        genesis.native_symbol,
+        genesis.addresses.show,
+    )
 
 
 def execute_block(

@@ -3,7 +3,7 @@
 So an error leaves no trace, and a block is a sequence of these between `begin` and `seal`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from chaind.ledger.checks import Checked, check_fee, check_owners, stateful_owners
@@ -51,6 +51,7 @@ class Context(NamedTuple):
     chain_time_ms: int
     parameters: Parameters
     native_symbol: str
+    show: Callable[[bytes], str] = bytes.hex  # an address as people of this chain write it
 
 
 class Receipt(NamedTuple):
@@ -119,8 +120,10 @@ def _examine(state: Reader, checked: Checked, context: Context) -> _Findings:
     for key, debit, credit, address, asset in checked.moves:
         available = decode_units(state.get(key))
         if available < debit:
+            if asset != NATIVE:
+                _asset(state, asset)
             raise InsufficientFunds(
-                address=address.hex(),
+                address=context.show(address),
                 asset=asset or context.native_symbol,
                 available=format_amount(available),
                 needed=format_amount(debit),

@@ -76,10 +76,16 @@ def _needed_rows(entry: Entry) -> list[bytes]:
 class Pool:
     """See the module's law. Sizes in bytes, times in ms of the caller's clock or chain time."""
 
-    def __init__(self, limits: PoolLimits, native_symbol: str) -> None:
+    def __init__(
+        self,
+        limits: PoolLimits,
+        native_symbol: str,
+        show: Callable[[bytes], str] = bytes.hex,
+    ) -> None:
         self.limits = limits
         self.bytes_total = 0
         self._native_symbol = native_symbol
+        self._show = show
         self._entries: dict[bytes, Entry] = {}
         self._by_wtxid: dict[bytes, Entry] = {}
         self._buckets: SortedDict[int, dict[bytes, Entry]] = SortedDict()  # by −rate
@@ -285,7 +291,9 @@ class Pool:
                 if any(other.address == demand.address for other in rival.checked.demands):
                     count, size = count - 1, size - rival.size
             if count >= limits.owner_transactions_max or size + entry.size > limits.owner_bytes_max:
-                raise OwnerQuotaExceeded(address=demand.address.hex(), count=count, bytes=size)
+                raise OwnerQuotaExceeded(
+                    address=self._show(demand.address), count=count, bytes=size
+                )
 
     def _check_debits(
         self, entry: Entry, rivals: Iterable[Entry], final_balance: Callable[[bytes], int]
@@ -301,7 +309,7 @@ class Pool:
             available = final_balance(row)
             if pending + debit > available:
                 raise Overcommitted(
-                    address=address.hex(),
+                    address=self._show(address),
                     asset=asset or self._native_symbol,
                     available=format_amount(available),
                     pending=format_amount(pending),

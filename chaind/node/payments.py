@@ -4,7 +4,7 @@ An Idempotency-Key becomes a lease of the paying account, so that "once" is a ru
 and any node answers a retry. This module only finds out which transaction holds the lease.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -48,6 +48,12 @@ class CustodyDisabled(NotAllowed):
     advice = "Sign the transaction yourself, or ask a node that keeps this account's key."
 
 
+class FaucetClosed(NotAllowed):
+    code = "faucet-closed"
+    text = "this node has no faucet"
+    advice = "On a development chain: set [custody] enabled = true (CHAIND_CUSTODY_ENABLED=true)."
+
+
 class KeyReused(RuleBroken):
     code = "idempotency-key-reused"
     text = "this Idempotency-Key paid for something else: transaction {txid}"
@@ -56,18 +62,20 @@ class KeyReused(RuleBroken):
 
 class KeyInvalid(Malformed):
     code = "idempotency-key-invalid"
-    text = "an Idempotency-Key has 1 to 255 visible ASCII characters, {length} given"
+    text = "an Idempotency-Key has 1 to 255 printable ASCII characters, not {given!r}"
+    advice = "Use a random one per payment, such as a UUID."
 
 
 class InFlight(Conflict, Temporary):
     code = "payment-in-flight"
-    text = "a payment with this Idempotency-Key is under way: transaction {txid}"
+    text = "a payment with this Idempotency-Key is under way: transaction {txid}. {why}"
     advice = "Ask again with the same key."
 
 
 class MemoTooLong(Malformed):
     code = "memo-too-long"
     text = "memo of {length} bytes, at most {limit} are allowed"
+    advice = "Shorten it, or pay to a hash of what you want to say."
 
 
 class TransferOrder(NamedTuple):
@@ -110,6 +118,15 @@ class Accounts:
             return who
         return None
 
+    def number_of(self, address: bytes) -> int | None:
+        """The number of the account with a name that has this address."""
+        if self._seed is None:
+            return None
+        for number in range(1, len(DEVELOPMENT_NAMES) + 1):
+            if key_address(self.key(number).public) == address:
+                return number
+        return None
+
     @property
     def enabled(self) -> bool:
         """Whether this node keeps keys at all."""
@@ -132,6 +149,7 @@ class Payments:
         clock: Clock,
         entropy: Callable[[int], bytes],
         wait_final: Callable[[bytes, float], Awaitable[TransactionInfo]],
+        troubles: Callable[[], Sequence[str]],
     ) -> None:
         self._genesis = genesis
         self._chain_prefix = genesis.chain_prefix
@@ -144,6 +162,7 @@ class Payments:
         self._clock = clock
         self._entropy = entropy
         self._wait_final = wait_final
+        self._troubles = troubles  # why nothing becomes final, if so
         self._made: dict[bytes, None] = {}  # leases that this run of the node has answered
 
     def resolve(self, who: str | int) -> bytes:
@@ -185,8 +204,8 @@ class Payments:
         source, target = self.resolve(order.source), self.resolve(order.target)
         if order.key is None:
             return await self._pay(order, source, target, None, wait)
-        if not 1 <= len(order.key) <= KEY_CHARS_MAX or not order.key.isascii():
-            raise KeyInvalid(length=len(order.key))
+        if not 1 <= len(order.key) <= KEY_CHARS_MAX or not all(map(_is_printable, order.key)):
+            raise KeyInvalid(given=order.key[:80])
         intent = payment_intent(source, target, order.asset, order.units, order.memo)
         lease = Lease(source, sha256(order.key.encode()), intent)
         earlier = await self._earlier(lease)
@@ -209,7 +228,7 @@ class Payments:
     async def faucet(self, target: str | int, units: int) -> Payment:
         """A gift on development chains. Raises `CustodyDisabled` elsewhere."""
         if self._faucet is None:
-            raise CustodyDisabled(name="the faucet")
+            raise FaucetClosed
         return await self._submit(
             self._faucet, self.resolve(target), NATIVE, units, b"", None, True
         )
@@ -235,7 +254,7 @@ class Payments:
                 pass  # not accepted here, and gone from the pool: the lease may be free
             else:
                 if info.status in ("pending", "included"):
-                    raise InFlight(txid=txid.hex())
+                    raise InFlight(txid=txid.hex(), why="; ".join(self._troubles()))
             row = live_lease(
                 self._queries.final_state, lease.owner, lease.id, self._chain.final.time_ms
             )
@@ -254,7 +273,7 @@ class Payments:
     async def _pay(
         self, order: TransferOrder, source: bytes, target: bytes, lease: Lease | None, wait: bool
     ) -> Payment:
-        number = self._accounts.number(order.source)
+        number = self._accounts.number(order.source) or self._accounts.number_of(source)
         if number is None or not self._accounts.enabled:
             raise CustodyDisabled(name=order.source)
         key = self._accounts.key(number)
@@ -294,3 +313,8 @@ class Payments:
         else:
             info = self._queries.transaction(txid)
         return Payment(txid, None, info)
+
+
+def _is_printable(char: str) -> bool:
+    """What a string of a structured header field may hold (RFC 9651)."""
+    return " " <= char <= "~"

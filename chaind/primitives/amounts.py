@@ -13,8 +13,8 @@ UNIT = 10**DECIMALS
 AMOUNT_MAX = 2**63 - 1
 
 # A plain decimal: no sign but minus (refused with its own words), no exponent, no underscores.
-_DECIMAL = re.compile(r"-?\d{1,19}(\.\d{1,40})?", re.ASCII)
-_CHARS_MAX = 64  # more than the pattern can match, so that what is cut off is never accepted
+_DECIMAL = re.compile(r"-?\d{1,40}(\.\d{1,40})?", re.ASCII)
+_CHARS_MAX = 100  # longer than the pattern ever matches: what is cut off is refused
 _EXPONENT_MAX = 40  # beyond it stay exponents: "1e999999999" written out is a gigabyte
 
 

@@ -104,7 +104,7 @@ def test_every_error_has_a_status() -> None:
 
 def test_kinds_and_statuses() -> None:
     assert status_of(KeyReused(txid="")) == 422
-    assert status_of(InFlight(txid="")) == 409
+    assert status_of(InFlight(txid="", why="")) == 409
 
 
 def test_faults_of_the_machine_are_not_explained() -> None:

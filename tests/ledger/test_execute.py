@@ -364,4 +364,4 @@ def test_the_native_asset_has_one_name_in_state(world: World) -> None:
         "inputs": [AccountInput(ALICE.address, SYMBOL, 1)],
         "outputs": [AccountOutput(BOB.address, SYMBOL, 1)],
     }
-    world.refuses(make(ALICE, **ends), InsufficientFunds, available="0")
+    world.refuses(make(ALICE, **ends), AssetUnknown, asset=SYMBOL)

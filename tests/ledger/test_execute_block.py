@@ -196,7 +196,7 @@ def test_a_broken_rule_names_transaction_and_cause_and_leaves_no_trace(chain: Ch
         reason=InsufficientFunds.code,
         cause=str(
             InsufficientFunds(
-                address=ALICE.address.hex(),
+                address=chain.genesis.addresses.show(ALICE.address),
                 asset=SYMBOL,
                 available=format_amount(1000 * UNIT - 4),
                 needed="1001",
