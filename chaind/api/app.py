@@ -4,8 +4,10 @@ Law of the door: guards first, then the handler; whatever is raised becomes a pr
 and only what nobody foresaw is logged, without anything that the client sent.
 """
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from time import perf_counter
 
 import msgspec
@@ -13,10 +15,13 @@ import structlog
 from aiohttp import WSCloseCode, web
 from aiohttp.typedefs import Handler, Middleware
 
+from chaind.api.bodies import BODY_ROOM, BodyRoom
+from chaind.api.connections import HEADERS_MAX, Connection, Connections
 from chaind.api.context import Api
 from chaind.api.guards import make_token
 from chaind.api.openapi import document
 from chaind.api.problems import (
+    SERVER,
     HttpMalformed,
     MethodNotAllowed,
     RouteUnknown,
@@ -49,7 +54,9 @@ def make_app(node: Node, token: str) -> tuple[web.Application, Api]:
     api = Api(node, token)
     api.document = msgspec.json.encode(document(ROUTES))
     labels: dict[Handler, str] = {}
-    app = web.Application(middlewares=[_make_door(api, labels)])
+    room = BodyRoom()
+    app = web.Application(middlewares=[_make_door(api, labels, room)])
+    app[BODY_ROOM] = room
     for route in ROUTES:
         endpoint = _bind(api, route)
         labels[endpoint] = route.path
@@ -78,7 +85,7 @@ def _bind(api: Api, route: Route) -> Handler:
     return endpoint
 
 
-def _make_door(api: Api, labels: Mapping[Handler, str]) -> Middleware:
+def _make_door(api: Api, labels: Mapping[Handler, str], room: BodyRoom) -> Middleware:
     """See the module's law. `labels` name the routes by their endpoints."""
     guards, metrics = api.guards, api.metrics
 
@@ -86,12 +93,15 @@ def _make_door(api: Api, labels: Mapping[Handler, str]) -> Middleware:
     async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = perf_counter()
         label = labels.get(request.match_info.handler, NO_ROUTE)
+        if isinstance(request.protocol, Connection):
+            request.protocol.greet()
         try:
             guards.admit(request)
             response = await handler(request)
         except ChaindError as error:
-            if isinstance(error, LocalFault):
+            if isinstance(error, LocalFault):  # this machine cannot be relied on any more
                 _log_failure(label, error)
+                api.node.timers.fail(error)
             response = problem_response(error)
         except web.HTTPException as error:  # what aiohttp itself refuses
             response = problem_response(_foreign(request, error))
@@ -100,9 +110,12 @@ def _make_door(api: Api, labels: Mapping[Handler, str]) -> Middleware:
         except Exception as error:  # noqa: BLE001 — logged, and answered without details
             _log_failure(label, error)
             response = internal_response()
+        finally:
+            room.release(request)
         if response.status >= 400 and not request.content.at_eof():
             response.force_close()  # the rest of the body is not worth reading
         if not isinstance(response, web.WebSocketResponse):  # how long one stays is no latency
+            response.headers["Server"] = SERVER
             metrics.observe(label, response.status, perf_counter() - started)
         return response
 
@@ -131,31 +144,42 @@ class ApiServer:
         self._home = Home(node.config.node.home_path())
         self._api: Api | None = None
         self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
+        self._connections = Connections()
         self.port = node.config.api.api_port
 
     async def start(self) -> None:
         """Listen. Raises `ApiPortBusy`, or what reading or writing the token raises."""
         section = self._node.config.api
         app, self._api = make_app(self._node, make_token(section, self._home))
-        self._runner = web.AppRunner(
-            app,
+        self._runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_S)
+        await self._runner.setup()
+        assert self._runner.server is not None
+        accept = partial(
+            self._connections.accept,
+            self._runner.server,
             access_log=None,
             auto_decompress=False,  # a compressed body is refused: its length says nothing
             keepalive_timeout=KEEP_ALIVE_S,
             lingering_time=LINGER_S,
-            shutdown_timeout=SHUTDOWN_S,
+            max_headers=HEADERS_MAX,
         )
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, section.host, section.api_port, backlog=BACKLOG)
+        loop = asyncio.get_running_loop()
+        host, port = section.host, section.api_port
         try:
-            await site.start()
+            self._listener = await loop.create_server(accept, host, port, backlog=BACKLOG)
         except OSError as error:
             reason = error.strerror or str(error)
-            raise ApiPortBusy(host=section.host, port=section.api_port, reason=reason) from None
-        self.port = self._runner.addresses[0][1]
+            raise ApiPortBusy(host=host, port=port, reason=reason) from None
+        self.port = self._listener.sockets[0].getsockname()[1]
+        self._connections.sweep()
 
     async def stop(self) -> None:
         """Close every connection. The token of this start ends with it."""
+        self._connections.stop()
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

@@ -7,6 +7,7 @@ from aiohttp import web
 from msgspec.structs import asdict
 
 from chaind.api.answers import (
+    MSGPACK_MEDIA,
     Answer,
     BlockSummary,
     CertificateForm,
@@ -19,11 +20,13 @@ from chaind.api.answers import (
 )
 from chaind.api.bodies import hex_bytes, query_cursor, query_integer
 from chaind.api.context import Api
+from chaind.primitives.codec import encode
 from chaind.primitives.errors import Malformed, Unknown
 from chaind.primitives.hashes import HASH_BYTES
 
 PAGE, PAGE_MAX = 20, 100  # a block of the full 2 MiB takes tens of milliseconds to decode
 TRANSACTIONS_PAGE, TRANSACTIONS_PAGE_MAX = 100, 500
+RAW_PAGE_MAX = 512  # bytes bound it first when blocks are full
 HEIGHT_MAX = 2**53
 
 
@@ -116,6 +119,18 @@ async def get_range(api: Api, request: web.Request) -> web.Response:
     stop = min(end, start + PAGE_MAX - 1)
     blocks = [block async for block in _summaries(api, start, stop)]
     return respond(RangePage(blocks, len(blocks), stop + 1 if stop < end else None))
+
+
+async def get_raw(api: Api, request: web.Request) -> web.Response:
+    """Canonical bytes, to check a chain by: MessagePack of [start, [block…], certificate | nil].
+
+    The certificate is of the last block and covers all of them; a page that is smaller than the
+    distance to the next certificate is empty, as is one behind the tip.
+    """
+    start = query_integer(request, "start", 1, 1, HEIGHT_MAX)
+    limit = query_integer(request, "limit", RAW_PAGE_MAX, 1, RAW_PAGE_MAX)
+    page = api.node.queries.raw_blocks(start, limit)
+    return web.Response(body=encode(page), content_type=MSGPACK_MEDIA)
 
 
 async def get_block(api: Api, request: web.Request) -> web.Response:

@@ -14,19 +14,52 @@ import msgspec
 from aiohttp import ClientPayloadError, web
 
 from chaind.api.problems import BodyMalformed, BodyTooLarge, BodyTooSlow, QueryInvalid
+from chaind.primitives.errors import TooMany
 
 T = TypeVar("T")
 
 BODY_S_MAX = 10.0  # 1 MiB in this time is 100 KiB/s: slower is no client worth a connection
 BATCH_S_MAX = 60.0  # the same for the 16 MiB of the batch door, with the node's own work inside
+BODIES_BYTES_MAX = 256 << 20  # of all requests together: 16 of the largest batches
 NUMBER_CHARS_MAX = 64  # no amount, height or time is longer
 EXPONENT_MAX = 64  # 1e999999999 is short to write and endless to write out
 WAIT_MS_MAX = 30_000  # the longest that a request is held for finality
 
 
+class BodiesFull(TooMany):
+    code = "bodies-full"
+    text = "requests under way hold {held_bytes} bytes of bodies, the node's limit"
+
+
+class BodyRoom:
+    """How many bytes of whole bodies the requests under way hold, all of them together."""
+
+    def __init__(self) -> None:
+        self.held_bytes = 0
+        self._by_connection: dict[web.RequestHandler, int] = {}  # serves one request at a time
+
+    def take(self, request: web.Request, size: int) -> None:
+        """`size` bytes more. Raises `BodiesFull`."""
+        if self.held_bytes + size > BODIES_BYTES_MAX:
+            raise BodiesFull(held_bytes=self.held_bytes)
+        self.held_bytes += size
+        self._by_connection[request.protocol] = self._by_connection.get(request.protocol, 0) + size
+
+    def release(self, request: web.Request) -> None:
+        """The request is answered."""
+        self.held_bytes -= self._by_connection.pop(request.protocol, 0)
+
+
+BODY_ROOM = web.AppKey("body_room", BodyRoom)
+
+
 async def read_body(request: web.Request, limit_bytes: int) -> bytes:
-    """The whole body. Raises `BodyTooLarge`, `BodyTooSlow` or `BodyMalformed`."""
-    parts = [part async for part in stream_body(request, limit_bytes, BODY_S_MAX)]
+    """The whole body. Raises `BodyTooLarge`, `BodyTooSlow`, `BodyMalformed` or `BodiesFull`."""
+    room = request.app[BODY_ROOM]
+    parts = []
+    async for part in stream_body(request, limit_bytes, BODY_S_MAX):
+        room.take(request, len(part))
+        parts.append(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

@@ -7,6 +7,7 @@ rebinding, Origin and Sec-Fetch-Site stop foreign pages, content types stop plai
 import hmac
 import ipaddress
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
@@ -90,7 +91,8 @@ class Buckets:
         self._rate = per_second / 1000
         self._burst = float(burst)
         self._clock_ms = clock_ms
-        self._buckets: dict[str, tuple[float, float]] = {}  # client → (tokens, when)
+        # client → (tokens, when), seen longest ago first
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, client: str) -> None:
         """Use one token. Raises `RateLimited`."""
@@ -100,7 +102,7 @@ class Buckets:
         allowed = tokens >= 1.0
         self._buckets[client] = (tokens - 1.0 if allowed else tokens, now_ms)
         if len(self._buckets) > CLIENTS_MAX:
-            del self._buckets[next(iter(self._buckets))]
+            self._buckets.popitem(last=False)
         if not allowed:
             wait_s = (1.0 - tokens) / self._rate / 1000
             raise RateLimited(retry_after_s=max(1, round(wait_s + 0.5)))
@@ -120,7 +122,7 @@ class Guards:
 
     def admit(self, request: web.Request) -> None:
         """Raise `RateLimited`, `HostNotAllowed` or `OriginNotAllowed`."""
-        self.buckets.take(client_of(request))
+        self.buckets.take(client_of(request.remote or ""))
         headers = request.headers
         host = headers.get("Host", "")
         if not self._is_ours(host):
@@ -154,9 +156,8 @@ class Guards:
         return known
 
 
-def client_of(request: web.Request) -> str:
-    """Whose bucket a request takes from: its address, for IPv6 the /64 that one client holds."""
-    remote = request.remote or ""
+def client_of(remote: str) -> str:
+    """Who counts as one client: an address, for IPv6 the /64 that one client holds."""
     if ":" in remote:
         address = ipaddress.IPv6Address(remote.partition("%")[0])
         if address.ipv4_mapped is None:

@@ -26,6 +26,7 @@ from chaind.primitives.errors import (
 )
 
 PROBLEM_MEDIA = "application/problem+json"
+SERVER = "chaind"  # the Server header of every answer: who needs versions asks /status
 RETRY_AFTER_S = 1  # blocks come faster than this, so that one is enough for any queue to move
 _INTEGER_MAX = 2**53 - 1  # RFC 8259: what every JSON reader holds exactly
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from chaind.api import accounts, blocks, health, nodes, payments, transactions
-from chaind.api.answers import JSON_MEDIA
+from chaind.api.answers import JSON_MEDIA, MSGPACK_MEDIA
 from chaind.api.batches import RawForm
 from chaind.api.context import Api
 from chaind.api.forms import TransactionForm
@@ -147,6 +147,18 @@ ROUTES: tuple[Route, ...] = (
             Parameter("start", "First height, 0 by default", "integer"),
             Parameter("end", "Last height, by default the newest", "integer"),
         ),
+    ),
+    Route(
+        "GET",
+        f"{V1}/blocks/raw",
+        blocks.get_raw,
+        "Final blocks as they are hashed, with a certificate of the last: [start, [block…], proof]",
+        {200: None},
+        parameters=(
+            Parameter("start", "First height, 1 by default", "integer"),
+            Parameter("limit", "Most blocks, 512 by default", "integer"),
+        ),
+        answer_media=MSGPACK_MEDIA,
     ),
     Route(
         "GET",

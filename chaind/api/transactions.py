@@ -6,6 +6,7 @@ answered too, and the break is the last answer.
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
+from http import HTTPStatus
 
 import msgspec
 from aiohttp import web
@@ -36,10 +37,12 @@ from chaind.api.problems import BodyTooLarge, Problem, problem_of
 from chaind.node.intake import Submission
 from chaind.node.queries import TransactionInfo
 from chaind.primitives.amounts import format_amount
-from chaind.primitives.errors import ChaindError, Malformed, RuleBroken
+from chaind.primitives.errors import ChaindError, Malformed, RuleBroken, TooLarge
 from chaind.primitives.hashes import display_hash
 
 SLICE_ITEMS = 500  # keeps the signature threads busy for 10 ms, and the loop for less
+ITEMS_MAX = 100_000  # of one request: no valid transaction is shorter than 16 MiB / 100,000
+UNREADABLE_MAX = 1_000  # items that are no transactions at all, before the rest goes unread
 CHUNK_BYTES = 64 << 10  # pieces of a body are cut apart together: a byte at a time costs nothing
 PENDING_PAGE, PENDING_PAGE_MAX = 100, 1_000
 BATCH_MEDIA = (JSON_MEDIA, NDJSON_MEDIA, MSGPACK_MEDIA)
@@ -50,6 +53,17 @@ class TransactionEnded(RuleBroken):
     code = "transaction-ended"
     text = "transaction {txid} is {status} and will never apply: {reason}"
     advice = "Make a new transaction. If another one is named, it took this one's place."
+
+
+class BatchTooLong(TooLarge):
+    code = "batch-too-long"
+    text = "the batch has more than {limit} items; those up to there are answered, if it streamed"
+    advice = "Send it in parts."
+
+
+class BatchUnreadable(Malformed):
+    code = "batch-unreadable"
+    text = "more than {limit} items are no transactions: the rest of the batch was not read"
 
 
 class Accepted(Answer, frozen=True, tag_field="status", tag="accepted"):
@@ -165,11 +179,7 @@ async def post_transactions(api: Api, request: web.Request) -> web.Response:
     body = await read_body(request, api.section.batch_bytes_max)
     if body.lstrip()[:1] != b"[":
         return await _post_one(api, line_raw(api.forms, body), wait_final)
-    values = _array(api, body)
-    results: list[Result] = []
-    for start in range(0, len(values), SLICE_ITEMS):
-        items = [_parsed(api, value) for value in values[start : start + SLICE_ITEMS]]
-        results += await _submit(api, items)
+    results = await _submit_array(api, _array(api, body))
     if wait_final:
         results = await _when_final(api, results)
     refused = sum(isinstance(result, Refused) for result in results)
@@ -178,12 +188,45 @@ async def post_transactions(api: Api, request: web.Request) -> web.Response:
 
 def _array(api: Api, body: bytes) -> Sequence[object]:
     """The items of a JSON array, those in hex as hex. What else a long one holds is refused."""
+    if body.count(b'"raw"') > ITEMS_MAX:  # before they take ten times their bytes
+        raise BatchTooLong(limit=ITEMS_MAX)
     found = raw_array(body)
     if found is None:
         if len(body) > api.section.body_bytes_max:
             raise BodyTooLarge(limit_bytes=api.section.body_bytes_max)
         found = parse_json(body)
     return found
+
+
+async def _submit_array(api: Api, values: Sequence[object]) -> list[Result]:
+    answers = _Answers()
+    try:
+        for start in range(0, len(values), SLICE_ITEMS):
+            items = [_parsed(api, value) for value in values[start : start + SLICE_ITEMS]]
+            answers.add(await _submit(api, items))
+    except BatchUnreadable as error:
+        answers.results.append(Refused(None, problem_of(error)))
+    return answers.results
+
+
+class _Answers:
+    """The results of a batch so far. Answers cost memory: garbage gets no more than its share."""
+
+    def __init__(self) -> None:
+        self.results: list[Result] = []
+        self._unreadable = 0
+
+    def add(self, results: Sequence[Result]) -> None:
+        """Raises `BatchUnreadable` or `BatchTooLong` where the rest is not worth reading."""
+        self.results += results
+        self._unreadable += sum(
+            isinstance(result, Refused) and result.problem.status == HTTPStatus.BAD_REQUEST
+            for result in results
+        )
+        if self._unreadable > UNREADABLE_MAX:
+            raise BatchUnreadable(limit=UNREADABLE_MAX)
+        if len(self.results) > ITEMS_MAX:
+            raise BatchTooLong(limit=ITEMS_MAX)
 
 
 async def _post_one(api: Api, raw: bytes, wait_final: bool) -> web.Response:
@@ -237,7 +280,7 @@ async def _post_stream(
     api: Api, request: web.Request, media: str, wait_final: bool
 ) -> web.Response:
     """Submitted in slices while it arrives; the answer has the request's own media type."""
-    results: list[Result] = []
+    answers = _Answers()
     items: list[bytes | ChaindError] = []
     broken: ChaindError | None = None
     try:
@@ -245,13 +288,13 @@ async def _post_stream(
             for cut in piece:
                 items.append(_line(api, cut) if media == NDJSON_MEDIA else cut)
                 if len(items) == SLICE_ITEMS:
-                    results += await _submit(api, items)
-                    items = []
+                    full, items = items, []
+                    answers.add(await _submit(api, full))
     except ChaindError as error:
-        if not results and not items:
+        if not answers.results and not items:
             raise
         broken = error
-    results += await _submit(api, items)
+    results = answers.results + await _submit(api, items)
     if wait_final:
         results = await _when_final(api, results)
     if broken is not None:
@@ -295,6 +338,8 @@ def _parsed(api: Api, value: object) -> bytes | ChaindError:
 async def _submit(api: Api, items: Sequence[bytes | ChaindError]) -> list[Result]:
     """Submit what could be read; a result per item."""
     raws = [item for item in items if isinstance(item, bytes)]
+    if not raws:
+        await asyncio.sleep(0)  # reading garbage must not hold up the node either
     submissions = iter(await api.node.intake.submit(raws, local=True) if raws else ())
     return [
         _result(next(submissions)) if isinstance(item, bytes) else Refused(None, problem_of(item))

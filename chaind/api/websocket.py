@@ -17,7 +17,7 @@ from chaind.api.bodies import convert, parse_json
 from chaind.api.channels import CHANNELS_MAX, Client, TooManyChannels
 from chaind.api.context import Api
 from chaind.api.guards import client_of
-from chaind.api.problems import BodyMalformed, Problem, problem_of
+from chaind.api.problems import SERVER, BodyMalformed, Problem, problem_of
 from chaind.primitives.errors import ChaindError
 
 COMMAND_BYTES_MAX = 64 << 10  # CHANNELS_MAX names of the longest kind, with room
@@ -54,6 +54,7 @@ async def get_ws(api: Api, request: web.Request) -> web.StreamResponse:
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_S, max_msg_size=COMMAND_BYTES_MAX, compress=False
     )
+    socket.headers["Server"] = SERVER
     try:
         await socket.prepare(request)
         api.sockets.add(socket)
@@ -77,7 +78,7 @@ async def _read(
             await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"read before you ask")
             return
         try:
-            api.guards.buckets.take(client_of(request))
+            api.guards.buckets.take(client_of(request.remote or ""))
             if message.type is not WSMsgType.TEXT:
                 raise BodyMalformed(reason="commands are text")
             answer: Done | Failed = await _obey(api, client, message.data)

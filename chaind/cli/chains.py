@@ -8,6 +8,7 @@ import msgspec
 
 from chaind.node.home import Home, HomeInitialised, read_or_create_key
 from chaind.primitives.address import key_address
+from chaind.primitives.errors import LocalFault
 from chaind.primitives.genesis import Allocation, Genesis, Validator
 from chaind.primitives.keys import SecretKey
 from chaind.wallet.derivation import DEVELOPMENT_NAMES, development_key, faucet_key
@@ -16,14 +17,32 @@ ACCOUNT_AMOUNT = "1000000"
 FAUCET_AMOUNT = "1000000000"
 
 
+class HoldsNetwork(LocalFault):
+    """A network's directory is no node's home."""
+
+    code = "holds-network"
+    text = "{path} holds the homes of a network: {names}"
+    advice = "Name another directory, or one of these to start a node of that network."
+    exit_code = 73  # EX_CANTCREAT
+
+
+class HoldsNode(LocalFault):
+    """A node's home is no network's directory."""
+
+    code = "holds-node"
+    text = "{path} is the home of a single node"
+    advice = "Name another directory, or start that node with `chaind run --home`."
+    exit_code = 73  # EX_CANTCREAT
+
+
 def create_network(nodes: Sequence[tuple[Home, Path]]) -> Genesis:
     """Begin a development chain whose validators are these nodes, each (home, validator key file).
 
-    Key files that are there already are used. Raises `HomeInitialised`, before anything is
-    written, where one of the homes holds a chain.
+    Key files that are there already are used. Raises `HomeInitialised` or
+    `HoldsNetwork`, before anything is written, where one of the homes holds a chain or a network.
     """
     for home, _ in nodes:
-        _refuse_initialised(home)
+        refuse_taken(home)
     validators = []
     for index, (home, key_file) in enumerate(nodes):
         home.create()
@@ -57,15 +76,31 @@ def development_genesis(validators: Sequence[Validator], *, time_ms: int) -> Gen
 def join_chain(home: Home, genesis_file: Path) -> None:
     """Make `home` follow the chain of a genesis file, as a full node unless it has a validator key.
 
-    Raises `GenesisInvalid` or `HomeInitialised`.
+    Raises `GenesisInvalid`, `HomeInitialised` or `HoldsNetwork`.
     """
     genesis = Genesis.load(genesis_file)
-    _refuse_initialised(home)
+    refuse_taken(home)
     home.create()
     read_or_create_key(home.node_key)
     home.write_genesis(genesis.to_json())
 
 
-def _refuse_initialised(home: Home) -> None:
+def refuse_taken(home: Home) -> None:
+    """Raise `HomeInitialised` or `HoldsNetwork` where a chain or a network lives there."""
     if home.initialised:
         raise HomeInitialised(path=home.path)
+    refuse_network(home.path)
+
+
+def refuse_network(directory: Path) -> None:
+    """Raise `HoldsNetwork` where homes lie in the directory."""
+    names = sorted(genesis.parent.name for genesis in directory.glob("*/genesis.json"))
+    if names:
+        raise HoldsNetwork(path=directory, names=", ".join(names))
+
+
+def refuse_node_home(directory: Path) -> None:
+    """Raise `HoldsNode` where the directory is a home itself."""
+    home = Home(directory)
+    if home.initialised or home.node_key.exists():
+        raise HoldsNode(path=directory)

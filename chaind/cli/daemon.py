@@ -17,18 +17,15 @@ import structlog
 import uvloop
 
 from chaind.api.app import ApiServer
-from chaind.network.noise import KeyPair
 from chaind.node.clock import SystemClock, ThreadWorkers
 from chaind.node.config import Config
-from chaind.node.home import Home, read_key, read_or_create_key
+from chaind.node.home import Home
+from chaind.node.key_guard import may_vote, node_key, validator_key
 from chaind.node.logs import configure_logs
 from chaind.node.node import Identity, Node
-from chaind.node.recovery import Disk, stored_votes
 from chaind.node.repair import discard_database, open_and_heal
-from chaind.node.vote_guard import reaches, vote_log_intact
 from chaind.primitives.errors import LocalFault
 from chaind.primitives.genesis import Genesis
-from chaind.primitives.keys import SecretKey
 from chaind.storage.errors import StoreCorrupt
 from chaind.storage.files import Files, OsFiles
 from chaind.storage.kv import KeyValue, LevelStore
@@ -74,15 +71,6 @@ def custody_seed(config: Config, genesis: Genesis) -> bytes | None:
     return seed_from_mnemonic(DEVELOPMENT_MNEMONIC)
 
 
-class ValidatorKeyMissing(LocalFault):
-    """The home has voted with a key that is not there any more."""
-
-    code = "validator-key-missing"
-    text = "{path} is missing, with which this node has voted before"
-    advice = "Put the key back from its copy, or delete the .used beside it to go on without."
-    exit_code = 78  # EX_CONFIG
-
-
 def open_database(path: Path) -> KeyValue:
     """The node's LevelDB."""
     return LevelStore.open(
@@ -100,6 +88,7 @@ def run(config: Config, seams: Seams = SYSTEM) -> int:
     starts once more, which makes it again.
     """
     configure_logs(config.log)
+    gc.set_threshold(*GC_THRESHOLDS)
     for _ in range(STARTS_MAX):
         fault = _run_once(config, seams)
         if not isinstance(fault, StoreCorrupt):
@@ -135,16 +124,17 @@ async def _serve(config: Config, seams: Seams) -> None:
     genesis = Genesis.load(home.genesis)
     with DirectoryLock.acquire(home.path):
         files.make_dir(home.chain)
-        key = _validator_key(config.node.validator_key_path())
+        key_file = config.node.validator_key_path()
+        key = validator_key(files, home, key_file)
         disk = open_and_heal(files, home.chain, genesis, seams.open_database, votes=key is not None)
         workers = ThreadWorkers(max(1, len(os.sched_getaffinity(0))))
         node = Node(
             config=config,
             genesis=genesis,
             identity=Identity(
-                KeyPair(read_or_create_key(home.node_key)),
+                node_key(files, home),
                 key,
-                may_vote=key is None or _may_vote(config, home, files, disk),
+                may_vote=key is None or may_vote(files, home, key_file, disk, genesis),
             ),
             disk=disk,
             clock=SystemClock(),
@@ -167,26 +157,6 @@ async def _serve(config: Config, seams: Seams) -> None:
         log.info("stopped")
 
 
-def _validator_key(path: Path) -> SecretKey | None:
-    """None for a full node. Raises `ValidatorKeyMissing` where there has been a key."""
-    if path.exists():
-        return SecretKey(read_key(path))
-    if path.with_suffix(".used").exists():
-        raise ValidatorKeyMissing(path=path)
-    return None
-
-
-def _may_vote(config: Config, home: Home, files: Files, disk: Disk) -> bool:
-    """Whether the vote log holds all that this validator ever said."""
-    intact = vote_log_intact(
-        files,
-        key_mark=config.node.validator_key_path().with_suffix(".used"),
-        log_mark=home.chain / "votes.id",
-    )
-    records = (record for _, record in stored_votes(disk.votes))
-    return intact and reaches(records, disk.store.tip.view)
-
-
 async def _run(node: Node, api: ApiServer) -> None:
     """The API opens once the node has recovered; the failure of either ends both."""
     ready = asyncio.Event()
@@ -196,5 +166,7 @@ async def _run(node: Node, api: ApiServer) -> None:
         await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
         if ready.is_set():
             await api.start()
-            log.info("started", api=f"http://{node.config.api.host}:{api.port}")
+            index = node.validator_index
+            role = {"role": "full node"} if index is None else {"role": "validator", "index": index}
+            log.info("started", api=f"http://{node.config.api.host}:{api.port}", **role)
         waiting.cancel()

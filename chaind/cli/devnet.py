@@ -1,23 +1,19 @@
 """`chaind devnet`: a network of real node processes on this machine.
 
-Law: one devnet per directory and one chain per directory. Nothing is started before every port is
-free; whatever was started is ended when the start fails. Which processes they are stands in
-`devnet.json`, so that `--stop` works from anywhere, for a devnet left behind too.
+Law: one devnet per directory and one chain per directory. Nothing is made or started before the
+settings are read and every port is free; whatever was started is ended when the start fails. On a
+network in the background the command starts the nodes that are down, and no others.
 """
 
 import os
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import msgspec
 
 from chaind.cli.layout import (
     BASE_PORT,
@@ -26,28 +22,31 @@ from chaind.cli.layout import (
     HOST,
     NODES_MAX,
     Place,
+    devnet_line,
     places,
-    run_arguments,
-    shell_line,
 )
-from chaind.cli.processes import ProcessMark, Signals, end, log_tail, mark, spawn_chaind
-from chaind.cli.status import NodeSilent, fetch
+from chaind.cli.ports import DevnetPortsBusy, busy
+from chaind.cli.processes import Signals, mark
+from chaind.cli.supervise import (
+    Child,
+    Record,
+    end_children,
+    restart_line,
+    start_nodes,
+    stop_network,
+    wait_ready,
+    watch,
+)
 from chaind.primitives.errors import LocalFault
 from chaind.storage.files import OsFiles
 from chaind.storage.lock import DirectoryLock
-
-READY_S_MAX = 60.0  # seconds suffice; a busy machine importing Python 64 times gets its time
-READY_POLL_S = 0.05
-READY_ANSWER_S_MAX = 1.0
-END_GRACE_S = 10.0  # a node closes in well under a second; then it hangs and is killed
-SUPERVISOR_GRACE_S = 2 * END_GRACE_S + 2  # it may itself have to kill, and wait, first
 
 
 class DevnetRunning(LocalFault):
     """One devnet per directory."""
 
     code = "devnet-running"
-    text = "a devnet already runs in {home} (processes {pids})"
+    text = "a devnet already runs in {home} (processes {pids}){down}"
     advice = "End it with `chaind devnet --stop` and the same --home, or name another directory."
     exit_code = 80  # as for a node's directory in use
 
@@ -61,59 +60,13 @@ class OtherNetwork(LocalFault):
     exit_code = 73  # EX_CANTCREAT
 
 
-class PortsBusy(LocalFault):
-    """Something else listens where a node should."""
+class NotForAll(LocalFault):
+    """A setting that cannot hold for every node of a network."""
 
-    code = "ports-busy"
-    text = "port(s) {ports} of {host} are in use; nothing was started"
-    advice = "End the program that listens there, or choose other ports with --base-port."
-    exit_code = 69  # EX_UNAVAILABLE
-
-
-class NodeDied(LocalFault):
-    """A node of the network ended by itself."""
-
-    code = "node-died"
-    text = "{name} ended with {how}. The last lines of {log}:\n{tail}"
-    advice = "The other nodes were ended too."
-
-
-class NotReadyInTime(LocalFault):
-    """The network did not come to a first final block."""
-
-    code = "not-ready-in-time"
-    text = "no final block on {waiting} within {bound_s:.0f} s. The last lines of {log}:\n{tail}"
-    advice = "All nodes were ended. A machine with less to do may be quick enough."
-    exit_code = 75  # EX_TEMPFAIL
-
-
-class Record(msgspec.Struct, frozen=True):
-    """Which processes make up the devnet of a directory."""
-
-    supervisor: ProcessMark | None
-    nodes: tuple[ProcessMark, ...]
-
-    @classmethod
-    def path(cls, home: Path) -> Path:
-        """Where it stands."""
-        return home / "devnet.json"
-
-    @classmethod
-    def read(cls, home: Path) -> "Record":
-        """The record of a directory; an empty one where no devnet ran."""
-        try:
-            return msgspec.json.decode(cls.path(home).read_bytes(), type=cls)
-        except FileNotFoundError:
-            return cls(supervisor=None, nodes=())
-
-    def write(self, home: Path) -> None:
-        """Leave it in the directory, where `--stop` finds it."""
-        OsFiles().write_atomic(self.path(home), msgspec.json.encode(self))
-
-    def alive(self) -> list[ProcessMark]:
-        """Those that still run, supervisor first."""
-        marks = self.nodes if self.supervisor is None else (self.supervisor, *self.nodes)
-        return [process for process in marks if process.alive()]
+    code = "not-for-all"
+    text = "[node] {key} is set, and the nodes of a devnet each have their own"
+    advice = "Take it out of chaind.toml or the environment, or run single nodes: `chaind run`."
+    exit_code = 78  # EX_CONFIG
 
 
 @click.command()
@@ -143,7 +96,8 @@ def devnet(
     Ten accounts are funded; the banner shows them and what to type.
 
     The chain lives in --home: a restart resumes it. Ctrl-C ends every node; a detached network is
-    ended by --stop. Nodes read ./chaind.toml and CHAIND_SECTION_KEY variables as `chaind run` does.
+    ended by --stop, and where nodes of it are down, the same command starts them again. Nodes read
+    ./chaind.toml and CHAIND_SECTION_KEY variables as `chaind run` does.
 
     \b
     Examples:
@@ -152,43 +106,71 @@ def devnet(
       chaind devnet --detach
       chaind devnet --stop
     """
+    from chaind.cli.chains import refuse_node_home
+
+    home = home.resolve()  # what is printed and recorded holds in any directory
     if stop:
         if reset or detach:
             raise click.UsageError("--stop goes with --home alone.")
         stop_network(home)
         return
-    with claimed(home):
-        nodes = places(home, validators, base_port)
-        refuse_busy_ports(nodes)
-        prepare_homes(home, nodes, reset=reset)
-        run_network(home, nodes, detach=detach)
-
-
-@contextmanager
-def claimed(home: Path) -> Iterator[None]:
-    """Hold the directory, refusing where another devnet runs in it. Makes it if needed."""
-    OsFiles().make_dir(home.absolute())
-    # The processes first: they tell more than the lock, and outlive the supervisor that held it.
-    running = Record.read(home).alive()
-    if running:
-        raise DevnetRunning(home=home, pids=", ".join(str(process.pid) for process in running))
+    check_settings()
+    refuse_node_home(home)
+    nodes = places(home, validators, base_port)
+    refuse_busy_ports(vacant(home, nodes, reset=reset))  # a refusal must leave no directory
+    OsFiles().make_dir(home)
     with DirectoryLock.acquire(home):
-        yield
+        starting = vacant(home, nodes, reset=reset)  # another start may have been quicker
+        if len(starting) == len(nodes):
+            prepare_homes(home, nodes, reset=reset)
+            run_network(home, nodes, starting, detach=detach)
+        else:
+            names = ", ".join(node.name for node in starting)
+            click.echo(f"A devnet runs in {home} without {names}: starting what is missing.")
+            run_network(home, nodes, starting, detach=True)
+
+
+def check_settings() -> None:
+    """Read the nodes' settings once, before any is started. Raises `ConfigInvalid`, `NotForAll`."""
+    from chaind.cli.run import settings_file
+    from chaind.node.config import NodeSection, load
+
+    config = load(settings_file(), os.environ)
+    for key in ("validator_key", "chain"):
+        if getattr(config.node, key) != getattr(NodeSection(), key):
+            raise NotForAll(key=key)
+
+
+def vacant(home: Path, nodes: Sequence[Place], *, reset: bool) -> list[Place]:
+    """Those of `nodes` that do not run. Raises `DevnetRunning` where they cannot be started.
+
+    They can where the rest of the same network runs in the background.
+    """
+    record = Record.read(home)
+    running = record.alive()
+    if not running:
+        return list(nodes)
+    known = places(home, len(record.nodes), record.base_port)
+    down = [node for node, process in zip(known, record.nodes, strict=True) if not process.alive()]
+    supervised = record.supervisor in running
+    if down and not supervised and not reset and known == list(nodes):
+        return down
+    words = f"; {', '.join(node.name for node in down)} is down" if down else ""
+    if down and supervised:
+        words += ", and starts with: " + "; ".join(restart_line(node, known) for node in down)
+    elif down:
+        options = ["--validators", str(len(known)), "--base-port", str(record.base_port)]
+        words += ", and starts with: " + devnet_line(home, *options, "--detach")
+    pids = ", ".join(str(process.pid) for process in running)
+    raise DevnetRunning(home=home, pids=pids, down=words)
 
 
 def refuse_busy_ports(nodes: Sequence[Place]) -> None:
-    """Raise `PortsBusy` with every port that cannot be bound."""
-    busy = []
-    for port in sorted(port for node in nodes for port in (node.api_port, node.p2p_port)):
-        with socket.socket() as probe:
-            # As servers do: a connection of an earlier run in TIME_WAIT does not count.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                busy.append(str(port))
-    if busy:
-        raise PortsBusy(ports=", ".join(busy), host=HOST)
+    """Raise `DevnetPortsBusy` with every port that cannot be bound."""
+    wanted = sorted(port for node in nodes for port in (node.api_port, node.p2p_port))
+    taken = busy(HOST, wanted)
+    if taken:
+        raise DevnetPortsBusy(ports=", ".join(map(str, taken)), host=HOST)
 
 
 def prepare_homes(home: Path, nodes: Sequence[Place], *, reset: bool) -> None:
@@ -213,38 +195,30 @@ def prepare_homes(home: Path, nodes: Sequence[Place], *, reset: bool) -> None:
     click.echo(f"Resuming the chain in {home}.")
 
 
-def run_network(home: Path, nodes: Sequence[Place], *, detach: bool) -> None:
-    """Start the nodes and see them through: until they are ready, or until a signal."""
+def run_network(
+    home: Path, nodes: Sequence[Place], starting: Sequence[Place], *, detach: bool
+) -> None:
+    """Start nodes and see them through: until they are ready, or until a signal."""
     from chaind.cli.banner import banner
     from chaind.primitives.genesis import Genesis
 
     with Signals() as signals:
-        children: list[subprocess.Popen[bytes]] = []
+        children: list[Child] = []
         keep = False
         try:
             started = time.monotonic()
-            for node in nodes:
-                children.append(start_node(node, nodes))
-            marks = [mark(child.pid) for child in children]
-            record = Record(
-                supervisor=None if detach else mark(os.getpid()),
-                nodes=tuple(process for process in marks if process is not None),
-            )
-            record.write(home)
-            wait_ready(nodes, children, signals)
+            start_nodes(starting, nodes, children)
+            record_network(home, nodes, children, detach=detach)
+            wait_ready(children, signals)
             if not signals.stopping:
                 click.echo(f"Ready after {time.monotonic() - started:.1f} s.")
                 click.echo(banner(nodes, Genesis.load(nodes[0].home / "genesis.json")))
                 if detach:
                     keep = True
-                    click.echo(
-                        f"End it with: {shell_line(['devnet', '--home', str(home), '--stop'])}"
-                    )
+                    click.echo(f"End it with: {devnet_line(home, '--stop')}")
                     return
                 click.echo("Ctrl-C ends the network; the chain stays.")
-            while not signals.stopping:
-                refuse_dead(nodes, children)
-                signals.wait()
+                watch(children, signals)
         finally:
             if not keep:
                 end_children(children)
@@ -252,77 +226,15 @@ def run_network(home: Path, nodes: Sequence[Place], *, detach: bool) -> None:
         sys.exit(128 + signal.SIGINT)  # asked to stop before there was a network to leave behind
 
 
-def start_node(node: Place, nodes: Sequence[Place]) -> subprocess.Popen[bytes]:
-    """One node process, with the development accounts in custody unless the user says otherwise."""
-    environ = {"CHAIND_CUSTODY_ENABLED": "true", **os.environ, "CHAIND_NODE_NAME": node.name}
-    return spawn_chaind(run_arguments(node, nodes), node.home / "log", environ)
-
-
-def wait_ready(
-    nodes: Sequence[Place], children: Sequence[subprocess.Popen[bytes]], signals: Signals
+def record_network(
+    home: Path, nodes: Sequence[Place], children: Sequence[Child], *, detach: bool
 ) -> None:
-    """Return when every node has a final block of height 1 or more, or when asked to stop."""
-    deadline = time.monotonic() + READY_S_MAX
-    waiting = list(nodes)
-    while waiting and not signals.stopping:
-        refuse_dead(nodes, children)
-        for node in list(waiting):
-            height = final_height(node)
-            if height >= 1:
-                waiting.remove(node)
-                click.echo(f"  {node.name} is up: {node.url}, final height {height}")
-        if waiting and time.monotonic() > deadline:
-            log = waiting[0].home / "log"
-            raise NotReadyInTime(
-                waiting=", ".join(node.name for node in waiting),
-                bound_s=READY_S_MAX,
-                log=log,
-                tail=log_tail(log),
-            )
-        if waiting:
-            signals.wait(READY_POLL_S)
-
-
-def final_height(node: Place) -> int:
-    """The node's final height; -1 while it does not answer."""
-    try:
-        height = fetch(node.url, "/status", wait_s=READY_ANSWER_S_MAX).get("height")
-    except NodeSilent:
-        return -1
-    return height if isinstance(height, int) else -1
-
-
-def refuse_dead(nodes: Sequence[Place], children: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Raise `NodeDied` for the first node that has ended."""
-    for node, child in zip(nodes, children, strict=True):
-        code = child.poll()
-        if code is not None:
-            how = f"exit status {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
-            log = node.home / "log"
-            raise NodeDied(name=node.name, how=how, log=log, tail=log_tail(log))
-
-
-def end_children(children: Sequence[subprocess.Popen[bytes]]) -> None:
-    """End our own children, and say which had to be killed."""
-    marks = [process for child in children if (process := mark(child.pid)) is not None]
-    if marks:
-        click.echo(f"\nEnding {len(marks)} node(s) …")
-    for process in end(marks, END_GRACE_S):
-        click.echo(f"Process {process.pid} did not end within {END_GRACE_S:.0f} s: killed.")
-    for child in children:
-        child.wait()
-    click.echo("All nodes have ended.")
-
-
-def stop_network(home: Path) -> None:
-    """End the devnet of a directory, whoever started it."""
-    record = Record.read(home)
-    running = record.alive()
-    if not running:
-        click.echo(f"No devnet runs in {home}.")
-        return
-    if record.supervisor is not None:
-        end([record.supervisor], SUPERVISOR_GRACE_S)  # it ends its nodes itself
-    for process in end([node for node in record.nodes if node.alive()], END_GRACE_S):
-        click.echo(f"Process {process.pid} did not end within {END_GRACE_S:.0f} s: killed.")
-    click.echo(f"Ended {len(running)} process(es) of the devnet in {home}.")
+    """Note who runs: the children, and whichever nodes ran already."""
+    # An earlier network in the directory may have been larger or smaller.
+    marks = dict(zip(nodes, Record.read(home).nodes, strict=False))
+    marks |= {child.node: child.mark for child in children}
+    Record(
+        supervisor=None if detach else mark(os.getpid()),
+        nodes=tuple(marks[node] for node in nodes),
+        base_port=nodes[0].api_port,
+    ).write(home)

@@ -33,7 +33,7 @@ def init(home: Path, validators: int | None, genesis: Path | None) -> None:
       chaind init --home net --validators 3
       chaind init --home observer --genesis net/node0/genesis.json
     """
-    from chaind.cli.chains import create_network, join_chain
+    from chaind.cli.chains import create_network, join_chain, refuse_network, refuse_node_home
     from chaind.node.home import Home
 
     if genesis is not None:
@@ -44,7 +44,12 @@ def init(home: Path, validators: int | None, genesis: Path | None) -> None:
         newcomer = place(home, index=NODES_MAX, base_port=BASE_PORT)
         click.echo(f"\n  {shell_line(run_arguments(newcomer, [place(genesis.parent)]))}")
         return
-    nodes = places(home, validators) if validators and validators > 1 else [place(home)]
+    if validators and validators > 1:
+        refuse_node_home(home)
+        refuse_network(home)
+        nodes = places(home, validators)
+    else:
+        nodes = [place(home)]
     homes = [Home(node.home) for node in nodes]
     create_network([(each, each.validator_key) for each in homes])
     where = "the node" if len(nodes) == 1 else "each node in a shell of its own"

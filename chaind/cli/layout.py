@@ -3,6 +3,7 @@
 Node i has its home in DIR/node{i}, its API on base + i and its P2P port on base + 1000 + i.
 """
 
+import os
 import shlex
 import shutil
 import sys
@@ -64,3 +65,13 @@ def shell_line(arguments: Sequence[str]) -> str:
     found = shutil.which("chaind")
     command = "chaind" if found and Path(found).samefile(installed) else str(installed)
     return shlex.join([command, *arguments])
+
+
+def devnet_line(home: Path, *options: str) -> str:
+    """What a person types for `chaind devnet` with this home.
+
+    `scripts/devnet` names itself in DEVNET_COMMAND, so that one way of calling is learned.
+    """
+    arguments = ["--home", str(home), *options]
+    script = os.environ.get("DEVNET_COMMAND")
+    return shlex.join([script, *arguments]) if script else shell_line(["devnet", *arguments])

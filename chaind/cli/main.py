@@ -10,8 +10,10 @@ import platform
 import click
 
 from chaind import __version__
+from chaind.cli.audit import audit
 from chaind.cli.devnet import devnet
 from chaind.cli.init import init
+from chaind.cli.load import load
 from chaind.cli.run import run
 from chaind.cli.status import status
 from chaind.primitives.errors import ChaindError, LocalFault
@@ -40,6 +42,7 @@ def commands() -> None:
       chaind run                         one node, as ./chaind.toml says
       chaind init --home n1 --genesis genesis.json
       chaind status --url http://127.0.0.1:8081
+      chaind load --rate 500             transfers, and how long they take
     """
 
 
@@ -57,7 +60,7 @@ def version() -> None:
     )
 
 
-for _command in (devnet, init, run, status):
+for _command in (audit, devnet, init, load, run, status):
     commands.add_command(_command)
 
 

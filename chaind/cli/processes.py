@@ -94,10 +94,10 @@ def wait_until(condition: Callable[[], bool], bound_s: float) -> bool:
     return True
 
 
-def log_tail(log: Path) -> str:
-    """The last lines of a log."""
+def log_tail(log: Path, since: int = 0) -> str:
+    """The last lines of a log, of those after the first `since` bytes."""
     with log.open("rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - _LOG_TAIL_BYTES))
+        file.seek(max(since, os.fstat(file.fileno()).st_size - _LOG_TAIL_BYTES))
         lines = file.read().decode("utf-8", "replace").splitlines()
     return "\n".join(lines[-_LOG_TAIL_LINES:])
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chaind.cli.ports import PortsBusy, busy
 from chaind.primitives.errors import LocalFault
 
 if TYPE_CHECKING:
@@ -31,6 +32,18 @@ class OtherChain(LocalFault):
     code = "other-chain"
     text = "{home} follows another chain than that of {genesis}"
     advice = "Name another directory with --home, or leave [node] chain as it was."
+    exit_code = 78  # EX_CONFIG
+
+
+class ValidatorKeyAbsent(LocalFault):
+    """The key that the node was told to vote with is not there."""
+
+    code = "validator-key-absent"
+    text = "[node] validator_key names {path}, and there is no such file"
+    advice = (
+        "Put the key there, or leave the setting empty: the node then uses validator.key in its "
+        "home, and makes one when it begins a chain."
+    )
     exit_code = 78  # EX_CONFIG
 
 
@@ -70,44 +83,79 @@ def run(
       chaind run --home net/node1 --api-port 8081 --p2p-port 9081 --peer 127.0.0.1:9080
       CHAIND_CUSTODY_ENABLED=true chaind run --home dev
     """
-    from chaind.node.config import FILE_NAME, load
+    from chaind.node.config import load
 
-    if config_file is None and Path(FILE_NAME).is_file():
-        config_file = Path(FILE_NAME)
     options = {
         "node.home": home,
         "api.api_port": api_port,
         "network.p2p_port": p2p_port,
         "network.peers": list(peers) or None,
     }
-    config = load(config_file, os.environ, options)
+    config = named(load(config_file or settings_file(), os.environ, options))
     prepare_home(config)
     from chaind.cli.daemon import run as run_node
 
     sys.exit(run_node(config))
 
 
+def settings_file() -> Path | None:
+    """The file of settings in the current directory, where there is one."""
+    from chaind.node.config import FILE_NAME
+
+    path = Path(FILE_NAME)
+    return path if path.is_file() else None
+
+
+def named(config: "Config") -> "Config":
+    """The configuration, with a node that has no name of its own called after its home."""
+    import msgspec
+
+    from chaind.node.config import NodeSection
+
+    name = config.node.home_path().resolve().name
+    if config.node.name != NodeSection().name or not name:
+        return config
+    return msgspec.structs.replace(config, node=msgspec.structs.replace(config.node, name=name))
+
+
 def prepare_home(config: "Config") -> None:
     """See that the home holds the chain that the configuration asks for; begin or join it if not.
 
-    Raises `NoChain`, `OtherChain`, or what `chains` raises.
+    Raises `ValidatorKeyAbsent`, `NoChain`, `OtherChain`, `PortsBusy` before a new home is made, or
+    what `chains` raises.
     """
     from chaind.cli.chains import create_network, join_chain
     from chaind.node.config import DEV_CHAIN
     from chaind.node.home import Home
     from chaind.primitives.genesis import Genesis
 
-    home = Home(config.node.home_path())
+    home, key_file = Home(config.node.home_path()), config.node.validator_key_path()
+    if config.node.validator_key and not key_file.exists():
+        raise ValidatorKeyAbsent(path=key_file)
     genesis_file = Path(config.node.chain).expanduser()
     joins = config.node.chain != DEV_CHAIN
     if home.initialised:
         if joins and Genesis.load(genesis_file).hash != Genesis.load(home.genesis).hash:
             raise OtherChain(home=home.path, genesis=genesis_file)
-    elif joins:
+        return
+    if config.network.peers and not joins:
+        raise NoChain(home=home.path)
+    refuse_busy_ports(config)
+    if joins:
         join_chain(home, genesis_file)
         click.echo(f"{home.path} now follows the chain of {genesis_file}.", err=True)
-    elif config.network.peers:
-        raise NoChain(home=home.path)
     else:
-        create_network([(home, config.node.validator_key_path())])
-        click.echo(f"{home.path} holds a new development chain with one validator.", err=True)
+        create_network([(home, key_file)])
+        click.echo(
+            f"{home.path} holds a new development chain with one validator, whose key is "
+            f"{key_file}.",
+            err=True,
+        )
+
+
+def refuse_busy_ports(config: "Config") -> None:
+    """Raise `PortsBusy` where the node could not listen."""
+    doors = ((config.api.host, config.api.api_port), (config.network.host, config.network.p2p_port))
+    for host, port in doors:
+        if busy(host, [port]):
+            raise PortsBusy(ports=port, host=host)

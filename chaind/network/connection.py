@@ -6,12 +6,14 @@ that error costs. What is sent within one turn of the loop leaves as one ciphert
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, cast
 
 from msgspec import Struct
 
+from chaind.network.endings import HandshakeTimeout, PeerClosed, Silent, SlowPeer
 from chaind.network.frames import FRAME_BYTES_MAX, FrameReader, seal
 from chaind.network.handshake import Handshaker, Hello
 from chaind.network.messages import (
@@ -22,16 +24,19 @@ from chaind.network.messages import (
     Pong,
     decode_message,
     encode_message,
+    work_of,
 )
 from chaind.network.noise import CipherState
 from chaind.network.peers import Address
 from chaind.network.throttle import Throttle
-from chaind.primitives.errors import ChaindError, Temporary
+from chaind.primitives.errors import ChaindError
 
 # Four full frames: three seconds of 20,000 transactions/s that a busy peer may lag behind.
 SEND_QUEUE_BYTES_MAX = 4 * FRAME_BYTES_MAX
 # Above this the socket's own buffer takes no more: what waits here is still one encryption away.
 WRITE_BUFFER_BYTES_MAX = 1 << 20
+# One read may hold ten thousand questions: this many are a few milliseconds of the loop.
+WORK_PER_TURN = 1_000
 LATENCY_WEIGHT = 1 / 8  # of a new sample, as TCP smooths its round trip (RFC 6298)
 
 
@@ -43,34 +48,6 @@ class Clock(Protocol):
 
     def monotonic_ms(self) -> float:
         """Time that only moves forwards, from any start."""
-
-
-class PeerClosed(Temporary):
-    """The other side ended the connection."""
-
-    code = "peer-closed"
-    text = "the peer closed the connection{why}"
-
-
-class SlowPeer(Temporary):
-    """The peer reads more slowly than we write, beyond the bound of its queue."""
-
-    code = "slow-peer"
-    text = "the peer does not read: {queued} bytes are waiting, {limit} are allowed"
-
-
-class HandshakeTimeout(Temporary):
-    """The peer connected and then did not introduce itself in time."""
-
-    code = "handshake-timeout"
-    text = "no handshake within {limit_ms} ms"
-
-
-class Silent(Temporary):
-    """Nothing came for long, not even the answers to our pings."""
-
-    code = "silent"
-    text = "nothing received for {silent_ms} ms"
 
 
 class Timing(Struct, frozen=True):
@@ -161,6 +138,7 @@ class Connection(asyncio.Protocol):
         self._handshaker: Handshaker | None = owner.handshaker(self)
         self._send_cipher: CipherState | None = None
         self._reader: FrameReader | None = None
+        self._arrived: deque[bytes] = deque()  # frame bodies of the last read, not yet delivered
         self._queue: list[bytes] = []
         self._queued_bytes = 0
         self._flush_due = False
@@ -274,26 +252,14 @@ class Connection(asyncio.Protocol):
             return
         self._heard_ms = self._clock.monotonic_ms()
         self.traffic.bytes_in += len(data)
+        reader = self._reader
+        before = 0 if reader is None else reader.records
         try:
-            if self._reader is None:
-                size, records, bodies = len(data), 1, self._shake(data)
-            else:
-                before = self._reader.records
-                bodies = self._reader.feed(data)
-                size, records = len(data), self._reader.records - before
+            self._arrived.extend(self._shake(data) if reader is None else reader.feed(data))
         except ChaindError as error:
             self.close(error)
             return
-        for body in bodies:
-            if not self.is_open:  # a delivered message has ended us
-                return
-            try:
-                message = decode_message(body)
-            except ChaindError as error:
-                self.close(error)
-                return
-            self._deliver(message)
-        self._slow_down(size, records + len(bodies))
+        self._work_off(len(data), 1 if reader is None else reader.records - before)
 
     def eof_received(self) -> None:
         """Half-closed connections are of no use: let the transport close."""
@@ -338,6 +304,24 @@ class Connection(asyncio.Protocol):
         self.owner.opened(self)
         return self._reader.feed(rest) if self.is_open else []
 
+    def _work_off(self, size: int, work: int) -> None:
+        """Deliver what arrived, as much as fits a turn; read on when the throttle allows it.
+
+        What it makes us send counts as well: a question is short, and its answer may be a block.
+        """
+        queued = self._queued_bytes
+        while self._arrived and work < WORK_PER_TURN:
+            if not self.is_open:  # a delivered message has ended us
+                return
+            try:
+                message = decode_message(self._arrived.popleft())
+            except ChaindError as error:
+                self.close(error)
+                return
+            self._deliver(message)
+            work += work_of(message)
+        self._slow_down(size + self._queued_bytes - queued, work)
+
     def _deliver(self, message: Message) -> None:
         self.traffic.messages_in += 1
         if isinstance(message, Ping):
@@ -359,9 +343,10 @@ class Connection(asyncio.Protocol):
         else:
             self.latency_ms += (sample_ms - self.latency_ms) * LATENCY_WEIGHT
 
-    def _slow_down(self, size: int, messages: int) -> None:
-        wait_ms = self._throttle.charge(messages=messages, size=size, now_ms=self._heard_ms)
-        if wait_ms and self.is_open and not self._throttled:
+    def _slow_down(self, size: int, work: int) -> None:
+        now_ms = self._clock.monotonic_ms()
+        wait_ms = self._throttle.charge(messages=work, size=size, now_ms=now_ms)
+        if (wait_ms or self._arrived) and self.is_open and not self._throttled:
             assert self._transport is not None
             self._throttled = True
             self._transport.pause_reading()
@@ -371,7 +356,9 @@ class Connection(asyncio.Protocol):
     def _resume_reading(self) -> None:
         self._throttled = False
         self._heard_ms = self._clock.monotonic_ms()
-        if self.is_open:
+        if self._arrived:
+            self._work_off(0, 0)
+        if self.is_open and not self._throttled:
             assert self._transport is not None
             self._transport.resume_reading()
 

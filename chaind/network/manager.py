@@ -46,7 +46,7 @@ class CannotListen(LocalFault):
 
     code = "cannot-listen"
     text = "cannot accept peers on {host}:{port}: {reason}"
-    advice = "Choose another [network] host or port, or end the process that holds this one."
+    advice = "Choose another port (--p2p-port, [network] p2p_port), or end what holds this one."
     exit_code = 69  # EX_UNAVAILABLE
 
 
@@ -251,9 +251,11 @@ class Network:
             return
         if self.scores.is_banned(connection.host, now_ms=self._clock.now_ms()):
             raise Banned(name=connection.host)
-        waiting = sum(c.inbound and not c.is_open for c in self._connections)
-        if waiting > HANDSHAKES_MAX:
-            raise PeersFull(taken=waiting - 1, limit=HANDSHAKES_MAX)
+        waiting = [c.host for c in self._connections if c.inbound and not c.is_open]
+        if len(waiting) > HANDSHAKES_MAX:
+            raise PeersFull(taken=len(waiting) - 1, limit=HANDSHAKES_MAX)
+        if waiting.count(connection.host) > INBOUND_PER_HOST_MAX and reach(connection.host) != 0:
+            raise PeersFull(taken=INBOUND_PER_HOST_MAX, limit=INBOUND_PER_HOST_MAX)
 
     def opened(self, connection: Connection) -> None:
         """The connection has become a peer, the only one of its node id."""

@@ -35,6 +35,8 @@ ADDRESSES_MAX: Final = 64
 HOST_CHARS_MAX: Final = 45  # the longest IPv6 literal; names are not gossiped
 REASON_CHARS_MAX: Final = 200
 SLACK_BYTES: Final = 1_024  # tags, lengths and small integers of one message
+LOOKUPS_PER_WORK: Final = 8  # ids looked up in memory for the cost of one small message
+QUESTION_WORK: Final = 10  # a read from disk, or an answer to be put together
 
 Hash = Annotated[bytes, Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
 Header = Annotated[bytes, Meta(min_length=HEADER_BYTES, max_length=HEADER_BYTES)]
@@ -300,6 +302,21 @@ _CHECKS: Final[dict[type[Any], Callable[[Any], None]]] = {
     Certificates: _check_certificates,
     Blocks: _check_blocks,
 }
+
+
+def work_of(message: Message) -> int:
+    """What a message costs its receiver beyond its bytes, in units of the cheapest one.
+
+    Transactions count as one: they wait in a queue that has a measure of its own.
+    """
+    match message:
+        case Votes(items) | Certificates(items):
+            return len(items)
+        case Announce(wtxids) | GetTransactions(wtxids) | GetBlockTransactions(_, wtxids):
+            return 1 + len(wtxids) // LOOKUPS_PER_WORK
+        case GetBlock() | GetBlocks() | GetCertificates() | GetPeers() | Status():
+            return QUESTION_WORK
+    return 1
 
 
 def encode_message(message: Message) -> bytes:

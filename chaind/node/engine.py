@@ -59,6 +59,8 @@ from chaind.primitives.errors import LocalFault
 from chaind.primitives.votes import Certificate
 from chaind.storage.log import AppendLog
 
+VOTES_AT_ONCE = 64  # then the core is asked again what it wants: repetitions cost no signature
+
 log = structlog.get_logger("chaind.consensus")
 
 
@@ -185,11 +187,13 @@ class Engine:
 
     def on_votes(self, peer: Peer, message: wire.Votes) -> None:
         """Check and pass on the votes that say anything new. Raises `PeerFault`."""
-        wanted = tuple(vote for vote in message.votes if self._core.wants_vote(vote))
-        for vote in wanted:
-            self._checker.check_vote(vote)
-        if wanted:
-            self._hear(peer, Votes(wanted))
+        for start in range(0, len(message.votes), VOTES_AT_ONCE):
+            part = message.votes[start : start + VOTES_AT_ONCE]
+            wanted = tuple(vote for vote in part if self._core.wants_vote(vote))
+            for vote in wanted:
+                self._checker.check_vote(vote)
+            if wanted:
+                self._hear(peer, Votes(wanted))
 
     def on_certificates(self, peer: Peer, certificates: Sequence[Certificate]) -> None:
         """Check and pass on the certificates that prove anything new. Raises `PeerFault`."""
@@ -242,7 +246,8 @@ class Engine:
             self._hear(peer, GetCertificates(message.from_view, message.to_view))
 
     def _wanted(self, certificates: Sequence[Certificate]) -> tuple[Certificate, ...]:
-        wanted = tuple(one for one in certificates if self._core.wants_certificate(one))
+        proofs = {(one.view, one.kind, one.block): one for one in certificates}  # one of each
+        wanted = tuple(one for one in proofs.values() if self._core.wants_certificate(one))
         for certificate in wanted:
             self._checker.check_certificate(certificate)
         return wanted

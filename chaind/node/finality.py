@@ -110,6 +110,7 @@ class Finality:
     def _write(self, finals: Sequence[FinalBlock]) -> None:
         self._store.bodies.sync()
         self._store.write(finals)
+        self._store.keep_certificates(finals)
 
     def _settle(self, delivery: Delivery) -> None:
         """The batch is durable: everyone may know."""

@@ -6,6 +6,7 @@ refusal here comes before the journal, so it never contradicts an acceptance.
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -102,7 +103,7 @@ class Intake:
         self._clock = clock
         self._is_final = is_final
         self._on_accepted = on_accepted
-        self._refused: dict[bytes, ChaindError] = {}
+        self._refused: OrderedDict[bytes, ChaindError] = OrderedDict()  # oldest first
         self.accepted_total = 0
         self.refused_total = 0
 
@@ -211,5 +212,5 @@ class Intake:
 
     def _remember_refusal(self, wtxid: bytes, error: ChaindError) -> None:
         if len(self._refused) >= REFUSED_REMEMBERED_MAX:
-            self._refused.pop(next(iter(self._refused)))
+            self._refused.popitem(last=False)
         self._refused[wtxid] = error

@@ -35,6 +35,7 @@ class NodeCollector(Collector):
             "intake_open": ("Accepted transactions whose end is not known", len(node.tracker)),
             "p2p_peers": ("Connected peers", len(node.network.peers())),
             "sync_behind_blocks": ("Blocks behind the highest peer", node.sync.behind),
+            "store_damaged_blocks": ("Final blocks unreadable on disk", node.healer.damaged),
             "loop_lag_ms": ("How late the last timer of the event loop was", node.loop_lag_ms),
         }
         for name, (text, value) in gauges.items():
@@ -45,6 +46,7 @@ class NodeCollector(Collector):
             "consensus_evidence": ("Proofs of misbehaviour seen", node.engine.evidence_total),
             "intake_accepted": ("Transactions accepted", node.intake.accepted_total),
             "intake_refused": ("Transactions refused", node.intake.refused_total),
+            "store_healed_blocks": ("Damaged blocks fetched again", node.healer.healed_total),
             "sync_blocks": ("Blocks fetched in ranges", node.sync.blocks_total),
         }
         for name, (text, value) in counters.items():

@@ -18,7 +18,6 @@ from chaind.consensus.core import Timing
 from chaind.consensus.quorums import Quorums
 from chaind.consensus.simplex import Simplex
 from chaind.ledger.checks import Checked
-from chaind.ledger.errors import CoinMissing, LeaseTaken
 from chaind.ledger.journal import State
 from chaind.mempool.pool import Pool, PoolLimits
 from chaind.network import messages as wire
@@ -33,6 +32,8 @@ from chaind.node.durable import GroupCommit
 from chaind.node.engine import Engine
 from chaind.node.events import Events
 from chaind.node.finality import Finality
+from chaind.node.healer import Healer
+from chaind.node.ingest import Ingest
 from chaind.node.intake import Intake, Verifier
 from chaind.node.metrics import NodeCollector
 from chaind.node.payments import Accounts, Payments
@@ -43,7 +44,7 @@ from chaind.node.routing import Router
 from chaind.node.signatures import SignatureChecker
 from chaind.node.sync import Sync
 from chaind.node.timers import Timers
-from chaind.node.tracker import Tracker
+from chaind.node.tracker import Tracker, lost_for_ever
 from chaind.node.vitals import Vitals
 from chaind.node.waiters import Waiters
 from chaind.primitives.genesis import Genesis
@@ -118,6 +119,7 @@ class Node:
                 limits.owner_bytes_max,
             ),
             genesis.native_symbol,
+            genesis.addresses.show,
         )
         self.tracker = Tracker(disk.journal)
         self.chain = Chain(
@@ -180,6 +182,12 @@ class Node:
             check_certificate=self.checker.check_certificate,
             on_range=self.engine.on_range,
         )
+        self.healer = Healer(
+            store=disk.store,
+            transport=self.network,
+            clock=clock,
+            retry_ms=4 * genesis.consensus.delta_ms,
+        )
         self.relay = Relay(
             pool=self.pool,
             outlet=self.network,
@@ -199,6 +207,11 @@ class Node:
             is_final=self.queries.is_final,
             on_accepted=self._on_accepted,
         )
+        self.ingest = Ingest(
+            submit=self.intake.submit,
+            punish=self.network.punish,
+            monotonic_ms=clock.monotonic_ms,
+        )
         self.payments = Payments(
             genesis=genesis,
             accounts=Accounts(custody_seed),
@@ -210,6 +223,7 @@ class Node:
             clock=clock,
             entropy=entropy,
             wait_final=self.wait_final,
+            troubles=lambda: self.vitals.health().reasons,
         )
         self._stop_wanted = asyncio.Event()
         self.last_final_ms: float | None = None
@@ -274,7 +288,7 @@ class Node:
                     group.create_task(self.finality.run()),
                     group.create_task(self.bodies.run()),
                     group.create_task(self.sync.run()),
-                    group.create_task(self.router.run()),
+                    group.create_task(self.ingest.run()),
                     group.create_task(self._tick()),
                     group.create_task(self._watch_timers()),
                 ]
@@ -324,7 +338,7 @@ class Node:
         self.tracker.follow(transaction, position.segment)
         error = self.intake.restore(transaction)
         # It was valid when it was accepted: then a rival is final, and a crash lost the note of it.
-        if isinstance(error, LeaseTaken | CoinMissing):
+        if error is not None and lost_for_ever(error, transaction, self.queries.is_final):
             by = error.values.get("txid")
             rival = bytes.fromhex(str(by)) if by is not None else None
             store.write_outcomes(self.tracker.reject(txid, rival, self.chain.final.height))
@@ -338,6 +352,7 @@ class Node:
             due_ms = max(due_ms, self.clock.monotonic_ms() - TICK_MS)
             self.bodies.tick()
             self.sync.tick()
+            self.healer.tick()
             keep = self.tracker.droppable_before(self.chain.final.height)
             if keep is not None:
                 await self._workers.disk(lambda: self._disk.journal.drop_before(keep))  # noqa: B023

@@ -20,6 +20,7 @@ from chaind.ledger.keys import (
 from chaind.mempool.pool import Pool
 from chaind.network.manager import Network
 from chaind.node.chain import Chain
+from chaind.node.sync import serve_range
 from chaind.node.tracker import Tracker
 from chaind.primitives.block import Block
 from chaind.primitives.errors import Unknown
@@ -281,6 +282,18 @@ class Queries:
         stop = min(end, start + BLOCKS_PAGE_MAX - 1, self._chain.final.height)
         found = (self.block(height) for height in range(max(1, start), stop + 1))
         return [info for info in found if info is not None]
+
+    def raw_blocks(
+        self, start: int, limit: int
+    ) -> tuple[int, tuple[bytes, ...], Certificate | None]:
+        """Final blocks from `start` as they are hashed, and the certificate of the last.
+
+        Raises `BlockDamaged` where the first one cannot be read.
+        """
+        found = serve_range(self._store, start, limit)
+        if not found.raws and start <= self._store.tip.height:
+            self._store.raw_block(start)
+        return found.start_height, found.raws, found.certificate
 
     def certificate(self, height: int) -> tuple[int, Certificate] | None:
         """The certificate that covers a height, with the height that it names."""

@@ -4,6 +4,7 @@ Final state and tip come from the database; blocks above the tip from the body l
 certificates from the vote log; accepted transactions from the intake journal.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,17 +12,16 @@ import structlog
 
 from chaind.consensus.core import Record
 from chaind.consensus.records import decode_record
-from chaind.ledger.block import apply_genesis
 from chaind.ledger.checks import Checked, check_transaction
-from chaind.ledger.journal import State
+from chaind.node.replay import genesis_of
 from chaind.primitives.block import Block
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.transaction import Transaction
-from chaind.storage.chain_store import ChainStore
+from chaind.primitives.votes import Certificate, certificate_decoder
+from chaind.storage.chain_store import ChainStore, is_block
 from chaind.storage.files import Files
 from chaind.storage.kv import KeyValue
 from chaind.storage.log import AppendLog
-from chaind.storage.schema import TipRow
 from chaind.storage.segment import Position
 
 VOTE_SEGMENT_BYTES = 4 << 20
@@ -45,17 +45,9 @@ class Disk(NamedTuple):
         self.store.close()
 
 
-class _Empty:
-    """State before the genesis."""
-
-    def get(self, _key: bytes) -> bytes | None:
-        return None
-
-
 def open_disk(files: Files, directory: Path, database: KeyValue, genesis: Genesis) -> Disk:
     """Open the logs of a data directory beside its database; writes block 0 on the first start."""
-    executed = apply_genesis(State(_Empty()), genesis)
-    tip = TipRow(0, genesis.hash, executed.root, genesis.time_ms, 0)
+    executed, tip = genesis_of(genesis)
     store = ChainStore.open(database, files, directory, genesis.hash, executed.delta.writes, tip)
     votes = AppendLog.open(files, directory, "votes", VOTE_SEGMENT_BYTES, VOTE_RECORD_BYTES_MAX)
     journal = AppendLog.open(
@@ -78,6 +70,16 @@ def open_disk(files: Files, directory: Path, database: KeyValue, genesis: Genesi
 def stored_votes(votes: AppendLog) -> list[tuple[Position, Record]]:
     """The vote log, in order."""
     return [(position, decode_record(data)) for position, data in votes.replay()]
+
+
+def stored_certificates(disk: Disk) -> Iterator[Certificate]:
+    """Certificates of the vote log and of the body log, oldest first."""
+    for _, record in stored_votes(disk.votes):
+        if isinstance(record, Certificate):
+            yield record
+    for _, raw in disk.store.bodies.replay():
+        if not is_block(raw):
+            yield certificate_decoder.decode(raw)
 
 
 def stored_blocks(

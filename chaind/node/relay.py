@@ -4,7 +4,7 @@ A node with few peers pushes to all of them. What came from a peer is announced 
 Gossip is best effort: what is lost here is fetched when a proposal names it.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Protocol
@@ -63,14 +63,15 @@ class Relay:
         self._outlet = outlet
         self._rng = rng
         self._call_later = call_later
-        self._known: dict[Peer, dict[bytes, None]] = {}
+        # Ordered dictionaries forget their oldest at once; a plain one looks for it ever longer.
+        self._known: dict[Peer, OrderedDict[bytes, None]] = {}
         self._fresh: list[Checked] = []
         self._relayed: list[Checked] = []
-        self._asked: dict[bytes, float] = {}  # wtxid → when, oldest first
+        self._asked: OrderedDict[bytes, float] = OrderedDict()  # wtxid → when, oldest first
 
     def peer_up(self, peer: Peer) -> None:
         """Announce what waits here: the peer may have missed it."""
-        self._known[peer] = {}
+        self._known[peer] = OrderedDict()
         waiting = [entry.checked.transaction.wtxid for entry in self._pool.entries()]
         for start in range(0, len(waiting), ANNOUNCE_IDS_MAX):
             part = tuple(waiting[start : start + ANNOUNCE_IDS_MAX])
@@ -101,7 +102,7 @@ class Relay:
             return
         known.update(dict.fromkeys(wtxids))
         while len(known) > KNOWN_MAX:
-            del known[next(iter(known))]
+            known.popitem(last=False)
 
     def on_announce(self, peer: Peer, message: Announce) -> None:
         """Ask for what is new."""
@@ -118,7 +119,7 @@ class Relay:
                 self._asked.pop(wtxid, None)
                 self._asked[wtxid] = now_ms
             while len(self._asked) > ASKED_MAX:
-                del self._asked[next(iter(self._asked))]
+                self._asked.popitem(last=False)
             self._outlet.send(peer, GetTransactions(wanted))
 
     def on_get_transactions(self, peer: Peer, message: GetTransactions) -> None:

@@ -1,4 +1,4 @@
-"""From blocks alone to a database: the final chain executed once more, from wherever a store stands.
+"""From blocks alone to a database: the final chain executed once more from where a store stands.
 
 Takes the one road that every block takes, `execute_block`, and writes the same rows. Audits replay
 into a store of their own, recovery into one that lags behind its body log. Signatures are not

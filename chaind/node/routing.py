@@ -1,11 +1,5 @@
-"""What peers send, to whom it belongs; and answers to what they ask.
+"""What peers send, to whom it belongs; and answers to what they ask. The network's handler."""
 
-The network's handler. Transactions go through the one door in slices, one message after another.
-"""
-
-import asyncio
-from collections import deque
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import structlog
@@ -14,27 +8,21 @@ from chaind.ledger.checks import Checked
 from chaind.network import messages as wire
 from chaind.network.peer import Peer
 from chaind.node.sync import serve_range
-from chaind.primitives.errors import PeerFault
+from chaind.storage.chain_store import BlockDamaged
 
 if TYPE_CHECKING:
     from chaind.node.node import Node
     from chaind.storage.chain_store import ChainStore
 
-INGEST_MAX = 50_000  # transactions from peers waiting for their checks; more are dropped
-INGEST_SLICE = 256  # a few milliseconds of the loop at a time
-
 log = structlog.get_logger("chaind.node")
 
 
 class Router:
-    """See the module's law. `run` is one of the node's tasks."""
+    """See the module's law."""
 
     def __init__(self, node: "Node", store: "ChainStore") -> None:
         self._node = node
         self._store = store
-        self._queue: deque[tuple[Peer, Sequence[bytes]]] = deque()
-        self._size = 0
-        self._wanted = asyncio.Event()
 
     def peer_up(self, peer: Peer) -> None:
         """See `network.manager.Handler`."""
@@ -47,6 +35,7 @@ class Router:
         log.info("peer_down", peer=peer.node_id[:8], reason=reason)
         self._node.engine.peer_down(peer)
         self._node.relay.peer_down(peer)
+        self._node.ingest.peer_down(peer)
         self._node.sync.peer_down(peer)
         self._node.waiters.check()
 
@@ -56,7 +45,7 @@ class Router:
             case wire.Votes():
                 self._node.engine.on_votes(peer, message)
             case wire.Transactions(raws):
-                self._take_transactions(peer, raws)
+                self._node.ingest.take(peer, raws)
             case wire.Announce():
                 self._node.relay.on_announce(peer, message)
             case wire.GetTransactions():
@@ -73,6 +62,8 @@ class Router:
                 self._node.waiters.check()
             case wire.GetCertificates():
                 self._node.engine.on_get_certificates(peer, message)
+            case wire.BlockData() if self._node.healer.received(peer, message):
+                pass
             case wire.BlockData() | wire.BlockTransactions():
                 self._node.bodies.received(peer, message)
             case wire.Blocks():
@@ -91,7 +82,10 @@ class Router:
         if candidate is not None:
             return candidate.body.block.encode()
         height = self._store.height_of(block_hash)
-        return self._store.raw_block(height) if height else None
+        try:
+            return self._store.raw_block(height) if height else None
+        except BlockDamaged:
+            return None
 
     def _block_transactions(self, asked: wire.GetBlockTransactions) -> wire.BlockTransactions:
         """From the block itself, or from the pool, which also holds what was just proposed.
@@ -112,26 +106,3 @@ class Router:
                     break
                 raws.append(checked.transaction.raw)
         return wire.BlockTransactions(asked.block_hash, tuple(raws))
-
-    def _take_transactions(self, peer: Peer, raws: Sequence[bytes]) -> None:
-        if self._size + len(raws) > INGEST_MAX:
-            return
-        self._queue.extend(
-            (peer, raws[start : start + INGEST_SLICE])
-            for start in range(0, len(raws), INGEST_SLICE)
-        )
-        self._size += len(raws)
-        self._wanted.set()
-
-    async def run(self) -> None:
-        """Transactions of peers, slice by slice, through the one door, until cancelled."""
-        while True:
-            await self._wanted.wait()
-            self._wanted.clear()
-            while self._queue:
-                peer, raws = self._queue.popleft()
-                self._size -= len(raws)
-                results = await self._node.intake.submit(raws, local=False, source=peer.node_id)
-                for result in results:
-                    if isinstance(result.error, PeerFault):
-                        self._node.network.punish(peer, result.error)

@@ -14,13 +14,14 @@ import structlog
 from chaind.network.frames import FRAME_BYTES_MAX
 from chaind.network.messages import BLOCKS_MAX, Blocks, GetBlocks
 from chaind.network.peer import Peer
+from chaind.network.peers import reach
 from chaind.node.bodies import Bodies, Transport
 from chaind.node.chain import Chain
 from chaind.node.clock import Clock
 from chaind.primitives.block import Block
 from chaind.primitives.errors import Malformed, PeerFault
 from chaind.primitives.votes import Certificate, CertificateKind
-from chaind.storage.chain_store import ChainStore
+from chaind.storage.chain_store import BlockDamaged, ChainStore
 
 RANGE_BYTES_MAX = 2_500_000  # of one answer, within a frame; one certificate's blocks at least
 PIECE_BYTES_MAX = FRAME_BYTES_MAX - (1 << 16)  # those, unless a certificate needs the rest
@@ -41,6 +42,8 @@ class BrokenRange(Malformed, PeerFault):
 def serve_range(store: ChainStore, start_height: int, count: int) -> Blocks:
     """Final blocks from `start_height` up to one that has a certificate, within bytes and count.
 
+    A damaged one ends the range before it.
+
     None where a certificate covers more blocks than fit: they are fetched one by one from the top.
     """
     raws: list[bytes] = []
@@ -54,7 +57,10 @@ def serve_range(store: ChainStore, start_height: int, count: int) -> Blocks:
         certified, certificate = found
         if len(raws) + certified - height + 1 > count:
             break
-        piece = [store.raw_block(number) for number in range(height, certified + 1)]
+        try:
+            piece = [store.raw_block(number) for number in range(height, certified + 1)]
+        except BlockDamaged:
+            break
         size += sum(len(raw) for raw in piece if raw is not None)
         if size > (RANGE_BYTES_MAX if raws else PIECE_BYTES_MAX):
             break
@@ -90,7 +96,7 @@ class Sync:
         self._asked_ms = 0.0
         self._behind_since_ms: float | None = None
         self._last_height = 0
-        self._distrusted: dict[Peer, float] = {}  # peers that failed us, and since when
+        self._distrusted: dict[str, float] = {}  # nodes and hosts that failed us, since when
         self._answers: asyncio.Queue[tuple[Peer, Blocks]] = asyncio.Queue(1)
         self.blocks_total = 0
 
@@ -108,8 +114,8 @@ class Sync:
     def tick(self) -> None:
         """Start where a peer stays ahead while we stand still, and leave peers that stall."""
         now_ms = self._clock.monotonic_ms()
-        for peer in [one for one, at in self._distrusted.items() if now_ms - at > DISTRUST_MS]:
-            del self._distrusted[peer]
+        for name in [one for one, at in self._distrusted.items() if now_ms - at > DISTRUST_MS]:
+            del self._distrusted[name]
         height, behind = self._chain.final.height, self.behind
         if height != self._last_height or not behind:
             self._last_height = height
@@ -128,7 +134,6 @@ class Sync:
 
     def peer_down(self, peer: Peer) -> None:
         """Its answer will not come."""
-        self._distrusted.pop(peer, None)
         if peer is self._peer:
             self._peer = None
 
@@ -158,12 +163,14 @@ class Sync:
             self._peer = None
 
     def _believed(self) -> list[Peer]:
-        return [peer for peer in self._transport.peers() if peer not in self._distrusted]
+        peers = self._transport.peers()
+        return [peer for peer in peers if self._distrusted.keys().isdisjoint(_names(peer))]
 
     def _leave(self) -> None:
         """The peer does not show what it claims to have: ask another one."""
         assert self._peer is not None
-        self._distrusted[self._peer] = self._clock.monotonic_ms()
+        now_ms = self._clock.monotonic_ms()
+        self._distrusted.update(dict.fromkeys(_names(self._peer), now_ms))
         self._peer = None
 
     def _ask_best(self) -> None:
@@ -206,3 +213,11 @@ class Sync:
             self._on_range(peer, certificate)
         else:
             self.advanced()
+
+
+def _names(peer: Peer) -> tuple[str, ...]:
+    """What is distrusted with a peer, so that a new connection does not clear it of its claims.
+
+    On loopback not the host: all nodes share it.
+    """
+    return (peer.node_id,) if reach(peer.host) == 0 else (peer.node_id, peer.host)

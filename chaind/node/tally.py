@@ -31,7 +31,7 @@ class Tally:
 
     def __init__(self, genesis: Genesis) -> None:
         self._parameters = genesis.parameters
-        self.supply: dict[str, int] = {NATIVE: 0}
+        self.supply = {NATIVE: 0, **{asset.symbol: 0 for asset in genesis.assets}}
         self.coins: set[tuple[bytes, int]] = set()
         self.leases_total = 0
         self.coins_spent = 0

@@ -23,5 +23,9 @@ class Timers:
         try:
             work()
         except Exception as error:  # noqa: BLE001 — whoever awaits `failure` raises it
-            if not self.failure.done():
-                self.failure.set_exception(error)
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """Let `failure` raise; the first one counts."""
+        if not self.failure.done():
+            self.failure.set_exception(error)

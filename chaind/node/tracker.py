@@ -7,11 +7,14 @@ a restart; its segments go when all in them have ended.
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from chaind.ledger.block import GENESIS_COIN_TXID
 from chaind.ledger.checks import Checked
+from chaind.ledger.errors import CoinMissing, LeaseTaken
 from chaind.mempool.pool import claims_of
+from chaind.primitives.errors import ChaindError
 from chaind.storage.log import AppendLog
 from chaind.storage.schema import OutcomeRow
 
@@ -22,6 +25,17 @@ class Open(NamedTuple):
     checked: Checked
     claims: tuple[bytes, ...]
     segment: int
+
+
+def lost_for_ever(error: ChaindError, checked: Checked, is_final: Callable[[bytes], bool]) -> bool:
+    """Whether a transaction that was valid once fails for a rival that is final.
+
+    A coin may also be missing because what makes it is not final yet, or not final here again.
+    """
+    if isinstance(error, CoinMissing):
+        makers = {entry.txid for entry in checked.coin_inputs} - {GENESIS_COIN_TXID}
+        return all(is_final(maker) for maker in makers)
+    return isinstance(error, LeaseTaken)
 
 
 class Tracker:

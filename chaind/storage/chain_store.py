@@ -1,19 +1,24 @@
 """Final blocks on disk: one synced batch each, bodies in their log, and how to find them.
 
-The body log holds every block that this node ever built, checked or fetched, final or not; the
-database knows the positions of final ones. What lies in the log above the tip is read again at
-start, so that nothing this node voted for is missing.
+The body log holds every block that this node ever built, checked or fetched, final or not, and
+behind them the certificates that made blocks final; the database knows the positions of final
+blocks. What lies in the log above the tip is read again at start, so that nothing this node voted
+for is missing. From the log alone the database can be made again: `chaind.node.repair`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from chaind.ledger.execute import Receipt
 from chaind.ledger.journal import Writes
-from chaind.primitives.block import Block
-from chaind.primitives.errors import LocalFault
+from chaind.primitives.block import HEADER_BYTES, Block
+from chaind.primitives.errors import LocalFault, NotReady
+from chaind.primitives.hashes import sha256d
 from chaind.primitives.votes import Certificate, certificate_decoder
+from chaind.storage.errors import DiskFailed, FileMissing, LogCorrupt, NoSuchRecord
 from chaind.storage.files import Files
 from chaind.storage.indexes import block_rows, state_coin_rows
 from chaind.storage.kv import Change, KeyValue, prefix_end
@@ -47,6 +52,8 @@ from chaind.storage.segment import Position
 
 BODY_SEGMENT_BYTES = 32 << 20  # recovery holds the last one in memory
 DECODED_BLOCKS_MAX = 32  # what is asked for is mostly new; a full block takes some 10 MiB
+BLOCK_HEAD = b"\x94"  # MessagePack: an array of four; a certificate is one of seven
+HEADER_AT = 3  # in a block's canonical bytes, behind the heads of an array and of a byte string
 BODY_BYTES_MAX = 16 << 20  # far above any block_bytes_max that a frame could carry
 
 
@@ -57,6 +64,14 @@ class WrongDirectory(LocalFault):
     exit_code = 88
     text = "the data directory holds {found}, this node runs {wanted}"
     advice = "Use another --home for this chain, or remove the directory if its data is not needed."
+
+
+class BlockDamaged(NotReady):
+    """The body of a final block cannot be read back; nothing else is given in its place."""
+
+    code = "block-damaged"
+    text = "block {height} is damaged on the disk of this node"
+    advice = "The node fetches it again from its peers: ask again shortly, or ask another node."
 
 
 class FinalBlock(NamedTuple):
@@ -78,6 +93,7 @@ class ChainStore:
         self.bodies = bodies
         self.tip = tip
         self._decoded: dict[int, Block] = {}
+        self.damaged: dict[bytes, int] = {}  # final blocks found unreadable: height by hash
 
     @classmethod
     def open(
@@ -90,19 +106,13 @@ class ChainStore:
         genesis_tip: TipRow,
     ) -> "ChainStore":
         """Open the store, writing block 0 into an empty one. Raises `WrongDirectory`."""
-        bodies = AppendLog.open(files, directory, "bodies", BODY_SEGMENT_BYTES, BODY_BYTES_MAX)
+        bodies = AppendLog.open(
+            files, directory, "bodies", BODY_SEGMENT_BYTES, BODY_BYTES_MAX, lossy=True
+        )
         found = database.get(META_FORMAT)
         if found is None:
-            rows: list[Change] = [(STATE + key, value) for key, value in genesis_writes]
-            rows += state_coin_rows(genesis_writes)
-            rows += [
-                (META_FORMAT, number(FORMAT_VERSION)),
-                (META_GENESIS, genesis_hash),
-                (META_TIP, genesis_tip.encode()),
-                (BLOCK + genesis_hash, number(0)),
-            ]
-            database.write(rows, sync=True)
-        elif found != number(FORMAT_VERSION):
+            return cls.begin(database, bodies, genesis_hash, genesis_writes, genesis_tip)
+        if found != number(FORMAT_VERSION):
             raise WrongDirectory(
                 found=f"format {int.from_bytes(found, 'big')}", wanted=f"format {FORMAT_VERSION}"
             )
@@ -113,6 +123,27 @@ class ChainStore:
         tip = database.get(META_TIP)
         assert tip is not None, "the tip is written with the genesis"
         return cls(database, bodies, tip_row.decode(tip))
+
+    @classmethod
+    def begin(
+        cls,
+        database: KeyValue,
+        bodies: AppendLog,
+        genesis_hash: bytes,
+        genesis_writes: Writes,
+        genesis_tip: TipRow,
+    ) -> "ChainStore":
+        """Write block 0 into an empty database, beside a log that may hold bodies already."""
+        rows: list[Change] = [(STATE + key, value) for key, value in genesis_writes]
+        rows += state_coin_rows(genesis_writes)
+        rows += [
+            (META_FORMAT, number(FORMAT_VERSION)),
+            (META_GENESIS, genesis_hash),
+            (META_TIP, genesis_tip.encode()),
+            (BLOCK + genesis_hash, number(0)),
+        ]
+        database.write(rows, sync=True)
+        return cls(database, bodies, genesis_tip)
 
     def close(self) -> None:
         """Release log and database."""
@@ -128,8 +159,8 @@ class ChainStore:
         for key, value in self._database.scan(STATE + prefix, prefix_end(STATE + prefix)):
             yield key[1:], value
 
-    def write(self, finals: Sequence[FinalBlock]) -> TipRow:
-        """Make consecutive final blocks durable in one synced batch; the new tip."""
+    def write(self, finals: Sequence[FinalBlock], *, sync: bool = True) -> TipRow:
+        """Write consecutive final blocks as one batch, durable with `sync`; the new tip."""
         rows: list[Change] = []
         for final in finals:
             rows += self._rows(final)
@@ -140,7 +171,7 @@ class ChainStore:
             commitment.height, last.block.hash, last.root, commitment.time_ms, commitment.view
         )
         rows.append((META_TIP, tip.encode()))
-        self._database.write(rows, sync=True)
+        self._database.write(rows, sync=sync)
         self.tip = tip
         return tip
 
@@ -175,9 +206,29 @@ class ChainStore:
         return int.from_bytes(value, "big") if value else None
 
     def raw_block(self, height: int) -> bytes | None:
-        """Canonical bytes of a final block."""
+        """Canonical bytes of a final block. Raises `BlockDamaged`, and notes it for healing."""
         row = self.block_row(height)
-        return self.bodies.read(Position(row.segment, row.offset)) if row else None
+        if row is None:
+            return None
+        try:
+            raw = self.bodies.read(Position(row.segment, row.offset))
+        except (LogCorrupt, NoSuchRecord, FileMissing, DiskFailed):
+            raw = b""
+        if header_hash(raw) != row.hash:
+            self.damaged[row.hash] = height
+            raise BlockDamaged(height=height)
+        return raw
+
+    def replace_body(self, block: Block) -> None:
+        """Write the body of a damaged final block anew, and point its row there."""
+        height = self.damaged[block.hash]
+        row = self.block_row(height)
+        assert row is not None, "only final blocks are noted as damaged"
+        position = self.bodies.append(block.encode())
+        self.bodies.sync()  # before a row names it
+        row = replace(row, segment=position.segment, offset=position.offset)
+        self._database.write([(height_key(height), row.encode())], sync=True)
+        del self.damaged[block.hash]
 
     def block(self, height: int) -> Block | None:
         """A final block, decoded."""
@@ -239,9 +290,40 @@ class ChainStore:
             for key, value in self._database.scan(prefix, prefix_end(prefix), limit=limit)
         ]
 
-    def bodies_above_tip(self) -> Iterator[tuple[Position, Block]]:
-        """Blocks in the body log from the tip's own record on; final ones below it may recur."""
+    def keep_certificates(self, finals: Sequence[FinalBlock]) -> None:
+        """Append what made blocks final to the body log: a copy, so that nobody waits for it."""
+        for final in finals:
+            if final.certificate is not None:
+                self.bodies.append(final.certificate.encode())
+
+    def records_above_tip(self) -> Iterator[tuple[Position, bytes]]:
+        """The body log from the tip's own record on, or whole where that is not in its place."""
         row = self.block_row(self.tip.height)
         start = Position(row.segment, row.offset) if row else None
-        for position, raw in self.bodies.replay(start):
-            yield position, Block.decode(raw)
+        try:
+            if start is not None and header_hash(self.bodies.read(start)) != self.tip.hash:
+                start = None
+        except (LogCorrupt, NoSuchRecord, FileMissing, DiskFailed):
+            start = None
+        return self.bodies.replay(start)
+
+    def bodies_above_tip(self) -> Iterator[tuple[Position, Block]]:
+        """Blocks in the body log from the tip's own record on; final ones below it may recur."""
+        for position, raw in self.records_above_tip():
+            if is_block(raw):
+                yield position, Block.decode(raw)
+
+
+def is_block(record: bytes) -> bool:
+    """Whether a record of the body log is a block; it is a certificate otherwise."""
+    return record[:1] == BLOCK_HEAD
+
+
+def header_hash(raw_block: bytes) -> bytes:
+    """Hash of the header within a block's canonical bytes."""
+    return sha256d(raw_block[HEADER_AT : HEADER_AT + HEADER_BYTES])
+
+
+def parent_hash(raw_block: bytes) -> bytes:
+    """The block below, as the header within canonical bytes names it."""
+    return raw_block[HEADER_AT + 4 : HEADER_AT + 36]

@@ -210,6 +210,17 @@ class OsFiles:
             os.fsync(descriptor)
 
 
+def set_aside(files: Files, path: Path) -> Path:
+    """Keeps a damaged file or directory under a new name beside the old one; that name."""
+    number = 1
+    while (kept := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    with translated(path, "rename"):
+        path.rename(kept)
+    files.sync_dir(path.parent)
+    return kept
+
+
 @contextmanager
 def _opened(path: Path, flags: int, mode: int = FILE_MODE) -> Iterator[int]:
     descriptor = os.open(path, flags | os.O_CLOEXEC, mode)

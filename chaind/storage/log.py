@@ -13,6 +13,10 @@ perfect. Anything else is `LogCorrupt`, and a person decides: it was durable onc
 now, or (rarely) the disk kept a later page of a torn batch and lost an earlier one, which nothing
 can tell apart.
 
+A *lossy* log is one whose records can be had again from elsewhere (bodies, from peers). There
+damage costs the records that it hit and nothing else: they are skipped by `replay` and refused by
+`read`, and a segment without a valid header is as if it had never been.
+
 Threads: one lock covers the records in memory and is held for an instant; another covers the
 files. So `flush`, `sync` and `drop_before` may wait for the disk on a worker thread while the
 loop appends the next batch and reads. After a failed write or sync the log refuses for good.
@@ -52,6 +56,7 @@ class AppendLog:
         segment_bytes: int,
         record_bytes_max: int,
         salt: Callable[[int], bytes],
+        lossy: bool = False,
     ) -> None:
         assert 0 < record_bytes_max < 1 << 32, "a record's length has 32 bits"
         self._files = files
@@ -60,7 +65,9 @@ class AppendLog:
         self._segment_bytes = segment_bytes
         self._record_bytes_max = record_bytes_max
         self._salt = salt
+        self._lossy = lossy
         self.torn_bytes = 0  # cut off by `open`
+        self.lost_segments: tuple[int, ...] = ()  # of a lossy log, as `open` found them
         self._state = threading.Lock()  # the fields up to _buffered_bytes
         self._segments: dict[int, Segment] = {}
         self._ends: dict[int, int] = {}  # by segment: where its next record goes, or would go
@@ -84,6 +91,7 @@ class AppendLog:
         record_bytes_max: int,
         *,
         salt: Callable[[int], bytes] = os.urandom,
+        lossy: bool = False,
     ) -> "AppendLog":
         """Recovers the log `name` of an existing directory, or begins it.
 
@@ -91,7 +99,7 @@ class AppendLog:
         than that has a segment of its own. `torn_bytes` says how much recovery cut off. Only the
         last segment is read whole (into memory); `replay` verifies the others.
         """
-        log = cls(files, directory, name, segment_bytes, record_bytes_max, salt)
+        log = cls(files, directory, name, segment_bytes, record_bytes_max, salt, lossy)
         log._recover()
         return log
 
@@ -187,8 +195,8 @@ class AppendLog:
     def replay(self, start: Position | None = None) -> Iterator[tuple[Position, bytes]]:
         """Every record appended before the call, in order, from `start` on (default: the oldest).
 
-        Holds one segment in memory. Raises `LogCorrupt` at the first damage, `NoSuchRecord` if
-        `start` was dropped or lies behind the end.
+        Holds one segment in memory. Raises `LogCorrupt` at the first damage (a lossy log skips
+        it), `NoSuchRecord` if `start` was dropped or lies behind the end.
         """
         self.flush()
         with self._state:
@@ -201,18 +209,38 @@ class AppendLog:
     def _replay(self, first: Position, ends: dict[int, int]) -> Iterator[tuple[Position, bytes]]:
         offset = first.offset
         for number in range(first.segment, max(ends) + 1):
-            segment = self._segments.get(number)
-            if segment is None:
+            segment, end = self._segments.get(number), ends.get(number, 0)
+            if segment is None and not self._lossy:
                 raise self._no_record(Position(number, offset))  # dropped meanwhile
-            end = ends[number]
-            data = self._files.read(self._path(number), 0, end) if offset < end else b""
-            while offset < end:
-                payload = segment.decode(data, offset)
-                if payload is None:
-                    raise self._corrupt(number, offset, "a record does not match its checksum")
-                yield Position(number, offset), payload
-                offset += RECORD_BYTES + len(payload)
+            if segment is not None and offset < end:
+                data = self._read_segment(number, end)
+                for at, payload in self._records(segment, data, offset):
+                    yield Position(number, at), payload
             offset = HEADER_BYTES
+
+    def _read_segment(self, number: int, end: int) -> bytes:
+        try:
+            return self._files.read(self._path(number), 0, end)
+        except (FileMissing, DiskFailed):
+            if self._lossy:
+                return b""
+            raise
+
+    def _records(self, segment: Segment, data: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
+        """Records of a segment's bytes from `offset` on, to the last; damage as the log's law."""
+        while offset < len(data):
+            payload = segment.decode(data, offset)
+            if payload is not None:
+                yield offset, payload
+                offset += RECORD_BYTES + len(payload)
+                continue
+            if not self._lossy:
+                reason = "a record does not match its checksum"
+                raise self._corrupt(segment.number, offset, reason)
+            found = segment.find_record(data, offset + 1)
+            if found is None:
+                return
+            offset = found
 
     @property
     def end(self) -> Position:
@@ -304,8 +332,12 @@ class AppendLog:
         matches = map(pattern.fullmatch, self._files.list(self._directory))
         numbers = sorted(int(match[1]) for match in matches if match)
         unborn = self._load_headers(numbers)
-        if self._segments:
+        whole = [number for number in numbers if number != unborn]
+        self.lost_segments = tuple(number for number in whole if number not in self._segments)
+        if whole and whole[-1] in self._segments:
             self._recover_tail(torn_allowed=unborn is None)
+        elif whole:  # a lossy log whose last segment is lost: its number is not used again
+            self._begin_segment(whole[-1] + 1, self._files.size(self._path(whole[-1])))
         if unborn is not None:
             self.torn_bytes += self._files.size(self._path(unborn))
             self._files.remove(self._path(unborn))
@@ -324,8 +356,10 @@ class AppendLog:
                 is_last, may_be_new = index == len(numbers) - 1, number == 0 or index > 0
                 if is_last and may_be_new and size <= HEADER_BYTES:
                     return number
+                if self._lossy:
+                    continue
                 raise self._corrupt(number, 0, "the header is not that of this segment")
-            if index > 0:
+            if index > 0 and not self._lossy:
                 before = numbers[index - 1]
                 if before != number - 1:
                     raise self._corrupt(number, 0, f"segment {number - 1} before it is missing")
@@ -342,11 +376,18 @@ class AppendLog:
         segment, path = self._segments[number], self._path(number)
         data = self._files.read(path, 0, size)
         end = HEADER_BYTES
-        while (payload := segment.decode(data, end)) is not None:
-            end += RECORD_BYTES + len(payload)
-        if end < size:
-            if not torn_allowed or segment.holds_record(data, end + 1):
+        while end < size:
+            payload = segment.decode(data, end)
+            if payload is not None:
+                end += RECORD_BYTES + len(payload)
+                continue
+            behind = segment.find_record(data, end + 1)
+            if not self._lossy and (behind is not None or not torn_allowed):
                 raise self._corrupt(number, end, "an invalid record, but not the last one written")
+            if behind is None:
+                break
+            end = behind
+        if end < size:
             self._files.truncate(path, end)
             self.torn_bytes = size - end
         self._ends[number] = end

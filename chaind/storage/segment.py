@@ -80,14 +80,14 @@ class Segment:
         whole = marker == self.marker and len(payload) == length > 0
         return payload if whole and self._checksum(offset, payload) == checksum else None
 
-    def holds_record(self, data: bytes, start: int) -> bool:
-        """Whether a valid record begins anywhere at or behind `start`."""
+    def find_record(self, data: bytes, start: int) -> int | None:
+        """Where the first valid record at or behind `start` begins; None where there is none."""
         at = data.find(self.marker, start)
         while at >= 0:
             if self.decode(data, at) is not None:
-                return True
+                return at
             at = data.find(self.marker, at + 1)
-        return False
+        return None
 
     def _checksum(self, offset: int, payload: bytes) -> int:
         place = zlib.crc32(_PLACE.pack(offset, len(payload)), self.seed)

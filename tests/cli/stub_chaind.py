@@ -11,7 +11,7 @@ import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-from chaind.cli import devnet, main, processes
+from chaind.cli import main, processes, supervise
 
 
 class Node(BaseHTTPRequestHandler):
@@ -55,6 +55,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "run":
         run_stub(sys.argv[2:])
     processes.CHAIND = (sys.executable, __file__)
-    devnet.END_GRACE_S = 1.0
-    devnet.READY_S_MAX = float(os.environ.get("STUB_READY_S", "30"))
+    supervise.END_GRACE_S = 1.0
+    supervise.READY_S_MAX = float(os.environ.get("STUB_READY_S", "30"))
     main.main()

@@ -1,12 +1,10 @@
 """The commands as typed: help, errors, homes, and what a node is started with."""
 
-import json
+import socket
 import subprocess
 import sys
 import types
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 
 import click
 import pytest
@@ -18,6 +16,8 @@ from chaind.node.config import Config
 from chaind.node.home import Home
 from chaind.primitives.errors import LocalFault
 from chaind.primitives.genesis import Genesis
+
+FREE = ("--api-port", "0", "--p2p-port", "0")  # any free one
 
 
 @pytest.fixture(autouse=True)
@@ -154,10 +154,10 @@ def test_init_refuses_a_file_that_is_no_genesis_and_both_tasks_at_once() -> None
 
 
 def test_run_begins_a_development_chain_in_an_empty_home(started: list[Config]) -> None:
-    result = invoke("run", "--home", "dev", "--api-port", "8090")
+    result = invoke("run", "--home", "dev", *FREE[2:], "--api-port", "0")
     assert result.exit_code == 5
     assert "dev holds a new development chain with one validator" in result.stderr
-    assert started[0].api.api_port == 8090
+    assert started[0].api.api_port == 0
     assert started[0].node.home_path() == Path("dev")
     genesis = Path("dev/genesis.json").read_bytes()
     again = invoke("run", "--home", "dev")
@@ -168,8 +168,8 @@ def test_run_begins_a_development_chain_in_an_empty_home(started: list[Config]) 
 def test_run_uses_the_file_here_unless_another_is_named(started: list[Config]) -> None:
     Path("chaind.toml").write_text("[node]\nhome = 'dev'\nname = 'here'\n")
     Path("other.toml").write_text("[node]\nhome = 'dev'\nname = 'other'\n")
-    invoke("run")
-    invoke("run", "--config", "other.toml")
+    invoke("run", *FREE)
+    invoke("run", "--config", "other.toml", *FREE)
     assert [config.node.name for config in started] == ["here", "other"]
 
 
@@ -194,7 +194,7 @@ def test_run_joins_the_chain_that_the_configuration_names(
     invoke("init", "--home", "one")
     invoke("init", "--home", "two")
     monkeypatch.setenv("CHAIND_NODE_CHAIN", "one/genesis.json")
-    assert invoke("run", "--home", "full", "--peer", "a:1").exit_code == 5
+    assert invoke("run", "--home", "full", "--peer", "a:1", *FREE).exit_code == 5
     assert Path("full/genesis.json").read_bytes() == Path("one/genesis.json").read_bytes()
     assert not Path("full/validator.key").exists()
     result = invoke("run", "--home", "two")
@@ -208,12 +208,89 @@ def test_run_begins_its_chain_with_the_validator_key_it_is_given(
 ) -> None:
     Path("mounted.key").write_text("11" * 32)
     monkeypatch.setenv("CHAIND_NODE_VALIDATOR_KEY", "mounted.key")
-    assert invoke("run", "--home", "dev").exit_code == 5
+    result = invoke("run", "--home", "dev", *FREE)
+    assert result.exit_code == 5
+    assert "one validator, whose key is mounted.key." in result.stderr
     public_key = Genesis.load(Path("dev/genesis.json")).validators[0].public_key
     # The public key of the secret 0x1111…, known from the test vectors of Lightning's BOLT-8.
     assert public_key == "034f355bdcb7cc0af728ef3cceb9615d90684bb5b2ca5f859ab0f0b704075871aa"
     assert not Path("dev/validator.key").exists()
     assert started
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_run_without_the_validator_key_it_was_told_to_use_is_refused(
+    started: list[Config], monkeypatch: pytest.MonkeyPatch, new: bool
+) -> None:
+    if not new:
+        invoke("init", "--home", "dev")
+    monkeypatch.setenv("CHAIND_NODE_VALIDATOR_KEY", "absent.key")
+    result = invoke("run", "--home", "dev")
+    assert result.exit_code == 78
+    assert "validator_key names absent.key, and there is no such file" in result.stderr
+    assert not started
+    assert not Path("absent.key").exists()
+    assert Path("dev").exists() is not new
+
+
+@pytest.mark.parametrize("option", ["--api-port", "--p2p-port"])
+def test_run_with_a_busy_port_makes_no_home(started: list[Config], option: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = invoke(
+            "run", "--home", "dev", "--api-port", "0", "--p2p-port", "0", option, str(port)
+        )
+    assert result.exit_code == 69
+    assert f"port(s) {port} of 127.0.0.1 are in use" in result.stderr
+    assert option in result.stderr
+    assert not Path("dev").exists()
+    assert not started
+
+
+def test_node_is_called_after_its_home_unless_it_is_named(
+    started: list[Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke("run", "--home", "harbour", *FREE)
+    monkeypatch.setenv("CHAIND_NODE_NAME", "pier")
+    invoke("run", "--home", "harbour", *FREE)
+    assert [config.node.name for config in started] == ["harbour", "pier"]
+
+
+def test_directory_of_a_network_is_no_home(started: list[Config]) -> None:
+    invoke("init", "--home", "net", "--validators", "2")
+    before = sorted(Path("net").rglob("*"))
+    for arguments in (
+        ("init", "--home", "net"),
+        ("init", "--home", "net", "--validators", "3"),
+        ("init", "--home", "net", "--genesis", "net/node0/genesis.json"),
+        ("run", "--home", "net", *FREE),
+    ):
+        result = invoke(*arguments)
+        assert result.exit_code == 73
+        assert "net holds the homes of a network: node0, node1" in result.stderr
+    assert sorted(Path("net").rglob("*")) == before
+    assert not started
+
+
+def test_home_of_a_node_is_no_directory_for_a_network() -> None:
+    invoke("init", "--home", "one")
+    result = invoke("init", "--home", "one", "--validators", "2")
+    assert result.exit_code == 73
+    assert "one is the home of a single node" in result.stderr
+
+
+def test_started_node_says_which_role_it_has() -> None:
+    invoke("init", "--home", "voter")
+    invoke("init", "--home", "reader", "--genesis", "voter/genesis.json")
+    for home, role in (("voter", "role=validator"), ("reader", "role='full node'")):
+        words = [sys.executable, "-P", "-m", "chaind.cli.main", "run", "--home", home, *FREE]
+        with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as node:
+            assert node.stderr is not None
+            line = next(line for line in node.stderr if "started" in line)
+            node.terminate()
+            node.stderr.read()
+        assert role in line
+        assert ("index=0" in line) is (home == "voter")
 
 
 def test_run_refuses_a_wrong_setting_and_makes_nothing(started: list[Config]) -> None:
@@ -223,57 +300,3 @@ def test_run_refuses_a_wrong_setting_and_makes_nothing(started: list[Config]) ->
     assert "chaind.toml: there is no setting [api] api_prt" in result.stderr
     assert not started
     assert not Path("dev").exists()
-
-
-class Answers(BaseHTTPRequestHandler):
-    """A node's API that knows /status, and fails on any other path."""
-
-    def do_GET(self) -> None:
-        ok = self.path == "/status"
-        body = json.dumps({"height": 7, "peers": [1, 2], "certificate": {"view": 9}, "hash": "ab"})
-        self.send_response(200 if ok else 503)
-        self.end_headers()
-        self.wfile.write(body.encode())
-
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
-
-
-@pytest.fixture
-def node_url() -> object:
-    with HTTPServer(("127.0.0.1", 0), Answers) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-def test_status_shows_a_table_for_people_and_json_for_machines(node_url: str) -> None:
-    rows = dict(line.split() for line in invoke("status", "--url", node_url).output.splitlines())
-    assert rows == {
-        "url": node_url,
-        "height": "7",
-        "peers": "2",
-        "certificate.view": "9",
-        "hash": "ab",
-    }
-    assert json.loads(invoke("status", "--json", "--url", node_url).output)["peers"] == [1, 2]
-
-
-def test_status_asks_no_proxy(node_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    assert invoke("status", "--url", f"{node_url}/").exit_code == 0
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "ftp://x", "nonsense", "http://a:port"])
-def test_status_of_a_silent_node_says_which(url: str) -> None:
-    result = invoke("status", "--url", url)
-    assert result.exit_code == 69
-    assert f"{url} gives no answer" in result.stderr
-
-
-def test_status_of_an_unwell_node_says_so(node_url: str) -> None:
-    result = invoke("status", "--url", f"{node_url}/elsewhere")
-    assert result.exit_code == 69
-    assert "status 503" in result.stderr

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from chaind.cli.banner import examples
-from chaind.cli.devnet import Record, stop_network
 from chaind.cli.layout import places
 from chaind.cli.processes import ProcessMark, mark
+from chaind.cli.supervise import Record, stop_network
 
 STUB = Path(__file__).with_name("stub_chaind.py")
 LINES_S_MAX = 30.0
@@ -61,10 +61,14 @@ class Devnet:
             check=False,
         )
 
-    def start(self, **environ: str) -> subprocess.Popen[str]:
-        """Start in the foreground; returns once the network stands."""
+    def start(self, *, stderr: bool = False, **environ: str) -> subprocess.Popen[str]:
+        """Start in the foreground; returns once the network stands. `stderr`: in stdout, too."""
         process = subprocess.Popen(
-            self.command(), stdout=subprocess.PIPE, text=True, env={**os.environ, **environ}
+            self.command(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if stderr else None,
+            text=True,
+            env={**os.environ, **environ},
         )
         assert process.stdout is not None
         for line in process.stdout:
@@ -162,7 +166,7 @@ def test_busy_port_is_named_before_anything_is_started(devnet: Devnet) -> None:
         done = devnet.run("--detach")
     assert done.returncode == 69
     assert f"port(s) {devnet.base_port + 1_001} of 127.0.0.1 are in use" in done.stderr
-    assert not (devnet.home / "node0").exists()
+    assert not devnet.home.exists()
     assert devnet.nodes() == ()
 
 
@@ -172,7 +176,7 @@ def test_signal_ends_every_node_cleanly(devnet: Devnet, number: signal.Signals) 
     process.send_signal(number)
     status, output = finish(process)
     assert status == 0
-    assert "All nodes have ended." in output
+    assert "All nodes started here have ended." in output
     assert ["closed" in devnet.log(index) for index in range(2)] == [True, True]
 
 
@@ -181,7 +185,7 @@ def test_stop_ends_a_devnet_of_another_shell_through_its_supervisor(devnet: Devn
     assert devnet.run("--stop").returncode == 0
     status, output = finish(process)
     assert status == 0
-    assert "All nodes have ended." in output
+    assert "All nodes started here have ended." in output
 
 
 def test_stop_ends_nodes_whose_supervisor_was_killed(devnet: Devnet) -> None:
@@ -196,17 +200,104 @@ def test_stop_ends_nodes_whose_supervisor_was_killed(devnet: Devnet) -> None:
 def test_node_that_cannot_start_is_shown_with_its_last_lines(devnet: Devnet) -> None:
     done = devnet.run("--detach", STUB_NODE1="dies")
     assert done.returncode == 70
-    assert "node1 ended with exit status 3" in done.stderr
+    assert "node1 ended (exit status 3)" in done.stderr
     assert "out of luck" in done.stderr
     assert Record.read(devnet.home).alive() == []
 
 
-def test_node_that_dies_later_ends_the_devnet_with_an_error(devnet: Devnet) -> None:
-    process = devnet.start()
-    os.kill(devnet.nodes()[1].pid, signal.SIGKILL)
-    status, _ = finish(process)
+def test_network_outlives_its_nodes_until_the_last(devnet: Devnet) -> None:
+    process = devnet.start(stderr=True)
+    assert process.stdout is not None
+    first, second = devnet.nodes()
+    os.kill(second.pid, signal.SIGKILL)
+    line = process.stdout.readline()
+    told, _, command = line.partition(" Start it again: ")
+    assert told == "node1 ended (signal SIGKILL); 1 of 2 run."
+    words = shlex.split(command)
+    assert words[0] == "CHAIND_CUSTODY_ENABLED=true"
+    assert words[2:5] == ["run", "--home", f"{devnet.home}/node1"]
+    assert words[-2:] == ["--peer", f"127.0.0.1:{devnet.base_port + 1_000}"]
+    assert first.alive()
+    refused = devnet.run("--detach")
+    assert refused.returncode == 80
+    assert f"; node1 is down, and starts with: {command.strip()}" in refused.stderr
+    os.kill(first.pid, signal.SIGKILL)
+    status, output = finish(process)
     assert status == 70
-    assert "closed" in devnet.log(0)
+    assert "node0 ended (signal SIGKILL); 0 of 2 run." in output
+    assert "no node runs any more" in output
+
+
+def test_detached_network_is_completed_and_its_living_nodes_left_alone(devnet: Devnet) -> None:
+    devnet.run("--detach", validators=3)
+    before = devnet.nodes()
+    os.kill(before[1].pid, signal.SIGKILL)
+    await_true(lambda: not before[1].alive())
+    refused = devnet.run("--detach", validators=2)
+    assert refused.returncode == 80
+    assert f"--validators 3 --base-port {devnet.base_port} --detach" in refused.stderr
+    assert devnet.run("--reset", validators=3).returncode == 80
+    done = devnet.run(validators=3)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"A devnet runs in {devnet.home} without node1: starting what is missing." in done.stdout
+    assert "node1 is up" in done.stdout
+    assert "node0 is up" not in done.stdout
+    after = devnet.nodes()
+    assert (after[0], after[2]) == (before[0], before[2])
+    assert all(node.alive() for node in after)
+
+
+def test_failed_completion_ends_only_what_it_started(devnet: Devnet) -> None:
+    devnet.run("--detach")
+    first, second = devnet.nodes()
+    os.kill(second.pid, signal.SIGKILL)
+    await_true(lambda: not second.alive())
+    assert devnet.run("--detach", STUB_NODE1="dies").returncode == 70
+    assert first.alive()
+
+
+def test_lines_of_an_earlier_start_are_not_shown(devnet: Devnet) -> None:
+    assert "out of luck" in devnet.run("--detach", STUB_NODE1="dies").stderr
+    log = devnet.home / "node1" / "log"
+    log.write_text(log.read_text() + "an old complaint\n")
+    shown = devnet.run("--detach", STUB_NODE1="dies").stderr
+    assert "an old complaint" not in shown
+    assert shown.count("out of luck") == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("CHAIND_API_API_PRT", "1", "there is no setting [api] api_prt"),
+        ("CHAIND_NODE_VALIDATOR_KEY", "one.key", "[node] validator_key is set"),
+    ],
+)
+def test_wrong_setting_is_told_once_and_nothing_is_made(
+    devnet: Devnet, variable: str, value: str, sentence: str
+) -> None:
+    done = devnet.run("--detach", **{variable: value})
+    assert done.returncode == 78
+    assert done.stderr.count(sentence) == 1
+    assert not devnet.home.exists()
+
+
+def test_home_of_a_single_node_is_no_directory_for_a_network(devnet: Devnet) -> None:
+    devnet.home.mkdir()
+    (devnet.home / "node.key").write_text("11" * 32)
+    done = devnet.run("--detach")
+    assert done.returncode == 73
+    assert "is the home of a single node" in done.stderr
+    assert [path.name for path in devnet.home.iterdir()] == ["node.key"]
+
+
+def test_messages_name_absolute_paths_and_the_command_as_it_was_called(devnet: Devnet) -> None:
+    away = os.path.relpath(devnet.home)
+    done = devnet.run("--detach", "--home", away, DEVNET_COMMAND="scripts/devnet")
+    assert f"End it with: scripts/devnet --home '{devnet.home}' --stop" in done.stdout
+    devnet.run("--stop")
+    idle = devnet.run("--stop", "--home", away)
+    assert idle.returncode == 0
+    assert idle.stdout == f"No devnet runs in {devnet.home}. Name another directory with --home.\n"
 
 
 def test_node_deaf_to_sigterm_is_killed_and_named(devnet: Devnet) -> None:

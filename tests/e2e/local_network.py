@@ -49,15 +49,18 @@ class NodeProcess:
         self.url = f"http://127.0.0.1:{api_port}"
         self.process: subprocess.Popen[bytes] | None = None
         self.peers: list[int] = []
+        self.command = COMMAND
+        self.extra: dict[str, str] = {}  # of the environment
 
     def start(self) -> None:
         """Start the process; returns at once."""
         assert self.process is None
-        arguments = [*COMMAND, "run", "--home", str(self.home)]
+        arguments = [*self.command, "run", "--home", str(self.home)]
         arguments += ["--api-port", str(self.api_port), "--p2p-port", str(self.p2p_port)]
         for port in self.peers:
             arguments += ["--peer", f"127.0.0.1:{port}"]
-        environment = {**os.environ, "CHAIND_CUSTODY_ENABLED": "true"}
+        mine = {key: value for key, value in os.environ.items() if not key.startswith("CHAIND_")}
+        environment = {**mine, "CHAIND_CUSTODY_ENABLED": "true", **self.extra}
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 arguments, stdout=log, stderr=log, env=environment, cwd=self.home

@@ -71,6 +71,8 @@ class Payer:
         body = [{"raw": transaction.raw.hex()} for transaction in batch]
         try:
             async with session.post(f"{url}/api/v1/transactions", json=body) as answer:
+                if answer.status >= 400:
+                    return  # a node that is ending says so, of all of them
                 results = (await answer.json())["results"]
         except (aiohttp.ClientError, TimeoutError):
             return  # killed before it answered

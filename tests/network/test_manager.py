@@ -13,7 +13,7 @@ from loopback import Node, eventually
 from chaind.network.admission import SIMULTANEOUS_MS, supersedes
 from chaind.network.connection import SEND_QUEUE_BYTES_MAX, Connection, Timing
 from chaind.network.manager import HANDSHAKES_MAX, CannotListen
-from chaind.network.messages import GetBlocks, Peers, Transactions, encode_message
+from chaind.network.messages import GetBlocks, Peers, Tip, Transactions, encode_message
 from chaind.network.peers import BAN_MS, Address
 from chaind.network.throttle import Throttle
 from chaind.primitives.errors import Malformed, PeerFault, RuleBroken
@@ -433,10 +433,10 @@ async def test_flood_is_read_at_the_throttles_rate_and_not_punished(
         await two.connected()
         started_ms = one.clock.monotonic_ms()
         for number in range(2_300):
-            two.network.broadcast(GetBlocks(number, 1))
+            two.network.broadcast(Tip(number))
             if number % 100 == 0:
                 await asyncio.sleep(0)
-        await one.handler.received(GetBlocks(2_299, 1))
+        await one.handler.received(Tip(2_299))
         two.network.broadcast(GetBlocks(0, 2))
         await one.handler.received(GetBlocks(0, 2))
         assert one.clock.monotonic_ms() - started_ms >= 250

@@ -80,6 +80,7 @@ class FakePeer:
 
     def __init__(self, node_id: str, final_height: int = 0) -> None:
         self.node_id = node_id
+        self.host = "127.0.0.1"
         self.final_height = final_height
         self.latency_ms: float | None = None
 

@@ -1,0 +1,259 @@
+"""`chaind load`: transfers at a rate, or as many as go, and how long they took.
+
+Every option is an environment variable too: CHAIND_LOAD_RATE for --rate. These are no settings of
+a node, and `chaind run` leaves them alone; what begins so and is no option is refused here.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chaind.cli.layout import BASE_PORT, HOST
+from chaind.primitives.errors import LocalFault
+
+if TYPE_CHECKING:
+    from chaind.cli.load_drive import Load
+    from chaind.cli.load_tally import Tally
+
+ENVIRONMENT_PREFIX = "CHAIND_LOAD"
+DURATION_S = 10.0
+SINGLE_CONNECTIONS, BATCH_CONNECTIONS = 64, 8
+ACCOUNTS_MAX = 1_000_000
+MIXES = {"accounts": 0.0, "mixed": 0.5, "coins": 1.0}
+BAR_STEPS = 1_000
+
+
+class VariableUnknown(LocalFault):
+    """A variable for this command that names no option."""
+
+    code = "variable-unknown"
+    text = "environment variable {variable} is no option of `chaind load`. {hint}"
+    exit_code = 78  # EX_CONFIG
+
+
+class Unfinished(LocalFault):
+    """Accepted transfers did not become final while the run waited."""
+
+    code = "unfinished"
+    text = "{count} accepted transfer(s) were not final {bound_s:.0f} s after the last that was"
+    advice = "Ask the nodes: `chaind status`, /health/ready."
+    exit_code = 75  # EX_TEMPFAIL
+
+
+def parse_rate(_ctx: click.Context, _param: click.Parameter, text: str) -> float | None:
+    """A positive number; None for "max"."""
+    if text == "max":
+        return None
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0.0 < rate < float("inf"):
+        raise click.BadParameter(f"{text!r} is neither a positive number nor max")
+    return rate
+
+
+@click.command(context_settings={"auto_envvar_prefix": ENVIRONMENT_PREFIX})
+@click.option(
+    "--url",
+    "urls",
+    multiple=True,
+    envvar=f"{ENVIRONMENT_PREFIX}_URL",
+    default=[f"http://{HOST}:{BASE_PORT}"],
+    show_default=True,
+    help="API of a node; again for more, which take turns. In the variable: apart by blanks.",
+)
+@click.option(
+    "--rate",
+    callback=parse_rate,
+    metavar="N|max",
+    default="100",
+    show_default=True,
+    help="Transfers a second, or as many as become final.",
+)
+@click.option(
+    "--duration",
+    type=click.FloatRange(0.1, 1e6),
+    help=f"Seconds.  [default: {DURATION_S:.0f}, or until --count are sent]",
+)
+@click.option("--count", type=click.IntRange(1, 100_000_000), help="Transfers.")
+@click.option("--accounts", type=click.IntRange(1, ACCOUNTS_MAX), default=1_000, show_default=True)
+@click.option(
+    "--mix",
+    type=click.Choice(list(MIXES)),
+    default="accounts",
+    show_default=True,
+    help="Pay from accounts, with coins, or both by --share.",
+)
+@click.option(
+    "--share", type=click.FloatRange(0, 1), help="Part of coins in a mix.  [default: 0.5]"
+)
+@click.option(
+    "--door",
+    type=click.Choice(["single", "batch"]),
+    default="batch",
+    show_default=True,
+    help="One transfer a request, or many.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1, 5_000),
+    help="Transfers a request.  [default: 500, or 50 ms of the rate]",
+)
+@click.option(
+    "--format", "form", type=click.Choice(["json", "msgpack"]), default="msgpack",
+    envvar=f"{ENVIRONMENT_PREFIX}_FORMAT", show_default=True,
+)  # fmt: skip
+@click.option(
+    "--wait",
+    type=click.Choice(["accepted", "final"]),
+    default="final",
+    show_default=True,
+    help="What is measured beside the answers: nothing, or finality.",
+)
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 1_000),
+    help=f"Requests at once.  [default: {SINGLE_CONNECTIONS} single, {BATCH_CONNECTIONS} batch]",
+)
+@click.option(
+    "--in-flight",
+    type=click.IntRange(1, 10_000_000),
+    default=20_000,
+    show_default=True,
+    help="With --rate max: how many may be sent and not yet final.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, envvar=f"{ENVIRONMENT_PREFIX}_JSON",
+    help="Print the result for machines.",
+)  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), help="Picks the accounts.  [default: the time]")
+def load(**options: Any) -> None:
+    """Send transfers to a development chain and measure what becomes of them.
+
+    Fresh accounts are funded from the named ones first, and everything is signed ahead. The loop is
+    open: what is due is sent, whatever became of those before it. Latencies count from when a
+    request was due, to its answer and, of a sample, to when its node says that it is final.
+
+    \b
+    Examples:
+      chaind load
+      chaind load --rate max --duration 20
+      chaind load --rate 50 --door single --format json --count 500
+      chaind load --url http://127.0.0.1:8080 --url http://127.0.0.1:8081 --mix mixed --share 0.1
+      CHAIND_LOAD_RATE=max CHAIND_LOAD_JSON=true chaind load
+    """
+    refuse_unknown_variables()
+    from chaind.cli.load_drive import FINAL_S_MAX
+    from chaind.cli.load_tally import table
+
+    plan = make_load(options)
+    with progress() as show:
+        tally = run_load(plan, show)
+    summary = {
+        "urls": list(plan.urls),
+        "rate": "max" if plan.rate is None else plan.rate,
+        "batch_size": plan.batch_size,
+        "connections": plan.connections,
+        "seed": plan.seed,
+        **tally.summary(),
+    }
+    click.echo(json.dumps(summary) if options["as_json"] else table(summary))
+    missing = tally.accepted - tally.final
+    if plan.wait_final and missing > 0:
+        raise Unfinished(count=missing, bound_s=FINAL_S_MAX)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[["Tally", float], None]]:
+    """A bar on standard error for a person; nothing where nobody looks."""
+    if not sys.stderr.isatty():
+        yield lambda _tally, _part: None
+        return
+    bar = click.progressbar(
+        length=BAR_STEPS,
+        label="sending",
+        file=sys.stderr,
+        item_show_func=lambda news: news or "",
+        show_eta=False,
+    )
+    with bar:
+
+        def show(tally: "Tally", part: float) -> None:
+            news = f"accepted {tally.accepted:,}  final {tally.final:,}"
+            bar.update(int(part * BAR_STEPS) - bar.pos, news)
+
+        yield show
+
+
+def make_load(options: dict[str, Any]) -> "Load":
+    """The load that the options ask for."""
+    from chaind.cli.load_drive import Load
+
+    rate, count, single = options["rate"], options["count"], options["door"] == "single"
+    share = options["share"]
+    if share is not None and options["mix"] != "mixed":
+        raise click.UsageError("--share goes with --mix mixed.")
+    if single and options["batch_size"] is not None:
+        raise click.UsageError("--batch-size goes with --door batch.")
+    batch_size = 1 if single else options["batch_size"] or _batch_size(rate)
+    seed = options["seed"]
+    return Load(
+        urls=tuple(url.rstrip("/") for url in options["urls"]),
+        rate=rate,
+        duration_s=options["duration"] or (DURATION_S if count is None else float("inf")),
+        count=count,
+        accounts=options["accounts"],
+        coin_share=MIXES[options["mix"]] if share is None else share,
+        batch_size=batch_size,
+        single=single,
+        msgpack=options["form"] == "msgpack",
+        wait_final=options["wait"] == "final",
+        connections=options["connections"] or (SINGLE_CONNECTIONS if single else BATCH_CONNECTIONS),
+        in_flight_max=options["in_flight"],
+        seed=time.time_ns() // 1_000_000 if seed is None else seed,
+    )
+
+
+def _batch_size(rate: float | None) -> int:
+    """Large where throughput is asked for; with a rate, for 20 requests a second."""
+    return 500 if rate is None else max(1, min(500, int(rate / 20)))
+
+
+def run_load(plan: "Load", show: Callable[["Tally", float], None]) -> "Tally":
+    """Drive it on an event loop of its own; the first fault of its tasks is raised bare."""
+    import asyncio
+
+    import uvloop
+
+    from chaind.cli.load_drive import drive
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(drive(plan, show))
+    except* LocalFault as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        fault = error
+    raise fault
+
+
+def refuse_unknown_variables() -> None:
+    """Raise `VariableUnknown` for CHAIND_LOAD_… that names no option."""
+    known = {
+        f"{ENVIRONMENT_PREFIX}_{option.opts[0].removeprefix('--').replace('-', '_').upper()}"
+        for option in load.params
+    }
+    for variable in os.environ:
+        if variable.startswith(f"{ENVIRONMENT_PREFIX}_") and variable not in known:
+            near = get_close_matches(variable, known, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(sorted(known))}."
+            raise VariableUnknown(variable=variable, hint=hint)

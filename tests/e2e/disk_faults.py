@@ -1,0 +1,356 @@
+"""Random disk faults on stopped and on running nodes of a four-node network under payments.
+
+    python tests/e2e/disk_faults.py --faults 1000 --seed 1
+
+One fault at a time: a file of a stopped node is damaged, or the disk of a running one fails. The
+node must heal, or refuse to go on with an exit status of its own; then what a person does who has
+a copy is done, and it must be well. Meanwhile blocks and payments are asked of all nodes at random
+and compared with what was said before. At the end every node serves its whole chain, and all are
+audited. The exit status is 1 where an answer was wrong or an acknowledged payment is lost.
+"""
+
+import argparse
+import errno
+import json
+import signal
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import msgspec
+from damage import Damage, Snapshot
+from kill_loop import show
+from local_network import LocalNetwork, NodeProcess, until
+from payments_under_way import Load, lost, settle
+
+from chaind.node.audit_home import audit_home
+from chaind.primitives.block import Block
+from chaind.primitives.transaction import Transaction
+from chaind.storage.errors import LogCorrupt
+from chaind.storage.files import OsFiles
+from chaind.storage.log import AppendLog
+
+LAUNCHER = [sys.executable, str(Path(__file__).with_name("faulty_node.py"))]
+RATE = 100
+READY_S = 60.0
+ORDERS = (  # what fails on a running node, where, and what the kernel says
+    ("sync", "votes", errno.EIO),
+    ("sync", "bodies", errno.EIO),
+    ("sync", "intake", errno.EIO),
+    ("write", "votes", errno.ENOSPC),
+    ("write", "bodies", errno.ENOSPC),
+    ("write", "intake", errno.ENOSPC),
+    ("write", "intake", errno.EDQUOT),
+    ("batch", "db", errno.ENOSPC),
+    ("batch", "db", errno.EIO),
+    ("read", "bodies", errno.EIO),
+    ("get", "db", errno.EIO),
+)
+OUTCOMES = ("unharmed", "healed", "observed", "refused")
+CHAIN_FILES = ("db", "bodies", "votes", "intake")
+HEALED = ("block_healed", "rolled_forward", "database_set_aside", "torn_tail_cut")
+
+
+class Campaign:
+    """The network, its payer, and the counts."""
+
+    def __init__(self, directory: Path, dice: Random, *, verbose: bool) -> None:
+        self.verbose = verbose
+        self.dice = dice
+        self.directory = directory
+        self.network = LocalNetwork(directory / "net", 4)
+        for node in self.network.nodes:
+            node.command = LAUNCHER
+            node.extra = {"FAULTY_CONTROL": str(self._control(node))}
+        self.load = Load(self.network, directory, RATE)
+        self.counts: Counter[tuple[str, str]] = Counter()  # (family of the fault, outcome)
+        self.exits: Counter[int] = Counter()
+        self.destroyed: set[bytes] = set()  # payments in journals that a fault hit
+        self.story: list[str] = []
+        self.reader = Reader(self.network.nodes, self.load, dice.randrange(1 << 32))
+
+    def _control(self, node: NodeProcess) -> Path:
+        return self.directory / f"{node.home.name}.order"
+
+    def stopped(self) -> None:
+        """Damage a file of a node that was stopped or killed, and start it."""
+        node = self.dice.choice(self.network.nodes)
+        node.end(self.dice.choice((signal.SIGTERM, signal.SIGKILL)))
+        copy = Snapshot(node.home, self.directory / "copy")
+        others = [other.home for other in self.network.nodes if other is not node]
+        open_payments = journaled(node.home)
+        damage = Damage(node.home, others, self.dice)
+        self.story.append(f"{node.home.name}: {damage.way} {damage.path.name}: ")
+        if damage.family == "intake":
+            self.destroyed |= open_payments
+        outcome = self._start(node, damage.family.partition(" ")[0])
+        if outcome in ("refused", "observed"):
+            if node.process is not None:
+                node.end()
+            damage.undo()
+            if self._start(node) not in ("unharmed", "healed"):
+                if node.process is not None:
+                    node.end()
+                copy.restore()
+                assert self._start(node) in ("unharmed", "healed"), "a whole copy does not start"
+        self.counts[damage.family, outcome] += 1
+        self.story[-1] += outcome
+
+    def running(self) -> None:
+        """Make the disk of a running node fail; it has to stop by itself, or to heal."""
+        node = self.dice.choice(self.network.nodes)
+        at, name, number = self.dice.choice(ORDERS)
+        order = self._control(node)
+        self.story.append(f"{node.home.name}: {at} {name} {errno.errorcode[number]}: ")
+        order.write_text(json.dumps({"at": at, "name": name, "errno": number}))
+        process = node.process
+        assert process is not None
+        if at == "read":
+            raw_blocks(node, 1, 50)
+        until(lambda: process.poll() is not None or not order.exists(), "the disk fails")
+        outcome = "healed"
+        if at != "read" and at != "get":
+            self.exits[process.wait(READY_S)] += 1
+            outcome = "refused"
+        time.sleep(0.2)
+        if process.poll() is not None:
+            node.process = None
+            order.unlink(missing_ok=True)
+            outcome = "refused"
+            assert self._start(node) in ("unharmed", "healed"), "it does not start on a well disk"
+        elif at == "read":
+            node.end(signal.SIGKILL)  # every later read of that file would fail as well
+            assert self._start(node) in ("unharmed", "healed")
+        until(node.ready, f"{node.home.name} is well again")
+        self.counts[f"running {at} {name}", outcome] += 1
+        self.story[-1] += outcome
+
+    def _start(self, node: NodeProcess, family: str = "") -> str:
+        """Start; what came of it."""
+        mark = log_size(node)
+        node.start()
+        deadline = time.monotonic() + READY_S
+        while time.monotonic() < deadline:
+            assert node.process is not None
+            status = node.process.poll()
+            if status is not None:
+                assert status > 0, f"ended by signal {-status}\n{node.log_tail()}"
+                assert status != 1, f"ended by a traceback\n{node.log_tail()}"
+                self.exits[status] += 1
+                node.process = None
+                return "refused"
+            health = node.get("/health/ready")
+            if health is not None and health.get("ready"):
+                said = logged(node, mark)
+                healed = family in CHAIN_FILES and any(word in said for word in HEALED)
+                return "healed" if healed else "unharmed"
+            if health is not None and "observes" in " ".join(health.get("reasons", ())):
+                return "observed"
+            time.sleep(0.05)
+        raise AssertionError(f"neither ready nor ended\n{node.log_tail()}")
+
+    def run(self, faults: int) -> dict[str, object]:
+        """All of it; the figures."""
+        network, load = self.network, self.load
+        try:
+            network.start()
+            load.start()
+            load.grows(RATE)
+            self.reader.start()
+            for done in range(faults):
+                begun = time.monotonic()
+                if self.dice.random() < 0.75:
+                    self.stopped()
+                else:
+                    self.running()
+                network.await_ready()
+                self.reader.check()
+                if self.verbose:
+                    print(f"{time.monotonic() - begun:5.1f} s  {self.story[-1]}", file=sys.stderr)
+                show(f"{done + 1} of {faults} faults, {load.answered():,} acknowledged")
+            load.stop()
+            settle(network.nodes)
+            self.reader.stop()
+            for node in network.nodes:
+                until(lambda node=node: serves_all(node), f"{node.home.name} serves its chain")
+            for node in network.nodes:
+                assert node.end() == 0, "a node did not end cleanly"
+            missing = lost(load, network.nodes)
+            reports = [audit_home(node.home) for node in network.nodes]
+        except Exception:
+            print("the last faults:", *self.story[-5:], sep="\n  ", file=sys.stderr)
+            for node in network.nodes:
+                print(f"--- {node.home.name}\n{node.log_tail()}", file=sys.stderr)
+            raise
+        finally:
+            self.reader.stop()
+            load.kill()
+            network.close()
+        return {
+            "faults": faults,
+            "outcomes": {
+                outcome: sum(n for (_, kind), n in self.counts.items() if kind == outcome)
+                for outcome in OUTCOMES
+            },
+            "exits": {str(status): count for status, count in sorted(self.exits.items())},
+            "answers_read": self.reader.answers,
+            "wrong_answers": len(self.reader.wrong),
+            "wrong": self.reader.wrong[:10],
+            "acknowledged": load.answered(),
+            "lost": len(missing - self.destroyed),
+            "sole_copy_destroyed": len(missing & self.destroyed),
+            "violations": sum(len(report.violations) for report in reports),
+            "height": reports[0].height,
+            "by_family": {
+                kind: {
+                    word: self.counts[kind, word] for word in OUTCOMES if self.counts[kind, word]
+                }
+                for kind in sorted({kind for kind, _ in self.counts})
+            },
+        }
+
+
+class Reader(threading.Thread):
+    """Asks all nodes for blocks and payments, and remembers what was said of them."""
+
+    def __init__(self, nodes: list[NodeProcess], load: Load, seed: int) -> None:
+        super().__init__(daemon=True)
+        self._nodes = nodes
+        self._load = load
+        self._dice = Random(seed)
+        self._hashes: dict[int, bytes] = {}
+        self._ended = threading.Event()
+        self._failure: BaseException | None = None
+        self.answers = 0
+        self.wrong: list[str] = []
+
+    def run(self) -> None:
+        """Until stopped."""
+        try:
+            while not self._ended.wait(0.02):
+                node = self._dice.choice(self._nodes)
+                if self._dice.random() < 0.5:
+                    self._read_blocks(node)
+                else:
+                    self._read_payment(node)
+        except BaseException as error:
+            self._failure = error
+            raise
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._ended.set()
+        if self.is_alive():
+            self.join()
+
+    def check(self) -> None:
+        """Raise what ended the thread."""
+        if self._failure is not None:
+            raise AssertionError("the reader failed") from self._failure
+
+    def _read_blocks(self, node: NodeProcess) -> None:
+        top = max(self._hashes, default=1)
+        start = self._dice.randint(1, top)
+        for raw in raw_blocks(node, start, 20) or ():
+            self.answers += 1
+            block = Block.decode(raw)
+            if self._hashes.setdefault(block.height, block.hash) != block.hash:
+                self.wrong.append(f"{node.home.name}: another block {block.height}")
+
+    def _read_payment(self, node: NodeProcess) -> None:
+        ids = self._load.lines("answered")[-2_000:]
+        if not ids:
+            return
+        txid = self._dice.choice(ids)
+        answer = node.get(f"/api/v1/transactions/{txid}")
+        if answer is None or "status" not in answer:
+            return
+        self.answers += 1
+        # Nothing here conflicts and nothing expires: whoever says otherwise is wrong.
+        if answer["status"] in ("rejected", "replaced", "expired"):
+            self.wrong.append(f"{node.home.name}: {txid} is {answer['status']}")
+
+
+def raw_blocks(node: NodeProcess, start: int, limit: int) -> list[bytes] | None:
+    """A page of blocks; None where the node does not answer, or says that it cannot."""
+    path = f"{node.url}/api/v1/blocks/raw?start={start}&limit={limit}"
+    try:
+        with urllib.request.urlopen(path, timeout=10) as answer:
+            return list(msgspec.msgpack.decode(answer.read())[1])
+    except (OSError, urllib.error.HTTPError):
+        return None
+
+
+def serves_all(node: NodeProcess) -> bool:
+    """Whether a node gives out every block of its chain; reading damaged ones makes it heal."""
+    height, parent = 1, None
+    tip = node.height()
+    while height <= tip:
+        page = raw_blocks(node, height, 512)
+        if not page:
+            return False
+        for raw in page:
+            block = Block.decode(raw)
+            assert block.height == height, "blocks out of order"
+            assert parent in (None, block.parent), "blocks that are not linked"
+            height, parent = height + 1, block.hash
+    return True
+
+
+def journaled(home: Path) -> set[bytes]:
+    """Payments of a stopped node's intake journal."""
+    try:
+        journal = AppendLog.open(OsFiles(), home / "chain", "intake", 1 << 30, 1 << 24)
+    except LogCorrupt:
+        return set()
+    try:
+        return {Transaction.decode(raw).txid for _, raw in journal.replay()}
+    finally:
+        journal.close()
+
+
+def log_size(node: NodeProcess) -> int:
+    """Where its text log ends now."""
+    return (node.home / "log").stat().st_size if (node.home / "log").exists() else 0
+
+
+def logged(node: NodeProcess, since: int) -> str:
+    """What it has logged since."""
+    return (node.home / "log").read_bytes()[since:].decode(errors="replace")
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--faults", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--verbose", action="store_true", help="each fault, and what came of it")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="chaind-faults-") as directory:
+        figures = Campaign(Path(directory), Random(options.seed), verbose=options.verbose).run(
+            options.faults
+        )
+    show("")
+    if options.json:
+        print(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            if isinstance(value, dict):
+                print(name)
+                for key, inner in value.items():
+                    print(f"  {key:<20}{inner}")
+            else:
+                print(f"{name:<22}{value}")
+    bad = figures["wrong_answers"] or figures["lost"] or figures["violations"]
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""The payer as a process beside a network, its record, and what must be true of it at the end."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ledger_audit import audit
+from local_network import LocalNetwork, NodeProcess, until
+
+PAYER = Path(__file__).with_name("payer.py")
+
+
+class Load:
+    """The payer process and its record."""
+
+    def __init__(self, network: LocalNetwork, directory: Path, rate: float) -> None:
+        self.network = network
+        self.rate = rate
+        self.record = directory / "record"
+        self.record.touch()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.begun = 0.0
+        self.lasted = 0.0
+
+    def start(self) -> None:
+        """Pay through all nodes, whether they live or not."""
+        urls = [node.url for node in self.network.nodes]
+        genesis = self.network.nodes[0].home / "genesis.json"
+        self.begun = time.monotonic()
+        self.process = subprocess.Popen(
+            [sys.executable, str(PAYER), str(genesis), str(self.record), str(self.rate), *urls]
+        )
+
+    def stop(self) -> None:
+        """End the payer in good order."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            assert self.process.wait(30) == 0, "the payer failed"
+            self.lasted += time.monotonic() - self.begun
+            self.process = None
+
+    def lines(self, kind: str) -> list[str]:
+        """Ids of one kind of line."""
+        rows = (line.split() for line in self.record.read_text().splitlines())
+        return [row[1] for row in rows if row[0] == kind]
+
+    def answered(self) -> int:
+        """Number of acknowledged payments so far."""
+        return len(self.lines("answered"))
+
+    def grows(self, by: int) -> None:
+        """Wait until so many more payments were acknowledged."""
+        goal = self.answered() + by
+        until(lambda: self.answered() >= goal, f"{by} more payments acknowledged")
+
+    def kill(self) -> None:
+        """End the payer whatever it does."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+def same_chain(nodes: list[NodeProcess]) -> bool:
+    """Whether the nodes agree on the block at the lowest of their final heights."""
+    heights = [node.height() for node in nodes]
+    if min(heights) < 1:
+        return False
+    hashes = {node.get(f"/block/{min(heights)}")["hash"] for node in nodes}
+    assert len(hashes) == 1, f"two final blocks at height {min(heights)}"
+    return True
+
+
+def settle(nodes: list[NodeProcess]) -> None:
+    """Wait until nothing is pending and all stand at the same height."""
+    until(lambda: all(not node.get("/pending")["count"] for node in nodes), "nothing pending")
+    top = max(node.height() for node in nodes)
+    until(lambda: all(node.height() >= top for node in nodes), "all at the same height")
+    assert same_chain(nodes)
+
+
+def lost(load: Load, nodes: list[NodeProcess]) -> set[bytes]:
+    """Payments that were acknowledged and are missing on some of the stopped nodes.
+
+    Fails where nodes disagree, or hold what nobody sent.
+    """
+    answered = {bytes.fromhex(txid) for txid in load.lines("answered")}
+    sent = {bytes.fromhex(txid) for txid in load.lines("sent")}
+    audits = [audit(node.home) for node in nodes]
+    shortest = min(found.height for found in audits)
+    missing: set[bytes] = set()
+    for found in audits:
+        missing |= answered - found.txids
+        assert found.txids <= sent, "a transaction that nobody sent"
+        assert found.hashes[:shortest] == audits[0].hashes[:shortest]
+        assert found.balances == audits[0].balances
+    return missing
