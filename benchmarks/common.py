@@ -162,14 +162,14 @@ def output_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 class CpuUse(NamedTuple):
-    """Seconds of CPU since the start: of the node, and of its signature processes."""
+    """Seconds of CPU since the start: of the event loop's thread, and of all others together."""
 
-    node_s: float
-    helpers_s: float
+    loop_s: float
+    threads_s: float
 
     def since(self, before: "CpuUse") -> "CpuUse":
         """What came in between."""
-        return CpuUse(self.node_s - before.node_s, self.helpers_s - before.helpers_s)
+        return CpuUse(self.loop_s - before.loop_s, self.threads_s - before.threads_s)
 
 
 class RealNode:
@@ -226,12 +226,13 @@ class RealNode:
 
     def cpu(self) -> CpuUse:
         """CPU used so far."""
-        helpers_s = sum(_cpu_s(child) for child in _children(self.pid))
-        return CpuUse(_cpu_s(self.pid), helpers_s)
+        loop_s = cpu_s(f"{self.pid}/task/{self.pid}")
+        return CpuUse(loop_s, cpu_s(str(self.pid)) - loop_s)
 
     def resident_mib(self) -> float:
-        """Memory of the process and of those it started."""
-        return sum(_resident_kib(pid) for pid in (self.pid, *_children(self.pid))) / 1024
+        """Memory of the process."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("VmRSS"))) / 1024
 
 
 class Nodes:
@@ -299,29 +300,8 @@ def _free_place(home: Path) -> Place:
     return Place(home, ports[0], ports[1])
 
 
-def _stat(pid: int) -> list[str]:
-    """Fields of proc(5) stat after the name: state is 0, parent 1, user and system time 11, 12."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-
-
-def _cpu_s(pid: int) -> float:
-    fields = _stat(pid)
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
-
-
-def _children(pid: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int(_stat(int(entry.name))[1])
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if parent == pid:
-                found.append(int(entry.name))
-    return found
-
-
-def _resident_kib(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith("VmRSS")))
+def cpu_s(task: str) -> float:
+    """User and system seconds of a process, or of one of its threads: PID/task/TID."""
+    stat = Path(f"/proc/{task}/stat").read_text()
+    fields = stat.rpartition(")")[2].split()  # the name before it may hold anything
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S  # proc(5) fields 14 and 15

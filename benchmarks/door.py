@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ import aiohttp
 import click
 import msgspec
 import uvloop
-from common import TICKS_PER_S, Table, output_options
+from common import Table, cpu_s, output_options
 from prometheus_client import CollectorRegistry
 
 from chaind.api.answers import JSON_MEDIA, MSGPACK_MEDIA, NDJSON_MEDIA
@@ -126,19 +125,13 @@ async def post_for(port: int, case: Case, seconds: float) -> int:
     return accepted
 
 
-def cpu_s(pid: int) -> float:
-    """CPU seconds of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
-
-
 def measure(port: int, pid: int, case: Case, seconds: float) -> tuple[float, float]:
     """(µs of server CPU per transfer, transfers per second)."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(post_for(port, case, seconds / 10))
-        before_s, begun_s = cpu_s(pid), time.monotonic()
+        before_s, begun_s = cpu_s(str(pid)), time.monotonic()
         count = runner.run(post_for(port, case, seconds))
-        return (cpu_s(pid) - before_s) * 1e6 / count, count / (time.monotonic() - begun_s)
+        return (cpu_s(str(pid)) - before_s) * 1e6 / count, count / (time.monotonic() - begun_s)
 
 
 @click.command()

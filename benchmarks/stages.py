@@ -8,6 +8,7 @@ the other rebuilds it from its pool. What binds the stages together in a node (e
 consensus messages) is in the difference to `throughput.py`.
 """
 
+import gc
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ import msgspec
 from common import Table, output_options
 
 from chaind.cli.chains import development_genesis
-from chaind.cli.daemon import DATABASE_CACHE_BYTES, WRITE_BUFFER_BYTES
+from chaind.cli.daemon import DATABASE_CACHE_BYTES, GC_THRESHOLDS, WRITE_BUFFER_BYTES
 from chaind.cli.load_orders import Orders, Plan
 from chaind.ledger.checks import check_transaction, verify_signatures
 from chaind.ledger.execute import check_on_state
@@ -204,6 +205,7 @@ def make_chain(accounts: int, total: int, batch: int) -> Orders:
 def main(batch: int, blocks: int, accounts: int, as_json: bool, record: bool) -> None:
     """CPU per committed transfer by stage."""
     table = Table("stages", "Node CPU per committed transfer, by stage")
+    gc.set_threshold(*GC_THRESHOLDS)  # as a node does
     clock = Clock()
     orders = make_chain(accounts, batch * (blocks + WARM_BLOCKS), batch)
     with tempfile.TemporaryDirectory(prefix="chaind-bench-") as directory:

@@ -81,7 +81,7 @@ def main(accounts: int, starts: int, idle_seconds: float, as_json: bool, record:
         time.sleep(idle_seconds)
         use = node.cpu().since(before)
         idle_mib = node.resident_mib()
-    percent = 100 * (use.node_s + use.helpers_s) / idle_seconds
+    percent = 100 * (use.loop_s + use.threads_s) / idle_seconds
     table.add("start to the first answer", sorted(answered)[starts // 2], "s")
     table.add(
         "start to ready (a final block), median", sorted(ready)[starts // 2], "s", "≤ 3 (p99)"
