@@ -36,7 +36,7 @@ def respond(
 ) -> web.Response:
     """The answer of a value."""
     return web.Response(
-        body=encode_json(value), status=status, headers=headers, content_type=JSON_MEDIA
+        body=encode_json(value) + b"\n", status=status, headers=headers, content_type=JSON_MEDIA
     )
 
 

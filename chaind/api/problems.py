@@ -157,7 +157,7 @@ def internal_response() -> web.Response:
 
 
 def _response(problem: Problem, headers: dict[str, str]) -> web.Response:
-    body = msgspec.json.encode(problem)
+    body = msgspec.json.encode(problem) + b"\n"
     return web.Response(
         body=body, status=problem.status, content_type=PROBLEM_MEDIA, headers=headers
     )
