@@ -110,39 +110,49 @@ _BIN = range(0xC4, 0xC7)
 _EXT = range(0xC7, 0xCA)
 
 
-def value_end(data: bytes, start: int) -> int | None:
-    """Where the MessagePack value at `start` ends; None where it goes on beyond `data`."""
-    at, wanted, size = start, 1, len(data)
-    while wanted:
-        if at >= size:
-            return None
-        first = data[at]
+def scan(data: bytes, at: int, wanted: int) -> tuple[int, int]:
+    """Pass `wanted` MessagePack values from `at` on, as far as `data` goes.
+
+    Returns where it stands (beyond `data` where a value goes on there) and how many are still
+    wanted: what to go on with once there is more. The last one ends at a position within `data`.
+    """
+    size = len(data)
+    while wanted and at < size:
+        first, start = data[at], at
         at += 1
-        wanted -= 1
         if first < 0x80 or first >= 0xE0:  # fixint
-            continue
-        if first >= 0xA0 and first < 0xC0:  # fixstr
+            wanted -= 1
+        elif first >= 0xA0 and first < 0xC0:  # fixstr
             at += first & 0x1F
+            wanted -= 1
         elif first >= 0x90 and first < 0xA0:  # fixarray
-            wanted += first & 0x0F
+            wanted += (first & 0x0F) - 1
         elif first < 0x90:  # fixmap
-            wanted += 2 * (first & 0x0F)
+            wanted += 2 * (first & 0x0F) - 1
         elif first == 0xC1:
             raise BodyMalformed(reason="byte 0xc1 begins no MessagePack value")
         else:
             width, kind = _WIDE[first]
             if kind == _FIXED:
                 at += width
+                wanted -= 1
                 continue
+            if at + width > size:
+                return start, wanted
             count = int.from_bytes(data[at : at + width], "big")
             at += width + (first in _EXT)
-            if at > size:
-                return None
+            wanted -= 1
             if kind == _BYTES:
                 at += count
             else:
                 wanted += count if kind == _VALUES else 2 * count
-    return at if at <= size else None
+    return at, wanted
+
+
+def value_end(data: bytes, start: int) -> int | None:
+    """Where the MessagePack value at `start` ends; None where it goes on beyond `data`."""
+    at, wanted = scan(data, start, 1)
+    return None if wanted or at > len(data) else at
 
 
 class MessagePackSplitter:
@@ -150,21 +160,21 @@ class MessagePackSplitter:
 
     def __init__(self, item_bytes_max: int) -> None:
         self._rest = b""
+        self._at, self._wanted = 0, 1  # how far `_rest` was scanned: nothing is scanned twice
         self._max = item_bytes_max + 5  # the head of the longest binary
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The items that `data` completes."""
-        buffer = self._rest + data
-        at = 0
-        while at < len(buffer):
-            end = value_end(buffer, at)
-            if end is None:
-                break
-            first = buffer[at]
+        buffer, start = self._rest + data, 0
+        at, wanted = scan(buffer, self._at, self._wanted)
+        while not wanted and at <= len(buffer):
+            first = buffer[start]
             head = 1 + (1 << (first - 0xC4)) if first in _BIN else 0
-            yield buffer[at + head : end]
-            at = end
-        self._rest = buffer[at:]
+            yield buffer[start + head : at]
+            start = at
+            at, wanted = scan(buffer, start, 1)
+        self._rest = buffer[start:]
+        self._at, self._wanted = at - start, wanted
         if len(self._rest) > self._max:
             raise BodyMalformed(reason=f"an item is longer than {self._max} bytes")
 

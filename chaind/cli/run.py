@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chaind.cli.descriptors import raise_limit
 from chaind.cli.ports import PortsBusy, busy
 from chaind.primitives.errors import LocalFault
 
@@ -93,6 +94,7 @@ def run(
     }
     config = named(load(config_file or settings_file(), os.environ, options))
     prepare_home(config)
+    raise_limit()
     from chaind.cli.daemon import run as run_node
 
     sys.exit(run_node(config))

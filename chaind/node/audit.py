@@ -13,7 +13,7 @@ node says is then compared with that, row by row. The five invariants:
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Final
@@ -28,7 +28,7 @@ from chaind.node.replay import Replay, begin_store
 from chaind.node.signatures import SignatureChecker
 from chaind.node.tally import Holdings, Tally
 from chaind.primitives.block import Block
-from chaind.primitives.errors import ChaindError, LocalFault
+from chaind.primitives.errors import ChaindError
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.hashes import display_hash
 from chaind.primitives.votes import Certificate, CertificateKind
@@ -43,15 +43,6 @@ VIOLATIONS_MAX: Final = 20  # the first ones tell what is wrong; a broken databa
 CHUNK: Final = 64  # transactions per piece of work: a few milliseconds of verification
 CHUNKS_WAITING_MAX: Final = 256  # bounds the blocks that signature checks keep in memory
 FINAL_KINDS: Final = (CertificateKind.FINAL, CertificateKind.FAST)
-
-
-class AuditFailed(LocalFault):
-    """What the ledger promises does not hold here."""
-
-    code = "audit-failed"
-    exit_code = 1
-    text = "{count} violation(s); the first: {first}"
-    advice = "Keep the data directory for inspection and bring the node up again from its peers."
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -241,9 +232,7 @@ def count_state(auditor: Auditor, database: KeyValue) -> Holdings:
     return holdings
 
 
-def compare_rows(
-    auditor: Auditor, database: KeyValue, progress: Callable[[], None] = lambda: None
-) -> None:
+def compare_rows(auditor: Auditor, database: KeyValue) -> None:
     """Every row of a node's database against the replayed ones; outcomes against final ids."""
     comparison = Comparison(database, auditor.scratch)
     after = bytes([OUTCOME[0] + 1])
@@ -252,7 +241,6 @@ def compare_rows(
             auditor.violation("replay", auditor.height, _describe(difference))
             if len(auditor.report.violations) >= VIOLATIONS_MAX:
                 break
-        progress()
     for key, _ in database.scan(OUTCOME, after):
         comparison.rows[OUTCOME] = comparison.rows.get(OUTCOME, 0) + 1
         if auditor.scratch.get(TRANSACTION + key[1:]) is not None:

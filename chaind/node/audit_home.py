@@ -17,7 +17,7 @@ from chaind.primitives.genesis import Genesis
 from chaind.storage.chain_store import BlockDamaged
 from chaind.storage.errors import FileMissing
 from chaind.storage.files import OsFiles
-from chaind.storage.kv import LevelStore
+from chaind.storage.kv import KeyValue, LevelStore
 from chaind.storage.lock import DirectoryLock
 from chaind.storage.segment import Position
 
@@ -59,16 +59,27 @@ def audit_home(path: Path, progress: Progress = lambda _done, _all: None) -> Rep
         database = open_store(stored)
         disk = open_disk(OsFiles(), home.chain, database, genesis)
         try:
-            with Auditor(genesis, scratch, disk.store.bodies, threads()) as auditor:
-                _replay(auditor, disk, progress)
-                holdings = count_state(auditor, database)
-                compare_rows(auditor, database)
-                check_records(auditor, stored_certificates(disk))
-                for _position, _transaction in stored_intake(disk.journal, genesis):
-                    auditor.report.records += 1
-                return auditor.finish(holdings)
+            return audit_disk(genesis, disk, database, scratch, progress)
         finally:
             disk.close()
+
+
+def audit_disk(
+    genesis: Genesis,
+    disk: Disk,
+    database: KeyValue,
+    scratch: KeyValue,
+    progress: Progress = lambda _done, _all: None,
+) -> Report:
+    """Audit what is open and at rest; `scratch` is empty, and as large afterwards."""
+    with Auditor(genesis, scratch, disk.store.bodies, threads()) as auditor:
+        _replay(auditor, disk, progress)
+        holdings = count_state(auditor, database)
+        compare_rows(auditor, database)
+        check_records(auditor, stored_certificates(disk))
+        for _position, _transaction in stored_intake(disk.journal, genesis):
+            auditor.report.records += 1
+        return auditor.finish(holdings)
 
 
 def _replay(auditor: Auditor, disk: Disk, progress: Progress) -> None:

@@ -5,6 +5,7 @@ by; its type is its check. Later sources win: defaults, file, environment, comma
 is not a setting, or not allowed for one, is refused by name. Nothing here reads a secret.
 """
 
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,10 @@ _PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][
 _HOST_PORT = rf"(\[[0-9A-Fa-f:.]+\]|[^\[\]:\s/]+):{_PORT}"
 
 Text = Annotated[str, Meta(min_length=1, description="text that is not empty")]
+PathText = Annotated[str, Meta(max_length=1_024, description="a path that can exist")]
+GenesisText = Annotated[str, Meta(min_length=1, max_length=1_024, description='"dev" or a path')]
+_PATHS = (PathText, GenesisText)
+_NAME_BYTES_MAX = 255  # of one part of a path, on every file system of Linux
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 Bytes = Annotated[int, Meta(ge=1_024, le=1 << 40)]
@@ -67,10 +72,10 @@ class SettingInvalid(ConfigInvalid):
 class NodeSection(Struct, frozen=True, kw_only=True):
     """Who this node is and where it keeps its data."""
 
-    home: str = ""
-    chain: Text = DEV_CHAIN
+    home: PathText = ""
+    chain: GenesisText = DEV_CHAIN
     name: Text = "node"
-    validator_key: str = ""
+    validator_key: PathText = ""
 
     def home_path(self) -> Path:
         """The data directory: the one named, or the user's own."""
@@ -98,7 +103,7 @@ class ApiSection(Struct, frozen=True, kw_only=True):
     host: Text = "127.0.0.1"
     api_port: Port = 8080
     allowed_hosts: tuple[Text, ...] = ("localhost", "127.0.0.1", "::1")
-    token_file: str = ""
+    token_file: PathText = ""
     body_bytes_max: Bytes = 1 << 20
     batch_bytes_max: Bytes = 16 << 20
     requests_per_second: Count = 2_000
@@ -119,7 +124,7 @@ class CustodySection(Struct, frozen=True, kw_only=True):
     """Whether this node keeps the keys of named accounts, and spends them when asked."""
 
     enabled: bool = False
-    mnemonic_file: str = ""
+    mnemonic_file: PathText = ""
 
 
 class LogSection(Struct, frozen=True, kw_only=True):
@@ -181,6 +186,8 @@ def _from_file(path: Path | None) -> Iterator[_Setting]:
     source = str(path)
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ConfigUnreadable(source=source, reason="nested too deeply") from None
     except (OSError, ValueError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigUnreadable(source=source, reason=reason) from None
@@ -225,14 +232,24 @@ def _check(found: _Setting) -> object:
     if found.is_text and is_list:
         value = [item.strip() for item in str(value).split(",") if item.strip()]
     try:
-        return msgspec.convert(value, kind, strict=not found.is_text or is_list)
-    except msgspec.ValidationError:
+        converted: object = msgspec.convert(value, kind, strict=not found.is_text or is_list)
+        if kind in _PATHS:
+            _check_path(str(converted))
+        return converted
+    except (msgspec.ValidationError, ValueError, RuntimeError):
         raise SettingInvalid(
             source=found.source,
             name=f"[{found.section}] {found.key}",
             value=_shown(found.value),
             allowed=describe(kind),
         ) from None
+
+
+def _check_path(text: str) -> None:
+    """Raise `ValueError` for what no file can be called, `RuntimeError` for an unknown `~user`."""
+    parts = os.fsencode(Path(text).expanduser()).split(b"/")
+    if any(char < " " for char in text) or any(len(part) > _NAME_BYTES_MAX for part in parts):
+        raise ValueError
 
 
 def _unknown(source: str, section: str, key: str) -> SettingUnknown:

@@ -1,4 +1,4 @@
-"""Structured logs to standard error, with addresses redacted."""
+"""Structured logs to standard error: addresses redacted, control characters made visible."""
 
 import logging
 import re
@@ -13,6 +13,8 @@ from chaind.node.config import LogSection
 # Bech32 of either kind, and Base58Check: enough of each stays to tell two apart.
 _ADDRESS = re.compile(r"\b([a-z0-9]{1,10}1[02-9ac-hj-np-z]{4})[02-9ac-hj-np-z]{34,58}\b")
 _BASE58 = re.compile(r"\b([1-9A-HJ-NP-Za-km-z]{5})[1-9A-HJ-NP-Za-km-z]{26,30}\b")
+# What a stranger calls itself must not move the cursor of whoever reads the log.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
 def redact(text: str) -> str:
@@ -25,7 +27,8 @@ def _redact_event(
 ) -> MutableMapping[str, Any]:
     for key, value in event.items():
         if isinstance(value, str):
-            event[key] = redact(value)
+            value = redact(value)
+            event[key] = value if key == "exception" else value.translate(_CONTROLS)
     return event
 
 

@@ -4,6 +4,7 @@ An Idempotency-Key becomes a lease of the paying account, so that "once" is a ru
 and any node answers a retry. This module only finds out which transaction holds the lease.
 """
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -163,7 +164,8 @@ class Payments:
         self._entropy = entropy
         self._wait_final = wait_final
         self._troubles = troubles  # why nothing becomes final, if so
-        self._made: dict[bytes, None] = {}  # leases that this run of the node has answered
+        # Leases that this run of the node has answered, oldest first.
+        self._made: OrderedDict[bytes, None] = OrderedDict()
 
     def resolve(self, who: str | int) -> bytes:
         """Address of an address text, a name or an account number. Raises `NameUnknown`."""
@@ -268,7 +270,7 @@ class Payments:
     def _remember(self, lease: Lease) -> None:
         self._made[lease_key(lease.owner, lease.id)] = None
         while len(self._made) > ACCOUNT_ID_MAX:
-            del self._made[next(iter(self._made))]
+            self._made.popitem(last=False)
 
     async def _pay(
         self, order: TransferOrder, source: bytes, target: bytes, lease: Lease | None, wait: bool

@@ -40,7 +40,6 @@ from chaind.storage.chain_store import (
 from chaind.storage.errors import FileMissing, LogCorrupt, StoreCorrupt
 from chaind.storage.files import Files, set_aside
 from chaind.storage.kv import KeyValue
-from chaind.storage.schema import META_TIP
 from chaind.storage.segment import Position
 
 DATABASE = "db"
@@ -62,7 +61,30 @@ def open_and_heal(
 
     Raises the `LocalFault` of what cannot be healed here.
     """
-    database = _open_database(files, directory / DATABASE, open_database)
+    try:
+        return _open(files, directory, genesis, open_database, votes=votes)
+    except (StoreCorrupt, FileMissing) as error:
+        if isinstance(error, FileMissing) and not _names(error, directory / DATABASE):
+            raise
+        log.error("database_damaged", error=str(error))
+    discard_database(files, directory)
+    return _open(files, directory, genesis, open_database, votes=votes)
+
+
+def _names(error: FileMissing, path: Path) -> bool:
+    return Path(str(error.values["path"])).is_relative_to(path)
+
+
+def _open(
+    files: Files,
+    directory: Path,
+    genesis: Genesis,
+    open_database: Callable[[Path], KeyValue],
+    *,
+    votes: bool,
+) -> Disk:
+    """As the disk is now; everything is closed where this raises."""
+    database = open_database(directory / DATABASE)
     try:
         disk = _open_logs(files, directory, database, genesis, votes=votes)
     except BaseException:
@@ -81,17 +103,6 @@ def discard_database(files: Files, directory: Path) -> None:
     path = directory / DATABASE
     if path.exists():
         log.error("database_set_aside", kept=str(set_aside(files, path)))
-
-
-def _open_database(files: Files, path: Path, open_database: Callable[[Path], KeyValue]) -> KeyValue:
-    try:
-        database = open_database(path)
-        database.get(META_TIP)
-    except (StoreCorrupt, FileMissing) as error:
-        log.error("database_damaged", error=str(error))
-        discard_database(files, path.parent)
-        database = open_database(path)
-    return database
 
 
 def _open_logs(

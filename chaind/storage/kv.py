@@ -184,6 +184,8 @@ def _fault(path: Path, operation: str, error: Exception) -> LocalFault:
         return StoreCorrupt(path=str(path), reason=reason)
     if reason.startswith("IO error: lock "):
         return StoreLocked(path=str(path), reason=reason)
+    if reason.endswith(os.strerror(errno.EINVAL)):  # a table that ends before what it should hold
+        return StoreCorrupt(path=str(path), reason=reason)
     number = next((n for n in errno.errorcode if reason.endswith(os.strerror(n))), errno.EIO)
     return fault(path, operation, number, reason)
 

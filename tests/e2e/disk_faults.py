@@ -2,11 +2,12 @@
 
     python tests/e2e/disk_faults.py --faults 1000 --seed 1
 
-One fault at a time: a file of a stopped node is damaged, or the disk of a running one fails. The
-node must heal, or refuse to go on with an exit status of its own; then what a person does who has
-a copy is done, and it must be well. Meanwhile blocks and payments are asked of all nodes at random
-and compared with what was said before. At the end every node serves its whole chain, and all are
-audited. The exit status is 1 where an answer was wrong or an acknowledged payment is lost.
+One fault at a time: a file of a stopped node is damaged, the disk of a running one fails, or a
+bit flips under it. The node must heal, or refuse to go on with an exit status of its own; then
+what a person does who has a copy is done, and it must be well. Meanwhile blocks and payments are
+asked of all nodes at random and compared with what was said before. At the end every node serves
+its whole chain, and all are audited. The exit status is 1 where an answer was wrong or an
+acknowledged payment is lost.
 """
 
 import argparse
@@ -15,24 +16,22 @@ import json
 import signal
 import sys
 import tempfile
-import threading
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from pathlib import Path
 from random import Random
 
-import msgspec
 from damage import Damage, Snapshot
 from kill_loop import show
 from local_network import LocalNetwork, NodeProcess, until
 from payments_under_way import Load, lost, settle
+from witness import Reader, raw_blocks, serves_all
 
-from chaind.node.audit_home import audit_home
-from chaind.primitives.block import Block
+from chaind.node.audit_home import audit_home, open_store
+from chaind.node.repair import discard_database, open_and_heal
+from chaind.primitives.genesis import Genesis
 from chaind.primitives.transaction import Transaction
-from chaind.storage.errors import LogCorrupt
+from chaind.storage.errors import LogCorrupt, StoreCorrupt
 from chaind.storage.files import OsFiles
 from chaind.storage.log import AppendLog
 
@@ -131,6 +130,30 @@ class Campaign:
         self.counts[f"running {at} {name}", outcome] += 1
         self.story[-1] += outcome
 
+    def flipped(self) -> None:
+        """Flip a bit of a block or of a table under a running node; it has to heal by itself."""
+        node = self.dice.choice(self.network.nodes)
+        kind = self.dice.choice(("bodies-*.log", "db/*.ldb"))
+        files = [path for path in (node.home / "chain").glob(kind) if path.stat().st_size > 200]
+        if not files:
+            return
+        path = self.dice.choice(files)
+        self.story.append(f"{node.home.name}: flip {path.name} while it runs: ")
+        with path.open("r+b") as file:
+            place = self.dice.randrange(path.stat().st_size // 2)  # the other half may be growing
+            file.seek(place)
+            byte = file.read(1)[0]
+            file.seek(place)
+            file.write(bytes([byte ^ 1 << self.dice.randrange(8)]))
+        mark = log_size(node)
+        serves_all(node)  # so that it reads what was hit
+        until(lambda: serves_all(node) and node.ready(), f"{node.home.name} serves its chain")
+        assert node.process is not None
+        assert node.process.poll() is None, f"it ended\n{node.log_tail()}"
+        outcome = "healed" if any(word in logged(node, mark) for word in HEALED) else "unharmed"
+        self.counts[f"running flip {kind}", outcome] += 1
+        self.story[-1] += outcome
+
     def _start(self, node: NodeProcess, family: str = "") -> str:
         """Start; what came of it."""
         mark = log_size(node)
@@ -165,10 +188,13 @@ class Campaign:
             self.reader.start()
             for done in range(faults):
                 begun = time.monotonic()
-                if self.dice.random() < 0.75:
+                way = self.dice.random()
+                if way < 0.7:
                     self.stopped()
-                else:
+                elif way < 0.9:
                     self.running()
+                else:
+                    self.flipped()
                 network.await_ready()
                 self.reader.check()
                 if self.verbose:
@@ -181,6 +207,7 @@ class Campaign:
                 until(lambda node=node: serves_all(node), f"{node.home.name} serves its chain")
             for node in network.nodes:
                 assert node.end() == 0, "a node did not end cleanly"
+            latent = sum(heal_latent(node.home) for node in network.nodes)
             missing = lost(load, network.nodes)
             reports = [audit_home(node.home) for node in network.nodes]
         except Exception:
@@ -198,6 +225,11 @@ class Campaign:
                 outcome: sum(n for (_, kind), n in self.counts.items() if kind == outcome)
                 for outcome in OUTCOMES
             },
+            "blocks_healed": sum(
+                (node.home / "log").read_text(errors="replace").count("block_healed")
+                for node in network.nodes
+            ),
+            "latent_damage_healed": latent,
             "exits": {str(status): count for status, count in sorted(self.exits.items())},
             "answers_read": self.reader.answers,
             "wrong_answers": len(self.reader.wrong),
@@ -216,90 +248,20 @@ class Campaign:
         }
 
 
-class Reader(threading.Thread):
-    """Asks all nodes for blocks and payments, and remembers what was said of them."""
-
-    def __init__(self, nodes: list[NodeProcess], load: Load, seed: int) -> None:
-        super().__init__(daemon=True)
-        self._nodes = nodes
-        self._load = load
-        self._dice = Random(seed)
-        self._hashes: dict[int, bytes] = {}
-        self._ended = threading.Event()
-        self._failure: BaseException | None = None
-        self.answers = 0
-        self.wrong: list[str] = []
-
-    def run(self) -> None:
-        """Until stopped."""
-        try:
-            while not self._ended.wait(0.02):
-                node = self._dice.choice(self._nodes)
-                if self._dice.random() < 0.5:
-                    self._read_blocks(node)
-                else:
-                    self._read_payment(node)
-        except BaseException as error:
-            self._failure = error
-            raise
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._ended.set()
-        if self.is_alive():
-            self.join()
-
-    def check(self) -> None:
-        """Raise what ended the thread."""
-        if self._failure is not None:
-            raise AssertionError("the reader failed") from self._failure
-
-    def _read_blocks(self, node: NodeProcess) -> None:
-        top = max(self._hashes, default=1)
-        start = self._dice.randint(1, top)
-        for raw in raw_blocks(node, start, 20) or ():
-            self.answers += 1
-            block = Block.decode(raw)
-            if self._hashes.setdefault(block.height, block.hash) != block.hash:
-                self.wrong.append(f"{node.home.name}: another block {block.height}")
-
-    def _read_payment(self, node: NodeProcess) -> None:
-        ids = self._load.lines("answered")[-2_000:]
-        if not ids:
-            return
-        txid = self._dice.choice(ids)
-        answer = node.get(f"/api/v1/transactions/{txid}")
-        if answer is None or "status" not in answer:
-            return
-        self.answers += 1
-        # Nothing here conflicts and nothing expires: whoever says otherwise is wrong.
-        if answer["status"] in ("rejected", "replaced", "expired"):
-            self.wrong.append(f"{node.home.name}: {txid} is {answer['status']}")
-
-
-def raw_blocks(node: NodeProcess, start: int, limit: int) -> list[bytes] | None:
-    """A page of blocks; None where the node does not answer, or says that it cannot."""
-    path = f"{node.url}/api/v1/blocks/raw?start={start}&limit={limit}"
+def heal_latent(home: Path) -> bool:
+    """Read a stopped node's whole database, as no node does by itself; heal what that finds."""
+    database = open_store(home / "chain" / "db")
     try:
-        with urllib.request.urlopen(path, timeout=10) as answer:
-            return list(msgspec.msgpack.decode(answer.read())[1])
-    except (OSError, urllib.error.HTTPError):
-        return None
-
-
-def serves_all(node: NodeProcess) -> bool:
-    """Whether a node gives out every block of its chain; reading damaged ones makes it heal."""
-    height, parent = 1, None
-    tip = node.height()
-    while height <= tip:
-        page = raw_blocks(node, height, 512)
-        if not page:
-            return False
-        for raw in page:
-            block = Block.decode(raw)
-            assert block.height == height, "blocks out of order"
-            assert parent in (None, block.parent), "blocks that are not linked"
-            height, parent = height + 1, block.hash
+        for _ in database.scan(b"", None):
+            pass
+    except StoreCorrupt:
+        database.close()
+    else:
+        database.close()
+        return False
+    genesis = Genesis.load(home / "genesis.json")
+    discard_database(OsFiles(), home / "chain")
+    open_and_heal(OsFiles(), home / "chain", genesis, open_store, votes=True).close()
     return True
 
 

@@ -2,16 +2,19 @@
 
 from pathlib import Path
 
-from harness import address
+from harness import address, secret
 from parts import World
 
+from chaind.ledger.block import GENESIS_COIN_TXID
 from chaind.ledger.checks import Checked
+from chaind.ledger.errors import CoinMissing, InsufficientFunds, LeaseTaken
 from chaind.node.recovery import JOURNAL_SEGMENT_BYTES, stored_intake
-from chaind.node.tracker import Tracker
+from chaind.node.tracker import Tracker, lost_for_ever
 from chaind.primitives.hashes import sha256
-from chaind.primitives.transaction import Lease
+from chaind.primitives.transaction import VERSION, Body, CoinInput, CoinOutput, Lease
 from chaind.storage.files import OsFiles
 from chaind.storage.log import AppendLog
+from chaind.wallet.builder import sign
 
 
 def leased(world: World, number: int, units: int = 10) -> Checked:
@@ -104,3 +107,20 @@ def test_the_deadline_heap_does_not_grow_with_what_has_ended(world: World) -> No
         world.tracker.follow(checked, 0)
         world.tracker.settle([checked], 1, world.clock.ms)
     assert len(world.tracker._deadlines) < 1_500
+
+
+def test_a_missing_coin_is_lost_for_ever_only_once_its_maker_is_final(world: World) -> None:
+    """After a restart a coin may be missing because the block that makes it is not final yet."""
+    maker = bytes(range(32))
+    prefix = world.genesis.chain_prefix
+    coins = (CoinInput(maker, 0), CoinInput(GENESIS_COIN_TXID, 0))
+    outputs = (CoinOutput(address("bob"), 1),)
+    body = Body(VERSION, prefix, bytes(8), None, None, coins, outputs, None, b"")
+    checked = world.check(sign(body, secret("alice")))
+    missing = CoinMissing(outpoint="any")
+    assert not lost_for_ever(missing, checked, lambda _txid: False)
+    assert lost_for_ever(missing, checked, lambda txid: txid == maker)
+    taken = LeaseTaken(id="any", txid="any", intent="any")
+    assert lost_for_ever(taken, checked, lambda _txid: False)
+    full = InsufficientFunds(address="", asset="", available="", needed="")
+    assert not lost_for_ever(full, checked, lambda _txid: True)

@@ -183,3 +183,19 @@ def test_after_a_failed_write_every_later_one_is_refused(tmp_path: Path) -> None
     assert "File too large" in first
     assert "an earlier write to this store failed" in second
     assert rows == "[b'before']"
+
+
+def test_a_table_that_was_cut_short_is_damage(tmp_path: Path) -> None:
+    """LevelDB maps tables into memory and calls what lies beyond the end an invalid argument."""
+    path = tmp_path / "store"
+    store = open_level(path)
+    for number in range(2_000):
+        store.write([(number.to_bytes(4, "big"), bytes(100))], sync=False)
+    store.close()
+    open_level(path).close()
+    table = sorted(path.glob("*.ldb"))[0]
+    table.write_bytes(table.read_bytes()[:100])
+    store = open_level(path)
+    with pytest.raises(StoreCorrupt):
+        list(store.scan(b"", None))
+    store.close()
