@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "fuzz.md"
-INPUT_BYTES_MAX = 4_096  # longer than every sample; long inputs are `tests/bad_input`'s
+INPUT_BYTES_MIN, INPUT_BYTES_MAX = 256, 4_096  # beyond twice a sample; more is bad_input's
 UNIT_TIMEOUT_S = 5  # a decoder that takes so long for 4 KiB is a finding
 MEMORY_MIB = 2_048
 _DONE = re.compile(r"#(\d+)\s+DONE\s+cov: (\d+) ft: (\d+) corp: (\d+)/")
@@ -48,7 +48,7 @@ def fuzz(decoder: str, runs: int, seed: int, corpus: Path, findings: Path) -> No
     try:
         import atheris
     except ImportError:
-        sys.exit("atheris is not installed: pip install -e '.[test]' brings it where it has wheels")
+        sys.exit("atheris is not installed: pip install atheris (it has wheels for Linux)")
     with atheris.instrument_imports(include=["chaind"]):
         from fuzz_decoders import DECODERS, try_one
     from fuzz_mutators import SHAPES
@@ -57,12 +57,14 @@ def fuzz(decoder: str, runs: int, seed: int, corpus: Path, findings: Path) -> No
         sys.exit(f"There is no decoder {decoder}; --list names them.")
     corpus.mkdir(parents=True, exist_ok=True)
     findings.mkdir(parents=True, exist_ok=True)
-    for number, sample in enumerate(DECODERS[decoder].samples):
+    samples = DECODERS[decoder].samples
+    longest = 2 * max(map(len, samples))
+    for number, sample in enumerate(samples):
         (corpus / f"sample-{number}").write_bytes(sample)
     options = {
         "runs": runs,
         "seed": seed,
-        "max_len": INPUT_BYTES_MAX,
+        "max_len": min(max(longest, INPUT_BYTES_MIN), INPUT_BYTES_MAX),
         "timeout": UNIT_TIMEOUT_S,
         "rss_limit_mb": MEMORY_MIB,
         "artifact_prefix": f"{findings}/{decoder}-",

@@ -530,7 +530,7 @@ def _decoders() -> dict[str, Decoder]:
         "json-array": Decoder(_read_array, (b'[{"raw":"00"},{"raw":"0102"}]', b"[]"), shape="json"),
         "ndjson": Decoder(_read_lines, (b"\n".join(_api_samples()),), ()),
         "messagepack-stream": Decoder(
-            _read_stream, (b"".join(raws), b"".join(map(msgpack.packb, raws)))
+            _read_stream, (raws[0], msgpack.packb(raws[0]), b"\x81\xa1a\x92\x01\xc0\xca\0\0\0\0")
         ),
         "log": Decoder(_read_log(lossy=False), (SEGMENTS[-1], SEGMENTS[0]), (LogCorrupt,)),
         "log-lossy": Decoder(_read_log(lossy=True), (SEGMENTS[-1], SEGMENTS[0]), ()),
