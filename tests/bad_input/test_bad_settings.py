@@ -191,8 +191,9 @@ def test_what_a_stranger_calls_itself_cannot_write_to_the_terminal(
     before = structlog.get_config()
     try:
         configure_logs(LogSection())
-        nasty = Goodbye("\x1b[2J\x1b]0;owned\x07\r\n\x9b31m2026 all is well").reason
-        structlog.get_logger("test").info("peer_down", agent=nasty)
+        nasty = Goodbye("\x1b[2J\x1b]0;owned\x07\x9b31m").reason  # without a space: shown as it is
+        spaced = f"{nasty}\r\n2026 all is well"
+        structlog.get_logger("test").info("peer_down", agent=nasty, reason=spaced)
     finally:
         structlog.configure(**before)
     written = capsys.readouterr().err

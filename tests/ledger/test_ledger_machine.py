@@ -3,13 +3,17 @@
 Random valid and invalid transactions go into blocks that are applied, undone, redone and settled
 over a cache of a few rows. After each step: every asset adds up to its supply and to a supply
 that is counted here, no amount is negative or zero, the state equals a replay from genesis byte
-for byte, and each lease and each coin had one effect. CHAIND_TEST_STEPS scales the run.
+for byte, and each lease and each coin had one effect.
+
+CHAIND_TEST_STEPS is about how many steps all runs together take, a thousand a second:
+
+    CHAIND_TEST_STEPS=120000 .venv/bin/pytest tests/ledger/test_ledger_machine.py -s
 """
 
 import os
+from collections import Counter
 from typing import Any
 
-import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -21,7 +25,6 @@ from ledger_builders import (
     HEIGHT,
     NOW_MS,
     SYMBOL,
-    Vault,
     coin_out,
     lease_of,
     make,
@@ -29,8 +32,26 @@ from ledger_builders import (
     pay_out,
     plus,
 )
+from ledger_draws import (
+    APPLIED,
+    COIN_UNITS,
+    OWNERS,
+    PARAMETERS,
+    REFUSED,
+    START_UNITS,
+    SWAP,
+    TIMED,
+    Step,
+    amounts,
+    height_of,
+    note,
+    owners,
+    payments,
+    signer_of,
+    ways,
+)
 
-from chaind.ledger.block import Executed, execute_block, subsidy
+from chaind.ledger.block import execute_block, subsidy
 from chaind.ledger.checks import Checked, check_transaction, verify_signatures
 from chaind.ledger.errors import REFUSALS, BlockInvalid
 from chaind.ledger.execute import Context, check_on_state
@@ -46,60 +67,13 @@ from chaind.ledger.keys import (
     supply_key,
 )
 from chaind.primitives.coinbase import Coinbase, CoinbaseOutput
-from chaind.primitives.genesis import Parameters
 from chaind.primitives.hashes import sha256
-from chaind.primitives.policy import After, And, Multi, Older, Or, Pk
 from chaind.primitives.transaction import Burn, CoinInput, Issue, Mint, Transaction
 
-STEPS = int(os.environ.get("CHAIND_TEST_STEPS", "40"))
-PARAMETERS = Parameters(
-    validity_window_ms=10_000,
-    lease_ms=20_000,
-    leases_per_owner_max=4,
-    subsidy_units=8,
-    halving_interval=HEIGHT + 5,
-    coinbase_maturity=2,
-)
-SHARED = Vault(Multi(2, (ALICE.public, BOB.public, CAROL.public)))
-TIMED = Vault(Or(And(Pk(BOB.public), After(NOW_MS + 5_000)), And(Pk(CAROL.public), Older(2))))
-PEOPLE = (ALICE, BOB, CAROL)
-OWNERS = (*PEOPLE, SHARED, TIMED)
-WAYS = {
-    SHARED: (SHARED.way(keys=[(0, ALICE), (2, CAROL)]), SHARED.way(keys=[(0, ALICE)])),
-    TIMED: (TIMED.way(0, keys=[(0, BOB)]), TIMED.way(1, keys=[(1, CAROL)])),
-}
-
-owners = st.sampled_from(OWNERS)
-COIN_UNITS = 30
-START_UNITS = (100 + COIN_UNITS) * len(OWNERS)
-
-amounts = st.sampled_from([*range(1, 40), 1000, 2**63 - 1])
-ways = st.sampled_from([0, 0, 0, 1])
-late_ms = st.sampled_from([*[5_000] * 8, 0, 10_000, 10_001])
-payments = st.tuples(
-    owners,  # from
-    owners,  # to
-    amounts,
-    st.integers(0, 3),  # fee, or units too few of an asset
-    st.sampled_from(["", "", "", "GOLD"]),
-    st.booleans(),  # as a coin
-    ways,
-    st.one_of(st.none(), st.none(), st.integers(0, 5)),  # lease
-    late_ms,
-)
-
-
-def signer_of(owner: Any, way: int) -> Any:
-    return WAYS[owner][way] if isinstance(owner, Vault) else owner
-
-
-class Step(msgspec.Struct, frozen=True):
-    """One executed block with what is needed to execute it again."""
-
-    transactions: tuple[Checked, ...]
-    context: Context
-    coinbase: tuple[bytes, Coinbase] | None
-    executed: Executed
+STEPS = int(os.environ.get("CHAIND_TEST_STEPS", "3200"))
+LONG_STEPS = 20_000
+RUN_STEPS = 40  # of one run: every step replays the chain so far
+SEEN: Counter[str] = Counter()  # what happened over all runs, so that none of it can be missing
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -127,6 +101,35 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # --- transactions: whatever the ledger lets through waits for the next block
 
+    @rule(
+        owner=st.sampled_from((ALICE, BOB)),
+        first=st.integers(0, 3),
+        count=st.integers(1, 5),
+        expired=st.booleans(),
+    )
+    def lease(self, owner: Any, first: int, count: int, expired: bool) -> None:
+        """The same few leases again and again: with the same intent, with another, after expiry."""
+        if expired:
+            self.apply(PARAMETERS.lease_ms, mined=False, claim=0)
+        for number in range(first, first + count):
+            self.make(
+                owner,
+                inputs=[pay_in(owner, 1)],
+                outputs=[pay_out(owner, 1)],
+                lease=lease_of(owner, 100 + number, bytes([count]) * 32),
+                valid_until=self.deadline,
+            )
+
+    @precondition(lambda self: self.coins((TIMED, SWAP)))
+    @rule(data=st.data())
+    def spend_aged_coin(self, data: Any) -> None:
+        """By the way that asks for its age: the oldest there are, or any."""
+        coins = self.coins((TIMED, SWAP))
+        outpoint, coin = data.draw(st.sampled_from((min(coins, key=height_of), coins[-1])))
+        vault = next(who for who in (TIMED, SWAP) if who.address == coin.address)
+        paid = [coin_out(vault, coin.amount)]
+        self.make(signer_of(vault, 1), inputs=[outpoint], outputs=paid, valid_until=self.deadline)
+
     def make(self, *signers: Any, **fields: Any) -> None:
         """Offer a transaction; salts count, so that hypothesis can repeat a run."""
         self.made += 1
@@ -134,20 +137,23 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def offer(self, transaction: Transaction) -> None:
         self.past.append(transaction)
+        SEEN["offered"] += 1
         try:
             checked = check_transaction(transaction, PARAMETERS, CHAIN)
             verify_signatures(checked)
             check_on_state(self.state, checked, self.context)
-        except REFUSALS:
+        except REFUSALS as error:
+            SEEN[error.code] += 1
             return
         self.pending.append(checked)
 
-    def coins(self) -> list[tuple[CoinInput, Coin]]:
+    def coins(self, whose: tuple[Any, ...] = OWNERS) -> list[tuple[CoinInput, Coin]]:
+        addresses = {owner.address for owner in whose}
         rows = plus(self.genesis, [step.executed.delta for step in self.chain])
         return [
-            (CoinInput(key[1:33], int.from_bytes(key[33:], "big")), Coin.decode(value))
+            (CoinInput(key[1:33], int.from_bytes(key[33:], "big")), coin)
             for key, value in sorted(rows.items())
-            if key[:1] == b"c"
+            if key[:1] == b"c" and (coin := Coin.decode(value)).address in addresses
         ]
 
     @property
@@ -231,11 +237,14 @@ class LedgerMachine(RuleBasedStateMachine):
     # --- blocks
 
     @rule(
-        later_ms=st.sampled_from([*[1] * 6, 1_000, 6_000, 20_000]),
+        later_ms=st.sampled_from([*[1] * 5, 1_000, 6_000, 20_000]),
         mined=st.booleans(),
         claim=st.integers(0, 12),
     )
     def block(self, later_ms: int, mined: bool, claim: int) -> None:
+        self.apply(later_ms, mined=mined, claim=claim)
+
+    def apply(self, later_ms: int, *, mined: bool, claim: int) -> None:
         """Apply what waits; a transaction that broke since is dropped and the rest tried again."""
         context, coinbase, proposer = self.context, None, CAROL.address
         if mined:
@@ -258,6 +267,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 index = error.values["index"]
                 assert isinstance(index, int)
                 waiting = waiting[:index] + waiting[index + 1 :]
+        note(SEEN, self.chain, waiting)
         self.chain.append(Step(tuple(waiting), context, coinbase, executed))
         self.undone.clear()
         self.now_ms += later_ms
@@ -289,6 +299,10 @@ class LedgerMachine(RuleBasedStateMachine):
         self.settled += 1
 
     # --- what must always hold
+
+    @invariant()
+    def counts_as_a_step(self) -> None:
+        SEEN["steps"] += 1
 
     @invariant()
     def money_adds_up_and_nothing_is_negative(self) -> None:
@@ -366,9 +380,17 @@ class LedgerMachine(RuleBasedStateMachine):
 
 TestLedger = LedgerMachine.TestCase
 TestLedger.settings = settings(
-    max_examples=2 * STEPS,
-    stateful_step_count=STEPS,
+    max_examples=STEPS // RUN_STEPS,
+    stateful_step_count=RUN_STEPS,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     print_blob=True,
 )
+
+
+def test_nothing_was_missing_in_the_runs_above() -> None:
+    """A machine that never does a thing proves nothing about it. Only a long run does them all."""
+    print(f"\n{dict(SEEN)}")
+    missing = [kind for kind in (*APPLIED, *REFUSED) if not SEEN[kind]]
+    assert not missing or STEPS < LONG_STEPS
+    assert SEEN["offered"] > SEEN["steps"] > STEPS // 4
