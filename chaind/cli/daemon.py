@@ -17,13 +17,14 @@ import structlog
 import uvloop
 
 from chaind.api.app import ApiServer
-from chaind.node.clock import SystemClock, ThreadWorkers
+from chaind.node.clock import SystemClock
 from chaind.node.config import Config
 from chaind.node.home import Home
 from chaind.node.key_guard import may_vote, node_key, validator_key
 from chaind.node.logs import configure_logs
 from chaind.node.node import Identity, Node
 from chaind.node.repair import discard_database, open_and_heal
+from chaind.node.workers import SystemWorkers
 from chaind.primitives.errors import LocalFault
 from chaind.primitives.genesis import Genesis
 from chaind.storage.errors import StoreCorrupt
@@ -127,7 +128,7 @@ async def _serve(config: Config, seams: Seams) -> None:
         key_file = config.node.validator_key_path()
         key = validator_key(files, home, key_file)
         disk = open_and_heal(files, home.chain, genesis, seams.open_database, votes=key is not None)
-        workers = ThreadWorkers(max(1, len(os.sched_getaffinity(0))))
+        workers = SystemWorkers(max(1, len(os.sched_getaffinity(0))))
         node = Node(
             config=config,
             genesis=genesis,
@@ -153,7 +154,7 @@ async def _serve(config: Config, seams: Seams) -> None:
             raise
         finally:
             await api.stop()
-            workers.close()
+            await workers.close()
         log.info("stopped")
 
 

@@ -2,7 +2,7 @@
 
 The result carries what execution needs, worked out once per node: balance rows with their debits
 and credits, the owners whose witnesses stand, the signatures still to verify. `verify_signatures`
-is apart because it is the dear part and runs on threads.
+is apart because it is the dear part: a node has it done by processes of their own.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ from chaind.ledger.policies import Demand, read_witness
 from chaind.primitives.address import KEY_ADDRESS_BYTES, POLICY_ADDRESS_BYTES
 from chaind.primitives.amounts import AMOUNT_MAX
 from chaind.primitives.genesis import Parameters, is_asset_symbol
-from chaind.primitives.keys import BadPublicKey, verify
+from chaind.primitives.keys import PUBLIC_KEY_BYTES, verify_packed
 from chaind.primitives.transaction import (
     MEMO_BYTES_MAX,
     NATIVE,
@@ -141,17 +141,26 @@ def check_owners(given: Iterable[bytes], needed: Iterable[bytes]) -> None:
         )
 
 
-def verify_signatures(checked: Checked) -> None:
-    """Verify every signature. Raises `BadSignature`. Thread-safe; libsecp256k1 drops the GIL."""
+def signature_checks(checked: Checked) -> list[bytes]:
+    """What `primitives.keys.verify_packed` must find right, in the order of the demands."""
     digest = checked.transaction.sighash
-    for demand in checked.demands:
-        for public_key, signature in demand.signatures:
-            try:
-                valid = verify(public_key, digest, signature)
-            except BadPublicKey:
-                valid = False
-            if not valid:
-                raise BadSignature(key=public_key.hex())
+    return [
+        public_key + digest + signature
+        for demand in checked.demands
+        for public_key, signature in demand.signatures
+    ]
+
+
+def verify_signatures(checked: Checked) -> None:
+    """Verify every signature here and now. Raises `BadSignature`."""
+    for check in signature_checks(checked):
+        judge_signature(check, verify_packed(check)[0])
+
+
+def judge_signature(check: bytes, verdict: int) -> None:
+    """Raise `BadSignature` where the verdict on a packed check is 0."""
+    if not verdict:
+        raise BadSignature(key=check[:PUBLIC_KEY_BYTES].hex())
 
 
 def _check_sizes(transaction: Transaction, parameters: Parameters) -> None:

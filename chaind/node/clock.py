@@ -1,16 +1,13 @@
-"""Time and worker threads, as the node takes them: given, never reached for.
+"""Time and workers, as the node takes them: given, never reached for.
 
 A simulator hands over virtual ones; everything above asks only these.
 """
 
-import asyncio
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
-DISK_THREADS = 3  # votes and bodies, the intake journal, the database
 
 
 class Clock(Protocol):
@@ -44,27 +41,6 @@ class Workers(Protocol):
         """Run blocking disk work; calls run side by side, an owner awaits its own."""
         ...
 
-    async def compute(self, work: Callable[[], T]) -> T:
-        """Run work that releases the GIL (signature checks); calls run side by side."""
+    async def verify(self, checks: Sequence[bytes]) -> bytes:
+        """A byte for each packed signature check, in order: 1 where it verifies."""
         ...
-
-
-class ThreadWorkers:
-    """Threads: one for each kind of disk work, as many for signatures as there are cores."""
-
-    def __init__(self, compute_threads: int) -> None:
-        self._disk = ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="disk")
-        self._compute = ThreadPoolExecutor(compute_threads, thread_name_prefix="compute")
-
-    async def disk(self, work: Callable[[], T]) -> T:
-        """See `Workers`."""
-        return await asyncio.get_running_loop().run_in_executor(self._disk, work)
-
-    async def compute(self, work: Callable[[], T]) -> T:
-        """See `Workers`."""
-        return await asyncio.get_running_loop().run_in_executor(self._compute, work)
-
-    def close(self) -> None:
-        """Wait for what runs and end the threads."""
-        self._disk.shutdown()
-        self._compute.shutdown()

@@ -1,17 +1,16 @@
 """`submit`: the one door for transactions, from clients and from peers.
 
-Cheap to dear: form → signatures (a batch, on threads when it is large) → the final state → the
+Cheap to dear: form → signatures (a batch, by processes when it is large) → the final state → the
 pool → for a client's transaction the journal. A client is answered after the journal's fsync. A
 refusal here comes before the journal, so it never contradicts an acceptance.
 """
 
-import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
-from chaind.ledger.checks import Checked, check_transaction, verify_signatures
+from chaind.ledger.checks import Checked, check_transaction, judge_signature, signature_checks
 from chaind.ledger.errors import REFUSALS, AlreadyApplied, BadSignature
 from chaind.ledger.execute import check_on_state
 from chaind.ledger.keys import decode_units
@@ -23,10 +22,10 @@ from chaind.node.events import DroppedEvent, Events, PendingEvent
 from chaind.node.tracker import Tracker
 from chaind.primitives.errors import ChaindError, TooMany
 from chaind.primitives.genesis import Genesis
+from chaind.primitives.keys import verify_packed
 from chaind.primitives.transaction import Transaction
 
-INLINE_SIGNATURES_MAX = 4  # below this, a hop to a thread costs more than the check
-SIGNATURES_PER_TASK = 64  # splits a batch over the threads without much switching
+INLINE_SIGNATURES_MAX = 4  # up to so many, asking a process takes longer than the checks
 REFUSED_REMEMBERED_MAX = 20_000  # wtxids with a broken form or signature; 2 MiB
 
 
@@ -39,34 +38,34 @@ class Submission(NamedTuple):
 
 
 class Verifier:
-    """Signature checks in batches: on the loop for a few, on threads for many."""
+    """Signature checks in batches: a few on the loop, many by the workers."""
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
 
     async def verify(self, batch: Sequence[Checked]) -> list[BadSignature | None]:
         """The error of each transaction, None where all its signatures verify."""
-        if sum(len(checked.demands) for checked in batch) <= INLINE_SIGNATURES_MAX:
-            return _verify(batch)
-        slices = [
-            batch[start : start + SIGNATURES_PER_TASK]
-            for start in range(0, len(batch), SIGNATURES_PER_TASK)
-        ]
-        parts = await asyncio.gather(
-            *(self._workers.compute(partial(_verify, part)) for part in slices)
-        )
-        return [result for part in parts for result in part]
+        checks = [signature_checks(checked) for checked in batch]
+        flat = [check for some in checks for check in some]
+        if len(flat) <= INLINE_SIGNATURES_MAX:
+            verdicts = verify_packed(b"".join(flat))
+        else:
+            verdicts = await self._workers.verify(flat)
+        if 0 not in verdicts:
+            return [None] * len(batch)
+        left = iter(verdicts)
+        return [_judge(some, islice(left, len(some))) for some in checks]
 
 
-def _verify(batch: Sequence[Checked]) -> list[BadSignature | None]:
-    results: list[BadSignature | None] = []
-    for checked in batch:
+def _judge(checks: Sequence[bytes], verdicts: Iterable[int]) -> BadSignature | None:
+    """The error of the first that does not verify."""
+    found = None
+    for check, verdict in zip(checks, verdicts, strict=True):
         try:
-            verify_signatures(checked)
-            results.append(None)
+            judge_signature(check, verdict)
         except BadSignature as error:
-            results.append(error)
-    return results
+            found = found or error
+    return found
 
 
 class _Final(NamedTuple):

@@ -11,10 +11,11 @@ import msgspec
 
 from chaind.api.app import ApiServer
 from chaind.network.noise import KeyPair
-from chaind.node.clock import SystemClock, ThreadWorkers
+from chaind.node.clock import SystemClock
 from chaind.node.config import ApiSection, Config, CustodySection, NetworkSection, NodeSection
 from chaind.node.node import Identity, Node
 from chaind.node.recovery import open_disk
+from chaind.node.workers import SystemWorkers
 from chaind.primitives.address import key_address
 from chaind.primitives.genesis import Allocation, AssetEntry, Genesis, Validator
 from chaind.primitives.keys import SecretKey
@@ -70,7 +71,7 @@ async def start_node(
     home: Path, genesis: Genesis, api: ApiSection, *, custody: bool = True
 ) -> tuple[Node, "asyncio.Task[None]"]:
     """A running node."""
-    workers = ThreadWorkers(2)
+    workers = SystemWorkers(2)
     directory = home / "chain"
     directory.mkdir()
     node = Node(
@@ -89,12 +90,19 @@ async def start_node(
         custody_seed=seed_from_mnemonic(DEVELOPMENT_MNEMONIC) if custody else None,
     )
     started = asyncio.Event()
-    running = asyncio.create_task(node.run(started.set))
-    running.add_done_callback(lambda _: (started.set(), workers.close()))
+    running = asyncio.create_task(_run(node, workers, started))
     await started.wait()
     if running.done():
         running.result()
     return node, running
+
+
+async def _run(node: Node, workers: SystemWorkers, started: asyncio.Event) -> None:
+    try:
+        await node.run(started.set)
+    finally:
+        started.set()
+        await workers.close()
 
 
 class Door:

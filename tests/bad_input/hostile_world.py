@@ -19,11 +19,12 @@ from chaind.api.app import ApiServer
 from chaind.ledger.block import GENESIS_COIN_TXID
 from chaind.ledger.keys import Coin, coin_key
 from chaind.network.noise import KeyPair
-from chaind.node.clock import SystemClock, ThreadWorkers
+from chaind.node.clock import SystemClock
 from chaind.node.config import ApiSection, Config, CustodySection, NetworkSection, NodeSection
 from chaind.node.intake import Submission
 from chaind.node.node import Identity, Node
 from chaind.node.recovery import open_disk
+from chaind.node.workers import SystemWorkers
 from chaind.primitives.address import key_address, policy_address
 from chaind.primitives.codec import encode
 from chaind.primitives.genesis import (
@@ -236,7 +237,7 @@ class World:
 async def running_world(home: Path, **parameters: int) -> AsyncIterator[World]:
     """A node with a spent coin, a taken lease and a payment behind it."""
     genesis = make_genesis(**parameters)
-    workers = ThreadWorkers(2)
+    workers = SystemWorkers(2)
     (home / "chain").mkdir()
     store = MemoryStore()
     disk = open_disk(OsFiles(), home / "chain", store, genesis)
@@ -258,8 +259,7 @@ async def running_world(home: Path, **parameters: int) -> AsyncIterator[World]:
         custody_seed=seed_from_mnemonic(DEVELOPMENT_MNEMONIC),
     )
     started = asyncio.Event()
-    running = asyncio.create_task(node.run(started.set))
-    running.add_done_callback(lambda _: (started.set(), workers.close()))
+    running = asyncio.create_task(_run(node, workers, started))
     await started.wait()
     server = ApiServer(node)
     await server.start()
@@ -277,6 +277,14 @@ async def running_world(home: Path, **parameters: int) -> AsyncIterator[World]:
         await server.stop()
         node.stop()
         await asyncio.wait_for(running, WAIT_S)
+
+
+async def _run(node: Node, workers: SystemWorkers, started: asyncio.Event) -> None:
+    try:
+        await node.run(started.set)
+    finally:
+        started.set()
+        await workers.close()
 
 
 def key_witness(key: SecretKey, digest: bytes) -> KeyWitness:

@@ -25,7 +25,7 @@ from power import PowerFiles, PowerStore
 
 from chaind.cli.chains import development_genesis
 from chaind.network.noise import KeyPair
-from chaind.node.clock import SystemClock, ThreadWorkers
+from chaind.node.clock import SystemClock
 from chaind.node.config import Config
 from chaind.node.intake import Submission
 from chaind.node.node import Identity, Node
@@ -33,6 +33,7 @@ from chaind.node.payments import TransferOrder
 from chaind.node.queries import TransactionInfo
 from chaind.node.recovery import open_disk
 from chaind.node.vote_guard import vote_log_intact
+from chaind.node.workers import SystemWorkers
 from chaind.primitives.address import key_address
 from chaind.primitives.amounts import parse_amount
 from chaind.primitives.genesis import Allocation, ConsensusParameters, Genesis, Validator
@@ -92,7 +93,7 @@ class Seat:
         self.sections: dict[str, dict[str, object]] = {}  # of the configuration, over the defaults
         self.node: Node | None = None
         self.ended: asyncio.Task[None] | None = None
-        self._workers: ThreadWorkers | None = None
+        self._workers: SystemWorkers | None = None
         self._files = PowerFiles()
         self._database: PowerStore | None = None
 
@@ -118,7 +119,7 @@ class Seat:
         self._files = PowerFiles()
         sizes = {"cache_bytes": 4 << 20, "write_buffer_bytes": 2 << 20}
         database = self._database = cast(PowerStore, PowerStore.open(directory / "db", **sizes))
-        self._workers = ThreadWorkers(2)
+        self._workers = SystemWorkers(2)
         marks = {"key_mark": self.directory / "voted", "log_mark": directory / "votes.id"}
         secrets = self.identity._replace(may_vote=vote_log_intact(self._files, **marks))
         node = self.node = Node(
@@ -190,7 +191,7 @@ class Seat:
                 await self.ended
         finally:
             assert self._workers is not None
-            self._workers.close()
+            await self._workers.close()
             self.node = self.ended = None
 
 
