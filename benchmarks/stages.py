@@ -24,11 +24,10 @@ from chaind.cli.daemon import DATABASE_CACHE_BYTES, GC_THRESHOLDS, WRITE_BUFFER_
 from chaind.cli.load_orders import Orders, Plan
 from chaind.ledger.checks import check_transaction, verify_signatures
 from chaind.ledger.execute import check_on_state
-from chaind.ledger.journal import State
+from chaind.ledger.journal import FinalState, State
 from chaind.ledger.keys import decode_units
 from chaind.mempool.pool import Pool, PoolLimits
 from chaind.node.chain import Body, Candidate, Chain
-from chaind.node.queries import Reads
 from chaind.node.recovery import open_disk
 from chaind.node.tracker import Tracker
 from chaind.primitives.address import key_address
@@ -115,7 +114,7 @@ class Parts:
         """A client's batch: up to the journal's sync."""
         stage, count = self.clock.stage, len(raws)
         genesis, pool = self.genesis, self.pool
-        prefix, get_final = genesis.chain_prefix, self.chain.state.get_final
+        prefix, final = genesis.chain_prefix, FinalState(self.chain.state)
         with stage("decode", count):
             decoded = [Transaction.decode(raw) for raw in raws]
         with stage("check", count):
@@ -125,12 +124,12 @@ class Parts:
                 verify_signatures(checked)
         now_ms = time.time_ns() // 1_000_000
         with stage("admit", count):
+            context = self.chain.final_context()
             for checked in taken:
-                receipt = check_on_state(Reads(get_final), checked, self.chain.final_context())
-                pool.add(receipt, now_ms, lambda row: decode_units(get_final(row)))
+                receipt = check_on_state(final, checked, context)
+                pool.add(receipt, now_ms, lambda row: decode_units(final.get(row)))
         with stage("journal", count):
-            for checked in taken:
-                self.tracker.accept(checked)
+            self.tracker.accept(taken)
             self.disk.journal.sync()
 
     def build(self, view: int) -> Candidate:

@@ -5,7 +5,7 @@ and credits, the owners whose witnesses stand, the signatures still to verify. `
 is apart because it is the dear part: a node has it done by processes of their own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from chaind.ledger.errors import (
     BadSignature,
@@ -16,7 +16,7 @@ from chaind.ledger.errors import (
     WitnessMismatch,
     WrongChain,
 )
-from chaind.ledger.keys import applied_key, balance_key, lease_key
+from chaind.ledger.keys import applied_key, balance_key, coin_key, lease_key
 from chaind.ledger.policies import Demand, read_witness
 from chaind.primitives.address import KEY_ADDRESS_BYTES, POLICY_ADDRESS_BYTES
 from chaind.primitives.amounts import AMOUNT_MAX
@@ -27,6 +27,7 @@ from chaind.primitives.transaction import (
     NATIVE,
     SALT_BYTES,
     VERSION,
+    AccountInput,
     Body,
     Burn,
     CoinInput,
@@ -42,18 +43,23 @@ COST_ROW = 3
 LEASE_EXTRA_BYTES = 128  # what remembering a lease for lease_ms costs beyond the bytes of Raw
 _ADDRESS_LENGTHS = (KEY_ADDRESS_BYTES, POLICY_ADDRESS_BYTES)
 _CHAIN_TIME_MAX = 2**53
+_SUM_TOO_LARGE = "the sum of amounts exceeds 2^63-1"
+
+Move = tuple[bytes, int, int, bytes, str]  # balance row, debit, credit, address, asset
 
 
 class Checked:
     """A transaction whose form is right, with what execution needs.
 
-    `moves` are (row key, debit, credit, address, asset) per touched balance, debits first seen
-    first; `owners` the addresses that must have signed, None where only the state knows them.
-    `applied_row` and `lease_row` are the keys that remember it, None where nothing does.
+    `moves` is one for each touched balance, debits first seen first; `owners` the addresses that
+    must have signed, None where only the state knows them.
+    `applied_row` and `lease_row` are the keys that remember it, None where nothing does; `claims`
+    the state rows that only one transaction can ever use: its coins and its lease.
     """
 
     __slots__ = (
         "applied_row",
+        "claims",
         "coin_inputs",
         "coin_outputs",
         "cost",
@@ -66,19 +72,22 @@ class Checked:
         "owners",
         "transaction",
         "txid",
+        "valid_until",
     )
 
     transaction: Transaction
     txid: bytes
     coin_inputs: tuple[CoinInput, ...]
     coin_outputs: tuple[tuple[int, bytes, int], ...]  # (output index, address, amount)
-    moves: tuple[tuple[bytes, int, int, bytes, str], ...]
+    moves: tuple[Move, ...]
+    valid_until: int | None
     applied_row: bytes | None
+    claims: tuple[bytes, ...]
     lease_row: bytes | None
     native_account_in: int
     native_out: int
     demands: tuple[Demand, ...]
-    owners: tuple[bytes, ...] | None
+    owners: list[bytes] | None
     fee: int | None  # None where coin inputs decide it
     cost: int
 
@@ -99,19 +108,22 @@ def check_transaction(
     checked.txid = transaction.txid
     _collect_moves(checked, body)
     _name_rows(checked, body)
-    demands = [read_witness(index, witness) for index, witness in enumerate(transaction.witnesses)]
+    owners = checked.owners = _static_owners(checked, body)
+    demands: list[Demand] = []
+    given: list[bytes] = []
+    signatures = 0
+    for witness in transaction.witnesses:
+        demand = read_witness(len(demands), witness)
+        demands.append(demand)
+        given.append(demand.address)
+        signatures += len(demand.signatures)
+        if demand.older_blocks and owners is not None:
+            raise TransactionMalformed(reason="older(…) can be satisfied by coins only")
     checked.demands = tuple(demands)
-    owners = checked.owners = _static_owners(body)
-    given = [demand.address for demand in demands]
     if owners is not None:
         check_owners(given, owners)
     elif len(set(given)) != len(given):
         raise TransactionMalformed(reason="two witnesses of one owner")
-    signatures = 0
-    for demand in demands:
-        signatures += len(demand.signatures)
-        if demand.older_blocks and owners is not None:
-            raise TransactionMalformed(reason="older(…) can be satisfied by coins only")
     rows = len(checked.moves) + len(checked.coin_inputs) + len(checked.coin_outputs)
     rows += 1 + (2 if body.lease else 0) + (2 if body.action else 0)
     checked.cost = COST_SIGNATURE * signatures + COST_ROW * rows
@@ -132,9 +144,8 @@ def check_fee(checked: Checked, fee: int, parameters: Parameters) -> None:
         raise FeeTooLow(paid=fee, needed=needed)
 
 
-def check_owners(given: Iterable[bytes], needed: Iterable[bytes]) -> None:
+def check_owners(given: list[bytes], needed: list[bytes]) -> None:
     """Raise `WitnessMismatch` unless the witnesses are the owners', in order."""
-    given, needed = tuple(given), tuple(needed)
     if given != needed:
         raise WitnessMismatch(
             given=[address.hex() for address in given], needed=[owner.hex() for owner in needed]
@@ -164,23 +175,25 @@ def judge_signature(check: bytes, verdict: int) -> None:
 
 
 def _check_sizes(transaction: Transaction, parameters: Parameters) -> None:
-    def refuse(what: str, given: int, limit: int) -> TransactionTooLarge:
-        return TransactionTooLarge(what=what, given=given, limit=limit)
-
-    body, size = transaction.body, transaction.size
+    body, size = transaction.body, len(transaction.raw)
     if size > parameters.transaction_bytes_max:
-        raise refuse("bytes", size, parameters.transaction_bytes_max)
-    if len(body.inputs) > parameters.inputs_max:
-        raise refuse("inputs", len(body.inputs), parameters.inputs_max)
+        raise _too_large("bytes", size, parameters.transaction_bytes_max)
+    inputs = len(body.inputs)
+    if inputs > parameters.inputs_max:
+        raise _too_large("inputs", inputs, parameters.inputs_max)
     if len(body.outputs) > parameters.outputs_max:
-        raise refuse("outputs", len(body.outputs), parameters.outputs_max)
+        raise _too_large("outputs", len(body.outputs), parameters.outputs_max)
     if len(body.memo) > MEMO_BYTES_MAX:
-        raise refuse("memo bytes", len(body.memo), MEMO_BYTES_MAX)
-    owners_max = len(body.inputs) + 2  # a lease and an action may add one each
+        raise _too_large("memo bytes", len(body.memo), MEMO_BYTES_MAX)
+    owners_max = inputs + 2  # a lease and an action may add one each
     if len(transaction.witnesses) > owners_max:  # or signatures could be stuffed unpaid
-        raise refuse("witnesses", len(transaction.witnesses), owners_max)
+        raise _too_large("witnesses", len(transaction.witnesses), owners_max)
     if size == 64:  # would pass for an inner Merkle node
         raise TransactionMalformed(reason="Raw of exactly 64 bytes")
+
+
+def _too_large(what: str, given: int, limit: int) -> TransactionTooLarge:
+    return TransactionTooLarge(what=what, given=given, limit=limit)
 
 
 def _check_fields(body: Body, chain_prefix: bytes) -> None:
@@ -235,78 +248,101 @@ def _check_symbol(asset: str) -> None:
 
 def _collect_moves(checked: Checked, body: Body) -> None:
     """Sum inputs and outputs per balance row and per asset, and check that assets balance."""
-    debits: dict[bytes, int] = {}
-    credits: dict[bytes, int] = {}
-    rows: dict[bytes, tuple[bytes, str]] = {}  # balance row → whose it is, by first appearance
-    sums_in: dict[str, int] = {NATIVE: 0}  # accounts only
-    sums_out: dict[str, int] = {NATIVE: 0}
+    moves: list[Move] = []
     coins: list[CoinInput] = []
+    coin_outputs: list[tuple[int, bytes, int]] = []
+    native_in = native_out = 0  # of accounts; of accounts and coins
+    others_in: list[tuple[str, int]] = []  # assets but the native one
+    others_out: list[tuple[str, int]] = []
     for entry in body.inputs:
         if isinstance(entry, CoinInput):
-            if len(entry.txid) != 32 or not 0 <= entry.index < 2**32:
-                raise TransactionMalformed(reason="outpoint out of range")
             coins.append(entry)
             continue
         address, asset, amount = entry.address, entry.asset, entry.amount
         _check_entry(address, asset, amount)
-        key = balance_key(address, asset)
-        rows[key] = (address, asset)
-        debits[key] = debits.get(key, 0) + amount
-        sums_in[asset] = sums_in.get(asset, 0) + amount
-    if len(coins) > 1 and len({(coin.txid, coin.index) for coin in coins}) != len(coins):
-        raise TransactionMalformed(reason="one coin is spent twice")
-    coin_outputs: list[tuple[int, bytes, int]] = []
+        if asset == NATIVE:
+            native_in += amount
+        else:
+            others_in.append((asset, amount))
+        moves.append((balance_key(address, asset), amount, 0, address, asset))
     for index, output in enumerate(body.outputs):
         address, amount = output.address, output.amount
         if isinstance(output, CoinOutput):
             _check_entry(address, NATIVE, amount)
+            native_out += amount
             coin_outputs.append((index, address, amount))
-            sums_out[NATIVE] += amount
             continue
         asset = output.asset
         _check_entry(address, asset, amount)
-        key = balance_key(address, asset)
-        rows[key] = (address, asset)
-        credits[key] = credits.get(key, 0) + amount
-        sums_out[asset] = sums_out.get(asset, 0) + amount
-    _check_sums(sums_in, sums_out, has_coins=bool(coins))
+        if asset == NATIVE:
+            native_out += amount
+        else:
+            others_out.append((asset, amount))
+        moves.append((balance_key(address, asset), 0, amount, address, asset))
+    if native_in > AMOUNT_MAX or native_out > AMOUNT_MAX:
+        raise TransactionMalformed(reason=_SUM_TOO_LARGE)
+    if coins:
+        _check_coins(coins)
+    elif native_in < native_out:
+        raise Unbalanced(asset="the native asset", inputs=native_in, outputs=native_out)
+    if others_in or others_out:
+        _check_others(others_in, others_out)
     if isinstance(body.action, Burn):
         address, asset = body.action.owner, body.action.asset
-        key = balance_key(address, asset)
-        rows[key] = (address, asset)
-        debits[key] = debits.get(key, 0) + body.action.amount
-    checked.moves = tuple(
-        [
-            (key, debits.get(key, 0), credits.get(key, 0), address, asset)
-            for key, (address, asset) in rows.items()
-        ]
-    )
+        moves.append((balance_key(address, asset), body.action.amount, 0, address, asset))
+    checked.moves = _one_a_row(moves)
     checked.coin_inputs = tuple(coins)
     checked.coin_outputs = tuple(coin_outputs)
-    checked.native_account_in = sums_in[NATIVE]
-    checked.native_out = sums_out[NATIVE]
-    checked.fee = None if coins else sums_in[NATIVE] - sums_out[NATIVE]
+    checked.native_account_in = native_in
+    checked.native_out = native_out
+    checked.fee = None if coins else native_in - native_out
 
 
-def _check_sums(sums_in: dict[str, int], sums_out: dict[str, int], has_coins: bool) -> None:
-    """Native inputs cover outputs, where they are all known; other assets balance exactly."""
-    for sums in (sums_in, sums_out):
-        for total in sums.values():
-            if total > AMOUNT_MAX:
-                raise TransactionMalformed(reason="the sum of amounts exceeds 2^63-1")
-    if not has_coins and sums_in[NATIVE] < sums_out[NATIVE]:
-        raise Unbalanced(asset="the native asset", inputs=sums_in[NATIVE], outputs=sums_out[NATIVE])
-    for asset in {**sums_in, **sums_out}:
-        taken, given = sums_in.get(asset, 0), sums_out.get(asset, 0)
-        if asset != NATIVE and taken != given:
-            raise Unbalanced(asset=asset, inputs=taken, outputs=given)
+def _one_a_row(moves: list[Move]) -> tuple[Move, ...]:
+    """Moves of one balance row added up, in the order in which rows appear."""
+    if len({move[0] for move in moves}) == len(moves):
+        return tuple(moves)
+    sums: dict[bytes, Move] = {}
+    for key, debit, credit, address, asset in moves:
+        _, debits, credits, _, _ = sums.get(key, (key, 0, 0, address, asset))
+        sums[key] = (key, debits + debit, credits + credit, address, asset)
+    return tuple(sums.values())
+
+
+def _check_coins(coins: Sequence[CoinInput]) -> None:
+    for coin in coins:
+        if len(coin.txid) != 32 or not 0 <= coin.index < 2**32:
+            raise TransactionMalformed(reason="outpoint out of range")
+    if len({(coin.txid, coin.index) for coin in coins}) != len(coins):
+        raise TransactionMalformed(reason="one coin is spent twice")
+
+
+def _check_others(taken: Iterable[tuple[str, int]], given: Iterable[tuple[str, int]]) -> None:
+    """Assets but the native one balance exactly."""
+    sums: list[dict[str, int]] = [{}, {}]
+    for side, entries in zip(sums, (taken, given), strict=True):
+        for asset, amount in entries:
+            side[asset] = side.get(asset, 0) + amount
+            if side[asset] > AMOUNT_MAX:
+                raise TransactionMalformed(reason=_SUM_TOO_LARGE)
+    inputs, outputs = sums
+    for asset in {**inputs, **outputs}:
+        if inputs.get(asset, 0) != outputs.get(asset, 0):
+            raise Unbalanced(
+                asset=asset, inputs=inputs.get(asset, 0), outputs=outputs.get(asset, 0)
+            )
 
 
 def _name_rows(checked: Checked, body: Body) -> None:
-    """Work out once the keys of the rows that will remember the transaction."""
+    """Work out once the keys of the rows that remember the transaction, and of those it uses up."""
     valid_until, lease = body.valid_until, body.lease
+    checked.valid_until = valid_until
     checked.applied_row = None if valid_until is None else applied_key(valid_until, checked.txid)
     checked.lease_row = None if lease is None else lease_key(lease.owner, lease.id)
+    claims = [coin_key(entry.txid, entry.index) for entry in checked.coin_inputs]
+    if checked.lease_row is not None:
+        claims.append(checked.lease_row)
+    checked.claims = tuple(claims)
 
 
 def _check_entry(address: bytes, asset: str, amount: int) -> None:
@@ -318,27 +354,22 @@ def _check_entry(address: bytes, asset: str, amount: int) -> None:
         raise TransactionMalformed(reason=f"amount {amount} is not within 1 and 2^63-1")
 
 
-def _static_owners(body: Body) -> tuple[bytes, ...] | None:
+def _static_owners(checked: Checked, body: Body) -> list[bytes] | None:
     """Owners in order of first appearance: inputs, lease, action. None where coins hide them."""
-    owners: dict[bytes, None] = {}
-    for entry in body.inputs:
-        if isinstance(entry, CoinInput):
-            return None
-        owners[entry.address] = None
-    if isinstance(body.action, Mint):
+    if checked.coin_inputs or isinstance(body.action, Mint):
         return None
-    return (*owners, *_other_owners(body, owners))
+    addresses = [entry.address for entry in body.inputs if isinstance(entry, AccountInput)]
+    return _with_others(body, addresses)
 
 
-def _other_owners(body: Body, owners: dict[bytes, None]) -> list[bytes]:
-    found: list[bytes] = []
-    if body.lease is not None and body.lease.owner not in owners:
-        found.append(body.lease.owner)
-    if isinstance(body.action, (Issue, Burn)):
-        signer = body.action.issuer if isinstance(body.action, Issue) else body.action.owner
-        if signer not in owners and signer not in found:
-            found.append(signer)
-    return found
+def _with_others(body: Body, owners: Iterable[bytes]) -> list[bytes]:
+    """Each owner once, with those of lease and action behind."""
+    found = dict.fromkeys(owners)
+    if body.lease is not None:
+        found[body.lease.owner] = None
+    if body.action is not None and not isinstance(body.action, Mint):
+        found[body.action.issuer if isinstance(body.action, Issue) else body.action.owner] = None
+    return list(found)
 
 
 def stateful_owners(body: Body, coins: Iterable[bytes], issuer: bytes | None) -> list[bytes]:
@@ -347,10 +378,8 @@ def stateful_owners(body: Body, coins: Iterable[bytes], issuer: bytes | None) ->
     `coins` are the owners of the coin inputs in order, `issuer` that of a minted asset.
     """
     from_coins = iter(coins)
-    owners: dict[bytes, None] = {}
-    for entry in body.inputs:
-        owners[next(from_coins) if isinstance(entry, CoinInput) else entry.address] = None
-    found = [*owners, *_other_owners(body, owners)]
-    if issuer is not None and issuer not in found:
-        found.append(issuer)
-    return found
+    inputs = [
+        next(from_coins) if isinstance(entry, CoinInput) else entry.address for entry in body.inputs
+    ]
+    owners = _with_others(body, inputs)
+    return owners if issuer is None or issuer in owners else [*owners, issuer]

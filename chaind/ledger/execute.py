@@ -62,43 +62,12 @@ class Receipt(NamedTuple):
     spent: tuple[Coin, ...]
 
 
-class _Findings(NamedTuple):
-    """A receipt with the rows, worked out while checking, that applying it will write."""
-
-    receipt: Receipt
-    writes: list[tuple[bytes, bytes | None]]
-
-
 def check_on_state(state: Reader, checked: Checked, context: Context) -> Receipt:
-    """Raise the rule that forbids `checked` on this state; writes nothing."""
-    return _examine(state, checked, context).receipt
-
-
-def execute(state: State, checked: Checked, context: Context) -> Receipt:
-    """Apply `checked` whole, or raise the rule that forbids it and leave no trace."""
-    receipt, writes = _examine(state, checked, context)
-    put = state.put
-    for key, value in writes:
-        put(key, value)
-    if checked.applied_row is not None:
-        put(checked.applied_row, b"\1")
-    for entry in checked.coin_inputs:
-        put(coin_key(entry.txid, entry.index), None)
-    for index, address, amount in checked.coin_outputs:
-        coin = Coin(address, amount, context.height, coinbase=False)
-        put(coin_key(checked.txid, index), coin.encode())
-    if checked.transaction.body.action is not None:
-        _perform(state, checked)
-    return receipt
-
-
-def _examine(state: Reader, checked: Checked, context: Context) -> _Findings:
-    """Every rule that needs the state, cheap to dear."""
+    """Raise the rule that forbids `checked` on this state, cheap to dear; writes nothing."""
     body = checked.transaction.body
-    writes: list[tuple[bytes, bytes | None]] = []
     _check_time(state, checked, context)
     if body.lease is not None:
-        _check_lease(state, checked, context, writes)
+        _check_lease(state, checked, context)
     issuer = _check_action(state, checked, context) if body.action is not None else None
     fee = checked.fee
     spent: tuple[Coin, ...] = ()
@@ -111,15 +80,14 @@ def _examine(state: Reader, checked: Checked, context: Context) -> _Findings:
         check_fee(checked, fee, context.parameters)
     if checked.owners is None:
         owners = stateful_owners(body, (coin.address for coin in spent), issuer)
-        check_owners((demand.address for demand in checked.demands), owners)
+        check_owners([demand.address for demand in checked.demands], owners)
     for index, demand in enumerate(checked.demands):
         if demand.after_ms > context.chain_time_ms:
             raise TooEarly(needed=f"after({demand.after_ms})", now=context.chain_time_ms)
         if demand.older_blocks:
             _check_age(checked, index, spent, context)
-    for key, debit, credit, address, asset in checked.moves:
-        available = decode_units(state.get(key))
-        if available < debit:
+    for key, debit, _, address, asset in checked.moves:
+        if debit and (available := decode_units(state.get(key))) < debit:
             if asset != NATIVE:
                 _asset(state, asset)
             raise InsufficientFunds(
@@ -128,12 +96,32 @@ def _examine(state: Reader, checked: Checked, context: Context) -> _Findings:
                 available=format_amount(available),
                 needed=format_amount(debit),
             )
-        writes.append((key, encode_units(available - debit + credit)))
-    return _Findings(Receipt(checked, fee, spent), writes)
+    return Receipt(checked, fee, spent)
+
+
+def execute(state: State, checked: Checked, context: Context) -> Receipt:
+    """Apply `checked` whole, or raise the rule that forbids it and leave no trace."""
+    receipt = check_on_state(state, checked, context)
+    get, put = state.get, state.put
+    for key, debit, credit, _, _ in checked.moves:
+        put(key, encode_units(decode_units(get(key)) - debit + credit))
+    if checked.applied_row is not None:
+        put(checked.applied_row, b"\1")
+    body = checked.transaction.body
+    if body.lease is not None:
+        _take_lease(state, checked, context)
+    for entry in checked.coin_inputs:
+        put(coin_key(entry.txid, entry.index), None)
+    for index, address, amount in checked.coin_outputs:
+        coin = Coin(address, amount, context.height, coinbase=False)
+        put(coin_key(checked.txid, index), coin.encode())
+    if body.action is not None:
+        _perform(state, checked)
+    return receipt
 
 
 def _check_time(state: Reader, checked: Checked, context: Context) -> None:
-    valid_until = checked.transaction.body.valid_until
+    valid_until = checked.valid_until
     if valid_until is None:  # its coin inputs prevent replay
         return
     now_ms, window_ms = context.chain_time_ms, context.parameters.validity_window_ms
@@ -159,10 +147,8 @@ def _live_lease_row(state: Reader, key: bytes, chain_time_ms: int) -> LeaseRow |
     return row if row.expiry_ms > chain_time_ms else None
 
 
-def _check_lease(
-    state: Reader, checked: Checked, context: Context, writes: list[tuple[bytes, bytes | None]]
-) -> None:
-    """Raise unless the lease is free and its owner may take it; adds the rows that take it."""
+def _check_lease(state: Reader, checked: Checked, context: Context) -> None:
+    """Raise unless the lease is free and its owner may take one more."""
     lease = checked.transaction.body.lease
     now_ms, parameters = context.chain_time_ms, context.parameters
     assert lease is not None
@@ -170,13 +156,19 @@ def _check_lease(
     held = _live_lease_row(state, checked.lease_row, now_ms)
     if held is not None:
         raise LeaseTaken(id=lease.id.hex(), txid=held.txid.hex(), intent=held.intent.hex())
-    counter = lease_count_key(now_ms // parameters.lease_ms, lease.owner)
-    count = decode_units(state.get(counter))
+    count = decode_units(state.get(lease_count_key(now_ms // parameters.lease_ms, lease.owner)))
     if count >= parameters.leases_per_owner_max:
         raise LeasesExhausted(count=count, limit=parameters.leases_per_owner_max)
-    row = LeaseRow(now_ms + parameters.lease_ms, checked.txid, lease.intent)
-    writes.append((checked.lease_row, row.encode()))
-    writes.append((counter, encode_units(count + 1)))
+
+
+def _take_lease(state: State, checked: Checked, context: Context) -> None:
+    lease = checked.transaction.body.lease
+    now_ms, lease_ms = context.chain_time_ms, context.parameters.lease_ms
+    assert lease is not None
+    assert checked.lease_row is not None
+    state.put(checked.lease_row, LeaseRow(now_ms + lease_ms, checked.txid, lease.intent).encode())
+    counter = lease_count_key(now_ms // lease_ms, lease.owner)
+    state.put(counter, encode_units(decode_units(state.get(counter)) + 1))
 
 
 def _find_coins(state: Reader, checked: Checked, context: Context) -> tuple[Coin, ...]:

@@ -44,7 +44,7 @@ class State:
     """Rows at the head of executed blocks. Between `begin` and `seal` a block is being applied."""
 
     def __init__(self, base: Reader, cache_rows_max: int = CACHE_ROWS_MAX) -> None:
-        self._base = base
+        self._get_base = base.get
         self._cache_rows_max = cache_rows_max
         self._live: dict[bytes, bytes | None] = {}
         self._older: dict[bytes, bytes | None] = {}  # the generation before; read, never written
@@ -56,7 +56,7 @@ class State:
         live = self._live
         if key in live:
             return live[key]
-        value = self._older[key] if key in self._older else self._base.get(key)
+        value = self._older[key] if key in self._older else self._get_base(key)
         live[key] = value
         return value
 
@@ -89,7 +89,7 @@ class State:
         undo = self._undo
         assert undo is not None, "no block is being applied"
         live = self._live
-        writes = tuple((key, live[key]) for key in sorted(undo) if live[key] != undo[key])
+        writes = tuple([(key, live[key]) for key in sorted(undo) if live[key] != undo[key]])
         delta = Delta(writes, {key: undo[key] for key, _ in writes})
         self._undo = None
         self._deltas.append(delta)
@@ -135,3 +135,10 @@ class State:
             return
         dirty = {key: self._live[key] for key in self.changed_since_final()}
         self._older, self._live = self._live, dirty
+
+
+class FinalState:
+    """What is final of a live state, as a `Reader`."""
+
+    def __init__(self, state: State) -> None:
+        self.get = state.get_final

@@ -15,7 +15,6 @@ from sortedcontainers import SortedDict
 
 from chaind.ledger.checks import Checked
 from chaind.ledger.execute import Receipt
-from chaind.ledger.keys import coin_key, lease_key
 from chaind.mempool.errors import (
     ConflictsWithPending,
     Overcommitted,
@@ -39,14 +38,13 @@ class PoolLimits(NamedTuple):
 class Entry:
     """One waiting transaction. `sequence` is its age: lower is older."""
 
-    __slots__ = ("checked", "claims", "fee", "hidden", "rate", "received_ms", "sequence", "size")
+    __slots__ = ("checked", "fee", "hidden", "rate", "received_ms", "sequence", "size")
 
     def __init__(self, receipt: Receipt, received_ms: int, sequence: int) -> None:
         self.checked: Checked = receipt.checked
         self.fee = receipt.fee
-        self.size = receipt.checked.transaction.size
+        self.size = len(receipt.checked.transaction.raw)
         self.rate = receipt.fee * RATE_SCALE // self.size
-        self.claims = claims_of(receipt.checked)
         self.received_ms = received_ms
         self.sequence = sequence
         self.hidden = False
@@ -60,17 +58,9 @@ class Dropped(NamedTuple):
     by: bytes | None
 
 
-def claims_of(checked: Checked) -> tuple[bytes, ...]:
-    """State rows that only one transaction can ever use: its coins and its lease."""
-    claims = [coin_key(entry.txid, entry.index) for entry in checked.coin_inputs]
-    if (lease := checked.transaction.body.lease) is not None:
-        claims.append(lease_key(lease.owner, lease.id))
-    return tuple(claims)
-
-
 def _needed_rows(entry: Entry) -> list[bytes]:
     """Rows for want of which an entry may fail on the head."""
-    return [*(row for row, debit, _, _, _ in entry.checked.moves if debit), *entry.claims]
+    return [*(row for row, debit, _, _, _ in entry.checked.moves if debit), *entry.checked.claims]
 
 
 class Pool:
@@ -137,7 +127,7 @@ class Pool:
 
     def add(
         self, receipt: Receipt, received_ms: int, final_balance: Callable[[bytes], int]
-    ) -> tuple[Dropped, ...]:
+    ) -> Sequence[Dropped]:
         """Take a transaction that holds on the final state; `final_balance` maps row to units.
 
         Raises the pool's errors and then changes nothing. Returns what had to leave for it. A txid
@@ -146,17 +136,17 @@ class Pool:
         if receipt.checked.txid in self._entries:
             return ()
         entry = Entry(receipt, received_ms, self._sequence)
-        rivals = self._rivals(entry)
+        rivals = self._rivals(entry) if receipt.checked.claims else ()
         self._check_owners(entry, rivals)
         self._check_debits(entry, rivals, final_balance)
         victims = self._make_room(entry, rivals)
-        dropped = [Dropped(rival, "replaced", entry.checked.txid) for rival in rivals]
+        dropped = [Dropped(rival, "replaced", receipt.checked.txid) for rival in rivals]
         dropped += [Dropped(victim, "evicted", None) for victim in victims]
         for item in dropped:
             self.remove(item.entry.checked.txid)
         self._sequence += 1
         self._insert(entry)
-        return tuple(dropped)
+        return dropped
 
     def remove(self, txid: bytes) -> Entry | None:
         """Forget an entry."""
@@ -167,7 +157,7 @@ class Pool:
         del self._by_wtxid[checked.transaction.wtxid]
         self.bytes_total -= entry.size
         self._leave_bucket(entry)
-        for claim in entry.claims:
+        for claim in entry.checked.claims:
             del self._claims[claim]
         for row, debit, _, _, _ in checked.moves:
             if debit:
@@ -248,7 +238,7 @@ class Pool:
         dropped: list[Dropped] = []
         for checked in included:
             self.remove(checked.txid)
-            for claim in claims_of(checked):
+            for claim in checked.claims:
                 rival = self._claims.get(claim)
                 if rival is not None:
                     entry = self.remove(rival)
@@ -272,7 +262,7 @@ class Pool:
     def _rivals(self, entry: Entry) -> list[Entry]:
         """Entries that cannot apply beside this one; all must be outbid."""
         rivals: dict[bytes, Entry] = {}
-        for claim in entry.claims:
+        for claim in entry.checked.claims:
             txid = self._claims.get(claim)
             if txid is None or txid in rivals:
                 continue
@@ -305,7 +295,9 @@ class Pool:
         for row, debit, _, address, asset in entry.checked.moves:
             if not debit:
                 continue
-            pending = self._debits.get(row, 0) - freed.get(row, 0)
+            pending = self._debits.get(row, 0)
+            if freed:
+                pending -= freed.get(row, 0)
             available = final_balance(row)
             if pending + debit > available:
                 raise Overcommitted(
@@ -316,11 +308,13 @@ class Pool:
                     needed=format_amount(debit),
                 )
 
-    def _make_room(self, entry: Entry, rivals: list[Entry]) -> list[Entry]:
+    def _make_room(self, entry: Entry, rivals: Sequence[Entry]) -> Sequence[Entry]:
         """Entries of strictly lower fee rate that make room, cheapest and youngest first."""
         limits = self.limits
-        count = len(self._entries) + 1 - len(rivals)
-        size = self.bytes_total + entry.size - sum(rival.size for rival in rivals)
+        count, size = len(self._entries) + 1, self.bytes_total + entry.size
+        if count <= limits.transactions_max and size <= limits.bytes_max:
+            return ()
+        count, size = count - len(rivals), size - sum(rival.size for rival in rivals)
         victims: list[Entry] = []
         if count <= limits.transactions_max and size <= limits.bytes_max:
             return victims
@@ -344,7 +338,7 @@ class Pool:
         self._by_wtxid[checked.transaction.wtxid] = entry
         self.bytes_total += entry.size
         self._enter_bucket(entry)
-        for claim in entry.claims:
+        for claim in entry.checked.claims:
             self._claims[claim] = txid
         for row, debit, _, _, _ in checked.moves:
             if debit:
@@ -352,9 +346,8 @@ class Pool:
         for demand in checked.demands:
             count, size = self._owners.get(demand.address, (0, 0))
             self._owners[demand.address] = (count + 1, size + entry.size)
-        valid_until = checked.transaction.body.valid_until
-        if valid_until is not None:
-            heapq.heappush(self._deadlines, (valid_until, txid))
+        if checked.valid_until is not None:
+            heapq.heappush(self._deadlines, (checked.valid_until, txid))
 
     def _enter_bucket(self, entry: Entry) -> None:
         bucket = self._buckets.get(-entry.rate)

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from chaind.ledger.checks import Checked, check_transaction, judge_signature, signature_checks
 from chaind.ledger.errors import REFUSALS, AlreadyApplied, BadSignature
-from chaind.ledger.execute import check_on_state
+from chaind.ledger.execute import Context, check_on_state
+from chaind.ledger.journal import FinalState
 from chaind.ledger.keys import decode_units
 from chaind.mempool.pool import Dropped, Pool
 from chaind.node.chain import Chain
@@ -68,12 +69,6 @@ def _judge(checks: Sequence[bytes], verdicts: Iterable[int]) -> BadSignature | N
     return found
 
 
-class _Final(NamedTuple):
-    """The final state as a `Reader`."""
-
-    get: Callable[[bytes], bytes | None]
-
-
 class Intake:
     """See the module's law. `relay` is told of every transaction that enters the pool."""
 
@@ -102,6 +97,7 @@ class Intake:
         self._clock = clock
         self._is_final = is_final
         self._on_accepted = on_accepted
+        self._final = FinalState(chain.state)
         self._refused: OrderedDict[bytes, ChaindError] = OrderedDict()  # oldest first
         self.accepted_total = 0
         self.refused_total = 0
@@ -114,25 +110,23 @@ class Intake:
         For `local` ones the result comes after they are durable. Never raises for a bad
         transaction: each has its own error.
         """
-        results: dict[int, Submission] = {}
-        fresh: dict[int, Checked] = {}
-        for index, raw in enumerate(raws):
-            outcome = self._check_form(raw)
-            if isinstance(outcome, Submission):
-                results[index] = outcome
-            else:
-                fresh[index] = outcome
-        errors = await self._verifier.verify(list(fresh.values()))
+        formed = [self._check_form(raw) for raw in raws]
+        fresh = [item for item in formed if isinstance(item, Checked)]
+        errors = iter(await self._verifier.verify(fresh))
         accepted: list[Checked] = []
-        for (index, checked), bad in zip(fresh.items(), errors, strict=True):
-            if bad is not None:
-                self._remember_refusal(checked.transaction.wtxid, bad)
-                results[index] = Submission(checked.txid, bad, known=False)
-                continue
-            result = results[index] = self._admit(checked)
-            if result.error is None and not result.known:
-                accepted.append(checked)
-        done = [results[index] for index in range(len(raws))]
+        done: list[Submission] = []
+        context, now_ms = self._chain.final_context(), self._clock.now_ms()
+        for item in formed:
+            if not isinstance(item, Checked):
+                done.append(item)
+            elif (bad := next(errors)) is not None:
+                self._remember_refusal(item.transaction.wtxid, bad)
+                done.append(Submission(item.txid, bad, known=False))
+            else:
+                result = self._admit(item, context, now_ms)
+                done.append(result)
+                if result.error is None and not result.known:
+                    accepted.append(item)
         if local:
             await self._journal(accepted, done)
         if accepted:
@@ -144,7 +138,7 @@ class Intake:
     def restore(self, checked: Checked) -> ChaindError | None:
         """Put a journaled transaction back into the pool at start; why not, where it cannot."""
         try:
-            self._enter(checked)
+            self._enter(checked, self._chain.final_context(), self._clock.now_ms())
         except (*REFUSALS, TooMany) as error:
             return error
         return None
@@ -166,13 +160,13 @@ class Intake:
         except REFUSALS as error:
             return Submission(None, error, known=False)
 
-    def _admit(self, checked: Checked) -> Submission:
+    def _admit(self, checked: Checked, context: Context, now_ms: int) -> Submission:
         """State and pool checks, ending in the pool."""
         txid = checked.txid
         if self._pool.get(txid) is not None:
             return Submission(txid, None, known=True)
         try:
-            self._enter(checked)
+            self._enter(checked, context, now_ms)
         except AlreadyApplied:
             return Submission(txid, None, known=True)
         except (*REFUSALS, TooMany) as error:
@@ -183,15 +177,16 @@ class Intake:
             return Submission(txid, error, known=False)
         return Submission(txid, None, known=False)
 
-    def _enter(self, checked: Checked) -> None:
+    def _enter(self, checked: Checked, context: Context, now_ms: int) -> None:
         """Into the pool, or raise the rule that the final state or the pool knows against it."""
-        get_final = self._chain.state.get_final
-        receipt = check_on_state(_Final(get_final), checked, self._chain.final_context())
-        dropped = self._pool.add(
-            receipt, self._clock.now_ms(), lambda row: decode_units(get_final(row))
-        )
+        receipt = check_on_state(self._final, checked, context)
+        dropped = self._pool.add(receipt, now_ms, self._final_units)
         self._events.publish(PendingEvent(checked.transaction, receipt.fee))
-        self._tell_dropped(dropped)
+        if dropped:
+            self._tell_dropped(dropped)
+
+    def _final_units(self, row: bytes) -> int:
+        return decode_units(self._final.get(row))
 
     def _tell_dropped(self, dropped: Sequence[Dropped]) -> None:
         for item in dropped:
@@ -200,13 +195,14 @@ class Intake:
 
     async def _journal(self, accepted: Sequence[Checked], results: Sequence[Submission]) -> None:
         """Make what was accepted durable, also what a peer had brought before."""
-        for checked in accepted:
-            self._tracker.accept(checked)
-        for result in results:
-            if result.known and result.txid is not None:
-                entry = self._pool.get(result.txid)
-                if entry is not None:
-                    self._tracker.accept(entry.checked)
+        brought = [
+            entry.checked
+            for result in results
+            if result.known
+            and result.txid is not None
+            and (entry := self._pool.get(result.txid)) is not None
+        ]
+        self._tracker.accept((*accepted, *brought))
         await self._commit.durable()
 
     def _remember_refusal(self, wtxid: bytes, error: ChaindError) -> None:

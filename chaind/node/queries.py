@@ -4,10 +4,10 @@
 their outward forms.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from chaind.ledger.execute import live_lease
+from chaind.ledger.journal import FinalState
 from chaind.ledger.keys import (
     ASSET,
     Coin,
@@ -38,12 +38,6 @@ class TransactionUnknown(Unknown):
     code = "transaction-unknown"
     text = "no transaction {txid} is known here"
     advice = "It was never accepted by this node, or it expired before this node was started."
-
-
-class Reads(NamedTuple):
-    """The final state as a `Reader`."""
-
-    get: Callable[[bytes], bytes | None]
 
 
 class BalanceInfo(NamedTuple):
@@ -157,7 +151,7 @@ class Queries:
         self._pool = pool
         self._tracker = tracker
         self._network = network
-        self.final_state = Reads(chain.state.get_final)
+        self.final_state = FinalState(chain.state)
         self._validators = {
             validator.key: index for index, validator in enumerate(genesis.validators)
         }

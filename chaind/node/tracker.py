@@ -13,7 +13,6 @@ from typing import NamedTuple
 from chaind.ledger.block import GENESIS_COIN_TXID
 from chaind.ledger.checks import Checked
 from chaind.ledger.errors import CoinMissing, LeaseTaken
-from chaind.mempool.pool import claims_of
 from chaind.primitives.errors import ChaindError
 from chaind.storage.log import AppendLog
 from chaind.storage.schema import OutcomeRow
@@ -23,7 +22,6 @@ class Open(NamedTuple):
     """An accepted transaction whose end is not known yet."""
 
     checked: Checked
-    claims: tuple[bytes, ...]
     segment: int
 
 
@@ -57,21 +55,21 @@ class Tracker:
         found = self._open.get(txid)
         return found.checked if found else None
 
-    def accept(self, checked: Checked) -> None:
+    def accept(self, batch: Iterable[Checked]) -> None:
         """Append to the journal and follow; the caller waits for the journal's sync."""
-        if checked.txid not in self._open:
-            position = self.journal.append(checked.transaction.raw)
+        fresh = {checked.txid: checked for checked in batch if checked.txid not in self._open}
+        raws = [checked.transaction.raw for checked in fresh.values()]
+        for checked, position in zip(fresh.values(), self.journal.append_all(raws), strict=True):
             self.follow(checked, position.segment)
 
     def follow(self, checked: Checked, segment: int) -> None:
         """Follow a transaction that stands in a segment of the journal."""
-        claims = claims_of(checked)
-        self._open[checked.txid] = Open(checked, claims, segment)
-        for claim in claims:
-            self._claims.setdefault(claim, set()).add(checked.txid)
-        valid_until = checked.transaction.body.valid_until
-        if valid_until is not None:
-            heapq.heappush(self._deadlines, (valid_until, checked.txid))
+        txid = checked.txid
+        self._open[txid] = Open(checked, segment)
+        for claim in checked.claims:
+            self._claims.setdefault(claim, set()).add(txid)
+        if checked.valid_until is not None:
+            heapq.heappush(self._deadlines, (checked.valid_until, txid))
         self._segments[segment] = self._segments.get(segment, 0) + 1
 
     def settle(
@@ -83,7 +81,7 @@ class Tracker:
             self._end(checked.txid)
             if not self._claims:
                 continue
-            for claim in claims_of(checked):
+            for claim in checked.claims:
                 for rival in sorted(self._claims.get(claim, ())):
                     self._end(rival)
                     outcome = OutcomeRow("rejected", "conflict", checked.txid, height)
@@ -121,7 +119,7 @@ class Tracker:
         found = self._open.pop(txid, None)
         if found is None:
             return False
-        for claim in found.claims:
+        for claim in found.checked.claims:
             txids = self._claims[claim]
             txids.discard(txid)
             if not txids:

@@ -44,7 +44,7 @@ class _Ended(Exception):
 
 
 class _Process(asyncio.Protocol):
-    """One process, and who waits for its answers, in order. A socket pair is its input and output."""
+    """One process, and who waits for its answers, in order. A socket is its input and output."""
 
     def __init__(self) -> None:
         self.waiting: deque[tuple[int, asyncio.Future[bytes]]] = deque()

@@ -20,7 +20,7 @@ from chaind.primitives.hashes import sha256d
 from chaind.primitives.votes import Certificate, certificate_decoder
 from chaind.storage.errors import DiskFailed, FileMissing, LogCorrupt, NoSuchRecord
 from chaind.storage.files import Files
-from chaind.storage.indexes import block_rows, state_coin_rows
+from chaind.storage.indexes import Activity, activity_of, block_rows, state_coin_rows
 from chaind.storage.kv import Change, KeyValue, prefix_end
 from chaind.storage.log import AppendLog
 from chaind.storage.schema import (
@@ -33,20 +33,20 @@ from chaind.storage.schema import (
     OUTCOME,
     STATE,
     TRANSACTION,
-    ActivityRow,
     BlockRow,
     Location,
     OutcomeRow,
     TipRow,
     activity_prefix,
-    activity_row,
     block_row,
     certificate_key,
     coin_prefix,
     height_key,
+    location_suffix,
     number,
     outcome_row,
     tip_row,
+    transaction_row,
 )
 from chaind.storage.segment import Position
 
@@ -180,20 +180,20 @@ class ChainStore:
         rows = [(OUTCOME + txid, outcome.encode()) for txid, outcome in outcomes]
         self._database.write(rows, sync=False)
 
-    def _rows(self, final: FinalBlock) -> Iterator[Change]:
+    def _rows(self, final: FinalBlock) -> list[Change]:
         block = final.block
         height, time_ms = block.height, block.commitment.time_ms
         assert time_ms is not None
-        for key, value in final.writes:
-            yield STATE + key, value
+        rows: list[Change] = [(STATE + key, value) for key, value in final.writes]
         row = BlockRow(
             block.hash, final.position.segment, final.position.offset, len(final.receipts), time_ms
         )
-        yield height_key(height), row.encode()
-        yield BLOCK + block.hash, number(height)
+        rows.append((height_key(height), row.encode()))
+        rows.append((BLOCK + block.hash, number(height)))
         if final.certificate is not None:
-            yield certificate_key(height), final.certificate.encode()
-        yield from block_rows(height, time_ms, final.receipts)
+            rows.append((certificate_key(height), final.certificate.encode()))
+        rows += block_rows(height, time_ms, final.receipts)
+        return rows
 
     def block_row(self, height: int) -> BlockRow | None:
         """Where and what the final block of this height is."""
@@ -260,7 +260,8 @@ class ChainStore:
         value = self._database.get(TRANSACTION + txid)
         if value is None:
             return None
-        return Location(int.from_bytes(value[:8], "big"), int.from_bytes(value[8:], "big"))
+        row = transaction_row.decode(value)
+        return Location(row.height, row.place)
 
     def outcome(self, txid: bytes) -> OutcomeRow | None:
         """How a transaction that never applied ended."""
@@ -269,17 +270,16 @@ class ChainStore:
 
     def activity(
         self, address: bytes, before: Location | None, limit: int
-    ) -> list[tuple[Location, ActivityRow]]:
+    ) -> list[tuple[Location, Activity]]:
         """Newest first: transactions of an address strictly before a location."""
         prefix = activity_prefix(address)
-        stop = prefix_end(prefix)
-        if before is not None:
-            stop = prefix + number(before.height) + before.place.to_bytes(4, "big")
+        stop = prefix_end(prefix) if before is None else prefix + location_suffix(*before)
         found = []
-        for key, value in self._database.scan(prefix, stop, reverse=True, limit=limit):
-            height = int.from_bytes(key[-12:-4], "big")
-            location = Location(height, int.from_bytes(key[-4:], "big"))
-            found.append((location, activity_row.decode(value)))
+        for _, txid in self._database.scan(prefix, stop, reverse=True, limit=limit):
+            value = self._database.get(TRANSACTION + txid)
+            assert value is not None, "both rows are of one batch"
+            row = transaction_row.decode(value)
+            found.append((Location(row.height, row.place), activity_of(txid, row, address)))
         return found
 
     def coins(self, address: bytes, limit: int) -> list[tuple[bytes, int, bytes]]:

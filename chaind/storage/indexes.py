@@ -4,35 +4,44 @@ Pure functions from a block and its receipts to rows; `chain_store` writes them 
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
 
+from chaind.ledger.checks import Checked
 from chaind.ledger.execute import Receipt
 from chaind.ledger.journal import Writes
 from chaind.ledger.keys import COIN, Coin
 from chaind.primitives.coinbase import Coinbase
-from chaind.primitives.transaction import NATIVE, Issue, Mint
+from chaind.primitives.transaction import Issue, Mint
 from chaind.storage.kv import Change
 from chaind.storage.schema import (
-    COUNTERPARTIES_MAX,
     TRANSACTION,
-    ActivityRow,
-    activity_key,
+    TransactionRow,
+    activity_prefix,
     coin_key,
-    number,
+    location_suffix,
 )
 
+COUNTERPARTIES_MAX = 8  # shown of a transaction; the block itself has them all
 
-def block_rows(height: int, time_ms: int, receipts: Sequence[Receipt]) -> Iterator[Change]:
-    """Location, activity and coin rows of all transactions of a block, in order."""
-    prefix = number(height)
-    for index, receipt in enumerate(receipts):
+
+def block_rows(height: int, time_ms: int, receipts: Sequence[Receipt]) -> list[Change]:
+    """Transaction, activity and coin rows of all transactions of a block, in order."""
+    rows: list[Change] = []
+    for place, receipt in enumerate(receipts):
         checked = receipt.checked
-        yield TRANSACTION + checked.txid, prefix + index.to_bytes(4, "big")
-        yield from _activity_rows(height, index, time_ms, receipt)
+        txid = checked.txid
+        row = _transaction_row(height, place, time_ms, receipt)
+        rows.append((TRANSACTION + txid, row.encode()))
+        where = location_suffix(height, place)
+        for address in addresses_of(row):
+            rows.append((activity_prefix(address) + where, txid))
         for entry, coin in zip(checked.coin_inputs, receipt.spent, strict=True):
-            yield coin_key(coin.address, entry.txid, entry.index), None
+            rows.append((coin_key(coin.address, entry.txid, entry.index), None))
         for output, address, amount in checked.coin_outputs:
-            row = Coin(address, amount, height, coinbase=False).encode()
-            yield coin_key(address, checked.txid, output), row
+            made = Coin(address, amount, height, coinbase=False).encode()
+            rows.append((coin_key(address, txid, output), made))
+    return rows
 
 
 def coinbase_rows(height: int, txid: bytes, coinbase: Coinbase) -> Iterator[Change]:
@@ -51,38 +60,64 @@ def state_coin_rows(writes: Writes) -> Iterator[Change]:
             yield coin_key(Coin.decode(value).address, txid, output), value
 
 
-def _activity_rows(height: int, index: int, time_ms: int, receipt: Receipt) -> Iterator[Change]:
+def _transaction_row(height: int, place: int, time_ms: int, receipt: Receipt) -> TransactionRow:
     checked = receipt.checked
-    changes: dict[bytes, dict[str, int]] = {}
-    coins: dict[bytes, int] = {}
-    for coin in receipt.spent:
-        coins[coin.address] = coins.get(coin.address, 0) - coin.amount
-    for _, debit, credit, address, asset in checked.moves:
-        changes.setdefault(address, {})[asset] = credit - debit
-    for _, address, amount in checked.coin_outputs:
-        coins[address] = coins.get(address, 0) + amount
-    action = checked.transaction.body.action
-    if isinstance(action, (Issue, Mint)):
-        signer = action.issuer if isinstance(action, Issue) else checked.demands[-1].address
-        mine = changes.setdefault(signer, {})
-        mine[action.asset] = mine.get(action.asset, 0) + action.amount
-    addresses = list(dict.fromkeys((*coins, *changes)))
-    payer = checked.demands[0].address
     body = checked.transaction.body
-    for address in addresses:
-        others = [other for other in addresses if other != address][:COUNTERPARTIES_MAX]
-        row = ActivityRow(
-            checked.txid,
-            time_ms,
-            tuple(changes.get(address, {}).items()),
-            coins.get(address, 0),
-            receipt.fee if address == payer else 0,
-            tuple(others),
-            body.memo,
-        )
-        yield activity_key(address, height, index), row.encode()
+    moves = [(address, asset, credit - debit) for _, debit, credit, address, asset in checked.moves]
+    if isinstance(body.action, (Issue, Mint)):
+        issuer = body.action.issuer if isinstance(body.action, Issue) else _issuer(checked)
+        moves.append((issuer, body.action.asset, body.action.amount))
+    coins = [(coin.address, -coin.amount) for coin in receipt.spent]
+    coins += [(address, amount) for _, address, amount in checked.coin_outputs]
+    payer = checked.demands[0].address
+    return TransactionRow(
+        height, place, time_ms, payer, receipt.fee, tuple(moves), tuple(coins), body.memo
+    )
 
 
-def native_change(row: ActivityRow) -> int:
-    """Signed native base units of an activity row, accounts and coins together."""
-    return row.coin_change + sum(units for asset, units in row.changes if asset == NATIVE)
+def _issuer(checked: Checked) -> bytes:
+    """Who mints: its witness is the last (`ledger.checks.stateful_owners`)."""
+    return checked.demands[-1].address
+
+
+def addresses_of(row: TransactionRow) -> dict[bytes, None]:
+    """Addresses that a transaction meant something to, each once: coins first, then accounts."""
+    found = dict.fromkeys([coin[0] for coin in row.coins]) if row.coins else {}
+    for move in row.moves:
+        found[move[0]] = None
+    return found
+
+
+class Activity(NamedTuple):
+    """What one transaction meant to one address.
+
+    `changes` are (asset, signed base units) of accounts, `coin_change` the signed base units moved
+    as coins; `fee` is set where the address paid it; `counterparties` are the other addresses, at
+    most `COUNTERPARTIES_MAX`.
+    """
+
+    txid: bytes
+    time_ms: int
+    changes: tuple[tuple[str, int], ...]
+    coin_change: int
+    fee: int
+    counterparties: tuple[bytes, ...]
+    memo: bytes
+
+
+def activity_of(txid: bytes, row: TransactionRow, address: bytes) -> Activity:
+    """One address's part of a transaction."""
+    changes: dict[str, int] = {}
+    for mover, asset, units in row.moves:
+        if mover == address:
+            changes[asset] = changes.get(asset, 0) + units
+    others = islice((other for other in addresses_of(row) if other != address), COUNTERPARTIES_MAX)
+    return Activity(
+        txid,
+        row.time_ms,
+        tuple(changes.items()),
+        sum(units for mover, units in row.coins if mover == address),
+        row.fee if address == row.payer else 0,
+        tuple(others),
+        row.memo,
+    )

@@ -25,7 +25,7 @@ loop appends the next batch and reads. After a failed write or sync the log refu
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -110,21 +110,31 @@ class AppendLog:
 
         Raises `LogBacklog` while the disk is too far behind, `DiskFailed` once it has failed.
         """
-        assert 0 < len(payload) <= self._record_bytes_max, "the caller bounds its records"
-        size = RECORD_BYTES + len(payload)
+        return self.append_all((payload,))[0]
+
+    def append_all(self, payloads: Iterable[bytes]) -> list[Position]:
+        """`append` each, in order; an error leaves those before it appended."""
+        positions: list[Position] = []
         with self._state:
             self._check_usable("append to")
-            waiting = self._buffered_bytes
-            if waiting and waiting + size > BUFFER_BYTES_MAX:
-                raise LogBacklog(log=self._name, bytes=waiting, bytes_max=BUFFER_BYTES_MAX)
             number, offset = self._end()
-            if offset > HEADER_BYTES and offset + size > self._segment_bytes:
-                number, offset = self._begin_segment(number + 1, offset)
-            position = Position(number, offset)
-            self._pending[position] = self._segments[number].encode(offset, payload)
-            self._ends[number] = offset + size
-            self._buffered_bytes += size
-        return position
+            segment = self._segments[number]
+            for payload in payloads:
+                assert 0 < len(payload) <= self._record_bytes_max, "the caller bounds its records"
+                size = RECORD_BYTES + len(payload)
+                waiting = self._buffered_bytes
+                if waiting and waiting + size > BUFFER_BYTES_MAX:
+                    raise LogBacklog(log=self._name, bytes=waiting, bytes_max=BUFFER_BYTES_MAX)
+                if offset > HEADER_BYTES and offset + size > self._segment_bytes:
+                    number, offset = self._begin_segment(number + 1, offset)
+                    segment = self._segments[number]
+                position = Position(number, offset)
+                positions.append(position)
+                self._pending[position] = segment.encode(offset, payload)
+                offset += size
+                self._ends[number] = offset
+                self._buffered_bytes += size
+        return positions
 
     def flush(self) -> None:
         """Hands every record appended before the call to the kernel: a crash of the process no

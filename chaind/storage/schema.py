@@ -4,8 +4,8 @@
     H ‖ height(8)                               [block hash, segment, offset, transactions, time_ms]
     B ‖ block hash                              height(8)
     C ‖ height(8)                               certificate that finalised this block
-    X ‖ txid                                    height(8) ‖ index(4) of a final transaction
-    A ‖ len ‖ address ‖ height(8) ‖ index(4)    what a final transaction meant to an address
+    X ‖ txid                                    where a final transaction is, and what it moved
+    A ‖ len ‖ address ‖ height(8) ‖ index(4)    txid of a final transaction that meant it
     U ‖ len ‖ address ‖ txid ‖ index(4)         a final unspent coin of an address
     O ‖ txid                                    how a transaction that never applied ended
     M ‖ name                                    meta: format, genesis, tip
@@ -20,7 +20,7 @@ import msgspec
 
 from chaind.primitives.codec import Decoder, encode
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 STATE = b"S"
 HEIGHT = b"H"
@@ -63,20 +63,20 @@ class TipRow(_Row, frozen=True, gc=False):
     view: int
 
 
-class ActivityRow(_Row, frozen=True, gc=False):
-    """What one transaction meant to one address.
+class TransactionRow(_Row, frozen=True, gc=False):
+    """Where a final transaction is, and what it moved.
 
-    `changes` are (asset, signed base units) net of change; `coin_change` the signed base units
-    moved as coins; `fee` is set where the address paid it; `counterparties` are the other
-    addresses, at most `COUNTERPARTIES_MAX`.
+    `place` counts within the block. `moves` are (address, asset, signed base units) of accounts,
+    `coins` (address, signed base units) of every coin that it spent or made. `payer` paid the fee.
     """
 
-    txid: bytes
+    height: int
+    place: int
     time_ms: int
-    changes: tuple[tuple[str, int], ...]
-    coin_change: int
+    payer: bytes
     fee: int
-    counterparties: tuple[bytes, ...]
+    moves: tuple[tuple[bytes, str, int], ...]
+    coins: tuple[tuple[bytes, int], ...]
     memo: bytes
 
 
@@ -96,12 +96,13 @@ class Location(NamedTuple):
     place: int
 
 
-COUNTERPARTIES_MAX = 8  # bounds an activity row; the block itself has them all
-
 block_row: Decoder[BlockRow] = Decoder("block row", BlockRow)
 tip_row: Decoder[TipRow] = Decoder("tip row", TipRow)
-activity_row: Decoder[ActivityRow] = Decoder("activity row", ActivityRow)
+transaction_row: Decoder[TransactionRow] = Decoder("transaction row", TransactionRow)
 outcome_row: Decoder[OutcomeRow] = Decoder("outcome row", OutcomeRow)
+
+
+_ACTIVITY_OF = tuple(ACTIVITY + bytes([length]) for length in range(64))  # built per transfer
 
 
 def number(value: int) -> bytes:
@@ -120,13 +121,13 @@ def certificate_key(height: int) -> bytes:
 
 
 def activity_prefix(address: bytes) -> bytes:
-    """Prefix of an address's activity; height and index follow."""
-    return ACTIVITY + bytes([len(address)]) + address
+    """Prefix of an address's activity; `location_suffix` follows."""
+    return _ACTIVITY_OF[len(address)] + address
 
 
-def activity_key(address: bytes, height: int, index: int) -> bytes:
-    """Row of one transaction in an address's activity."""
-    return activity_prefix(address) + number(height) + index.to_bytes(4, "big")
+def location_suffix(height: int, place: int) -> bytes:
+    """What follows the prefix in a row of an address's activity."""
+    return height.to_bytes(8, "big") + place.to_bytes(4, "big")
 
 
 def coin_prefix(address: bytes) -> bytes:

@@ -107,7 +107,7 @@ async def test_rejection_is_told_with_the_rival(door: Door) -> None:
     loser, winner = door.payment(1, lease=lease), door.payment(2, lease=lease)
     node = door.node
     checked = node.intake.check_form(loser.raw)
-    node.tracker.accept(checked)  # accepted, and out of the pool since
+    node.tracker.accept([checked])  # accepted, and out of the pool since
     async with connected(door) as socket:
         [state] = await socket.subscribe(f"tx:{loser.txid.hex()}")
         assert state["data"]["status"] == "pending"

@@ -65,7 +65,7 @@ from chaind.primitives.votes import (
 )
 from chaind.storage.errors import FileMissing, LogCorrupt
 from chaind.storage.log import AppendLog
-from chaind.storage.schema import activity_row, block_row, outcome_row, tip_row
+from chaind.storage.schema import block_row, outcome_row, tip_row, transaction_row
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 ADDRESSES = AddressFormat(hrp="chd", p2pkh_version=0x1C)
@@ -541,9 +541,9 @@ def _decoders() -> dict[str, Decoder]:
         ),
         "block-row": Decoder(_rows(block_row), (encode((HASH, 1, 2, 3, 4)),), shape=PACKED),
         "tip-row": Decoder(_rows(tip_row), (encode((1, HASH, HASH, 2, 3)),), shape=PACKED),
-        "activity-row": Decoder(
-            _rows(activity_row),
-            (encode((HASH, 1, (("", -5),), 0, 1, (HASH,), b"memo")),),
+        "transaction-row": Decoder(
+            _rows(transaction_row),
+            (encode((1, 2, 3, b"a" * 20, 4, ((b"a" * 20, "GOLD", -5),), ((b"b" * 32, 6),), b"m")),),
             shape=PACKED,
         ),
         "outcome-row": Decoder(

@@ -368,7 +368,7 @@ def test_moves_join_what_touches_one_balance() -> None:
         (0, 8, CAROL.address, ""),
     ]
     assert checked.fee == 0
-    assert checked.owners == (ALICE.address, BOB.address)
+    assert checked.owners == [ALICE.address, BOB.address]
     assert list(checked.debits()) == [(ALICE.address, "", 10), (BOB.address, "", 1)]
     assert checked.coin_outputs == ((2, CAROL.address, 1),)
 

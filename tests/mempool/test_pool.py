@@ -306,7 +306,7 @@ def test_parking_leaves_nothing_behind() -> None:
         pool.park(entry)
     first, second, third = list(pool.entries())
     pool.remove(first.checked.txid)
-    pool.settle((), [second.claims[0]], 0)
+    pool.settle((), [second.checked.claims[0]], 0)
     pool.settle((), (), NOW_MS + 60_000)
     assert third.hidden
     assert len(pool) == 0
@@ -349,7 +349,7 @@ def test_claims_follow_the_entry_that_holds_them() -> None:
     pool = make_pool()
     old, new = payment(lease=1, fee=0), payment(lease=1, fee=9_000)
     add(pool, old)
-    [claim] = next(iter(pool.entries())).claims
+    [claim] = next(iter(pool.entries())).checked.claims
     add(pool, new)
     held = pool.claimant(claim)
     assert held is not None

@@ -14,7 +14,7 @@ from hypothesis.stateful import (
 from pool_kit import ALICE, BOB, NOW_MS, Person, payment
 
 from chaind.ledger.execute import Receipt
-from chaind.mempool.pool import RATE_SCALE, Pool, PoolLimits, claims_of
+from chaind.mempool.pool import RATE_SCALE, Pool, PoolLimits
 from chaind.primitives.errors import ChaindError
 
 BALANCE = 3_000
@@ -32,7 +32,7 @@ class Waiting:
         self.in_block = self.parked = False
         self.rate = receipt.fee * RATE_SCALE // self.size
         self.needs = {row for row, debit, *_ in self.checked.moves if debit}
-        self.needs |= set(claims_of(self.checked))
+        self.needs |= set(self.checked.claims)
 
     @property
     def size(self) -> int:
@@ -83,8 +83,8 @@ class PoolMachine(RuleBasedStateMachine):
             memo=bytes(memo),
         )
         new = Waiting(receipt, self.age)
-        claims = set(claims_of(receipt.checked))
-        rivals = {t for t, one in self.model.items() if claims & set(claims_of(one.checked))}
+        claims = set(receipt.checked.claims)
+        rivals = {t for t, one in self.model.items() if claims & set(one.checked.claims)}
         try:
             dropped = self.pool.add(receipt, self.time_ms, lambda _row: BALANCE)
         except ChaindError:
@@ -176,7 +176,7 @@ class PoolMachine(RuleBasedStateMachine):
             item.entry.checked.txid: item.reason
             for item in self.pool.settle(included, changed, self.time_ms)
         }
-        used = {claim for one in included for claim in claims_of(one)}
+        used = {claim for one in included for claim in one.claims}
         ids = {one.txid for one in included}
         for txid, one in list(self.model.items()):
             valid_until = one.checked.transaction.body.valid_until
@@ -184,7 +184,7 @@ class PoolMachine(RuleBasedStateMachine):
             if txid in ids:
                 assert txid not in dropped
                 del self.model[txid]
-            elif used & set(claims_of(one.checked)):
+            elif used & set(one.checked.claims):
                 assert dropped.pop(txid) == "conflict"
                 del self.model[txid]
             elif valid_until <= self.time_ms:
@@ -225,7 +225,7 @@ class PoolMachine(RuleBasedStateMachine):
                 count, size = owners.get(demand.address, (0, 0))
                 owners[demand.address] = (count + 1, size + one.size)
         assert pool._owners == owners
-        claims = {claim: t for t, one in self.model.items() for claim in claims_of(one.checked)}
+        claims = {claim: t for t, one in self.model.items() for claim in one.checked.claims}
         assert pool._claims == claims
         parked: dict[bytes, set[bytes]] = {}
         for txid, one in self.model.items():

@@ -21,10 +21,11 @@ from chaind.storage.schema import (
     TRANSACTION,
     BlockRow,
     OutcomeRow,
-    activity_key,
+    activity_prefix,
     block_row,
     certificate_key,
     height_key,
+    location_suffix,
 )
 from chaind.storage.segment import Position
 
@@ -133,7 +134,7 @@ DAMAGE: dict[str, tuple[Callable[[World], None], set[str]]] = {
     "a coin has doubled": (double_coin, {"conservation", "replay"}),
     "a coin is not in its index": (drop_coin_index, {"replay"}),
     "activity that never was": (
-        change(activity_key(address("bob"), 2, 0), b"anything"),
+        change(activity_prefix(address("bob")) + location_suffix(2, 0), b"anything"),
         {"replay"},
     ),
     "a location is gone": (forget_location, {"replay"}),

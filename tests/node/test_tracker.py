@@ -24,7 +24,7 @@ def leased(world: World, number: int, units: int = 10) -> Checked:
 
 def test_open_until_final(world: World) -> None:
     checked = world.check(world.payment())
-    world.tracker.accept(checked)
+    world.tracker.accept([checked])
     assert world.tracker.get(checked.txid) is checked
     assert world.tracker.settle([checked], 1, world.clock.ms) == []
     assert world.tracker.get(checked.txid) is None
@@ -35,7 +35,7 @@ def test_every_rival_of_a_final_transaction_is_rejected_by_it(world: World) -> N
     rivals = [leased(world, 1, units) for units in (1, 2)]
     bystander, winner = leased(world, 2), leased(world, 1, 3)
     for checked in (*rivals, bystander):
-        world.tracker.accept(checked)
+        world.tracker.accept([checked])
     ended = dict(world.tracker.settle([winner], 7, world.clock.ms))
     assert set(ended) == {rival.txid for rival in rivals}
     for outcome in ended.values():
@@ -45,7 +45,7 @@ def test_every_rival_of_a_final_transaction_is_rejected_by_it(world: World) -> N
 
 def test_expired_when_a_final_block_reaches_valid_until(world: World) -> None:
     checked = world.check(world.payment(valid_ms=100))
-    world.tracker.accept(checked)
+    world.tracker.accept([checked])
     assert world.tracker.settle([], 1, world.clock.ms + 99) == []
     [(txid, outcome)] = world.tracker.settle([], 2, world.clock.ms + 100)
     assert (txid, outcome.status) == (checked.txid, "expired")
@@ -53,14 +53,14 @@ def test_expired_when_a_final_block_reaches_valid_until(world: World) -> None:
 
 def test_final_in_the_very_block_that_reaches_valid_until_is_final(world: World) -> None:
     checked = world.check(world.payment(valid_ms=100))
-    world.tracker.accept(checked)
+    world.tracker.accept([checked])
     assert world.tracker.settle([checked], 1, world.clock.ms + 100) == []
 
 
 def test_accepting_twice_journals_once(world: World) -> None:
     checked = world.check(world.payment())
-    world.tracker.accept(checked)
-    world.tracker.accept(checked)
+    world.tracker.accept([checked])
+    world.tracker.accept([checked])
     assert len(stored_intake(world.disk.journal, world.genesis)) == 1
 
 
@@ -76,7 +76,7 @@ def test_segments_go_once_all_in_them_have_ended(world: World, tmp_path: Path) -
     tracker = small_tracker(world, tmp_path / "small")
     accepted = [world.check(world.payment()) for _ in range(6)]
     for checked in accepted:
-        tracker.accept(checked)
+        tracker.accept([checked])
     oldest, *_, newest = tracker.journal.segments()
     assert newest > oldest + 1
     tracker.settle(accepted[1:], 1, world.clock.ms)
@@ -94,7 +94,7 @@ def test_segments_stay_until_outcomes_told_are_durable(world: World, tmp_path: P
     """An outcome is written unsynced; the next final block's batch is what makes it durable."""
     tracker = small_tracker(world, tmp_path / "small")
     for _ in range(6):
-        tracker.accept(world.check(world.payment(valid_ms=10)))
+        tracker.accept([world.check(world.payment(valid_ms=10))])
     assert len(tracker.settle([], 5, world.clock.ms + 10)) == 6
     assert tracker.droppable_before(5) is None
     assert tracker.droppable_before(6) is not None
