@@ -260,15 +260,13 @@ class Hub:
         match event:
             case FinalEvent():
                 self._on_final(event)
-            case PendingEvent(transaction, fee):
+            case PendingEvent(entered):
                 if self._of_kind.get("tx"):
-                    self._tell_transaction(transaction.txid)
+                    for checked in entered:
+                        self._tell_transaction(checked.txid)
                 if MEMPOOL in self._by_subject:
-                    size = transaction.size
-                    entry = {
-                        "tx_id": transaction.txid.hex(), "fee": format_amount(fee), "size": size
-                    }  # fmt: skip
-                    self._note(0, self._added, entry)
+                    for checked in entered:
+                        self._note_entered(checked.txid)
             case DroppedEvent(txid, reason, by, ended):
                 if ended and self._of_kind.get("tx"):
                     self._tell_transaction(txid)
@@ -332,6 +330,12 @@ class Hub:
         )
 
     # The pool, told together.
+
+    def _note_entered(self, txid: bytes) -> None:
+        waiting = self._node.pool.get(txid)
+        if waiting is not None:  # it may have been replaced at once
+            fee = format_amount(waiting.fee)
+            self._note(0, self._added, {"tx_id": txid.hex(), "fee": fee, "size": waiting.size})
 
     def _note(self, which: int, entries: list[dict[str, Any]], entry: dict[str, Any]) -> None:
         self._counts[which] += 1

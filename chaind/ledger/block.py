@@ -17,8 +17,6 @@ from chaind.ledger.keys import (
     asset_key,
     balance_key,
     coin_key,
-    decode_units,
-    encode_units,
     supply_key,
 )
 from chaind.primitives.amounts import AMOUNT_MAX, parse_amount
@@ -183,8 +181,7 @@ def reward(
     created = subsidy(context.height, context.parameters)
     if proposer is not None:
         if fees + created:
-            key = balance_key(proposer, NATIVE)
-            state.put(key, encode_units(decode_units(state.get(key)) + fees + created))
+            state.add(balance_key(proposer, NATIVE), fees + created)
         if created:
             _change_native_supply(state, created)
         return fees
@@ -207,10 +204,8 @@ def reward(
 
 
 def _change_native_supply(state: State, change: int) -> None:
-    key = supply_key(NATIVE)
-    supply = decode_units(state.get(key)) + change
+    supply = state.add(supply_key(NATIVE), change)
     assert supply <= AMOUNT_MAX, "the genesis bounds what all subsidies together create"
-    state.put(key, encode_units(supply))
 
 
 def apply_genesis(state: State, genesis: Genesis) -> Executed:
@@ -226,10 +221,8 @@ def apply_genesis(state: State, genesis: Genesis) -> Executed:
             coin = Coin(address, units, 0, coinbase=False)
             state.put(coin_key(GENESIS_COIN_TXID, index), coin.encode())
         else:
-            key = balance_key(address, entry.asset)
-            state.put(key, encode_units(decode_units(state.get(key)) + units))
-        supply = supply_key(entry.asset)
-        state.put(supply, encode_units(decode_units(state.get(supply)) + units))
+            state.add(balance_key(address, entry.asset), units)
+        state.add(supply_key(entry.asset), units)
     delta = state.seal()
     return Executed(delta, next_root(ZERO_HASH, delta.writes), (), 0)
 

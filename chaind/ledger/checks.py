@@ -58,6 +58,7 @@ class Checked:
     """
 
     __slots__ = (
+        "after_ms",
         "applied_row",
         "claims",
         "coin_inputs",
@@ -65,6 +66,7 @@ class Checked:
         "cost",
         "demands",
         "fee",
+        "has_age",
         "lease_row",
         "moves",
         "native_account_in",
@@ -87,6 +89,8 @@ class Checked:
     native_account_in: int
     native_out: int
     demands: tuple[Demand, ...]
+    after_ms: int  # chain time must have reached this
+    has_age: bool  # a demand says how old spent coins must be
     owners: list[bytes] | None
     fee: int | None  # None where coin inputs decide it
     cost: int
@@ -111,15 +115,18 @@ def check_transaction(
     owners = checked.owners = _static_owners(checked, body)
     demands: list[Demand] = []
     given: list[bytes] = []
-    signatures = 0
+    signatures, after_ms, has_age = 0, 0, False
     for witness in transaction.witnesses:
         demand = read_witness(len(demands), witness)
         demands.append(demand)
         given.append(demand.address)
         signatures += len(demand.signatures)
-        if demand.older_blocks and owners is not None:
-            raise TransactionMalformed(reason="older(…) can be satisfied by coins only")
-    checked.demands = tuple(demands)
+        if demand.after_ms or demand.older_blocks:
+            after_ms = max(after_ms, demand.after_ms)
+            has_age = has_age or demand.older_blocks > 0
+    if has_age and owners is not None:
+        raise TransactionMalformed(reason="older(…) can be satisfied by coins only")
+    checked.demands, checked.after_ms, checked.has_age = tuple(demands), after_ms, has_age
     if owners is not None:
         check_owners(given, owners)
     elif len(set(given)) != len(given):

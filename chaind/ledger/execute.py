@@ -6,6 +6,8 @@ So an error leaves no trace, and a block is a sequence of these between `begin` 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from chaind.ledger.checks import Checked, check_fee, check_owners, stateful_owners
 from chaind.ledger.errors import (
     AlreadyApplied,
@@ -34,7 +36,6 @@ from chaind.ledger.keys import (
     balance_key,
     coin_key,
     decode_units,
-    encode_units,
     lease_count_key,
     lease_key,
     supply_key,
@@ -54,7 +55,7 @@ class Context(NamedTuple):
     show: Callable[[bytes], str] = bytes.hex  # an address as people of this chain write it
 
 
-class Receipt(NamedTuple):
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """What applying a transaction found out: its fee, and the coins that it spent, in order."""
 
     checked: Checked
@@ -81,11 +82,10 @@ def check_on_state(state: Reader, checked: Checked, context: Context) -> Receipt
     if checked.owners is None:
         owners = stateful_owners(body, (coin.address for coin in spent), issuer)
         check_owners([demand.address for demand in checked.demands], owners)
-    for index, demand in enumerate(checked.demands):
-        if demand.after_ms > context.chain_time_ms:
-            raise TooEarly(needed=f"after({demand.after_ms})", now=context.chain_time_ms)
-        if demand.older_blocks:
-            _check_age(checked, index, spent, context)
+    if checked.after_ms > context.chain_time_ms:
+        raise TooEarly(needed=f"after({checked.after_ms})", now=context.chain_time_ms)
+    if checked.has_age:
+        _check_ages(checked, spent, context)
     for key, debit, _, address, asset in checked.moves:
         if debit and (available := decode_units(state.get(key))) < debit:
             if asset != NATIVE:
@@ -102,9 +102,9 @@ def check_on_state(state: Reader, checked: Checked, context: Context) -> Receipt
 def execute(state: State, checked: Checked, context: Context) -> Receipt:
     """Apply `checked` whole, or raise the rule that forbids it and leave no trace."""
     receipt = check_on_state(state, checked, context)
-    get, put = state.get, state.put
     for key, debit, credit, _, _ in checked.moves:
-        put(key, encode_units(decode_units(get(key)) - debit + credit))
+        state.add(key, credit - debit)
+    put = state.put
     if checked.applied_row is not None:
         put(checked.applied_row, b"\1")
     body = checked.transaction.body
@@ -167,8 +167,7 @@ def _take_lease(state: State, checked: Checked, context: Context) -> None:
     assert lease is not None
     assert checked.lease_row is not None
     state.put(checked.lease_row, LeaseRow(now_ms + lease_ms, checked.txid, lease.intent).encode())
-    counter = lease_count_key(now_ms // lease_ms, lease.owner)
-    state.put(counter, encode_units(decode_units(state.get(counter)) + 1))
+    state.add(lease_count_key(now_ms // lease_ms, lease.owner), 1)
 
 
 def _find_coins(state: Reader, checked: Checked, context: Context) -> tuple[Coin, ...]:
@@ -183,6 +182,12 @@ def _find_coins(state: Reader, checked: Checked, context: Context) -> tuple[Coin
             raise CoinImmature(height=coin.height, matures=matures)
         coins.append(coin)
     return tuple(coins)
+
+
+def _check_ages(checked: Checked, spent: Sequence[Coin], context: Context) -> None:
+    for index, demand in enumerate(checked.demands):
+        if demand.older_blocks:
+            _check_age(checked, index, spent, context)
 
 
 def _check_age(checked: Checked, index: int, spent: Sequence[Coin], context: Context) -> None:
@@ -230,20 +235,10 @@ def _perform(state: State, checked: Checked) -> None:
     match checked.transaction.body.action:
         case Issue(symbol, issuer, amount, mintable):
             state.put(asset_key(symbol), Asset(issuer, mintable).encode())
-            _credit(state, issuer, symbol, amount)
-            _change_supply(state, symbol, amount)
+            state.add(balance_key(issuer, symbol), amount)
+            state.add(supply_key(symbol), amount)
         case Mint(symbol, amount):
-            _credit(state, _asset(state, symbol).issuer, symbol, amount)
-            _change_supply(state, symbol, amount)
+            state.add(balance_key(_asset(state, symbol).issuer, symbol), amount)
+            state.add(supply_key(symbol), amount)
         case Burn(_, symbol, amount):  # the debit is one of the moves
-            _change_supply(state, symbol, -amount)
-
-
-def _credit(state: State, address: bytes, asset: str, amount: int) -> None:
-    key = balance_key(address, asset)
-    state.put(key, encode_units(decode_units(state.get(key)) + amount))
-
-
-def _change_supply(state: State, symbol: str, amount: int) -> None:
-    key = supply_key(symbol)
-    state.put(key, encode_units(decode_units(state.get(key)) + amount))
+            state.add(supply_key(symbol), -amount)

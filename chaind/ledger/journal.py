@@ -9,6 +9,7 @@ what is final.
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
+from chaind.ledger.keys import encode_units
 from chaind.primitives.codec import encode
 from chaind.primitives.hashes import sha256
 
@@ -68,6 +69,17 @@ class State:
         if key not in undo:
             undo[key] = live[key] if key in live else self.get(key)
         live[key] = value
+
+    def add(self, key: bytes, units: int) -> int:
+        """Add to a row that holds units, within the block being applied; the sum."""
+        undo, live = self._undo, self._live
+        assert undo is not None, "no block is being applied"
+        value = live[key] if key in live else self.get(key)
+        if key not in undo:
+            undo[key] = value
+        total = (int.from_bytes(value, "big") if value else 0) + units
+        live[key] = encode_units(total)
+        return total
 
     def get_final(self, key: bytes) -> bytes | None:
         """Value below every delta: what is final, even while a settled batch is being written."""

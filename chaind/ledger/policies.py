@@ -6,7 +6,8 @@ checked without state; time and age are handed to the caller as the latest that 
 """
 
 from functools import lru_cache
-from typing import NamedTuple
+
+import msgspec
 
 from chaind.ledger.errors import WitnessInvalid
 from chaind.primitives.address import key_address, policy_address
@@ -35,7 +36,7 @@ _ADDRESSES_MAX = 16_384  # 4 MiB: who pays once pays again, and RIPEMD-160 costs
 _address_of_key = lru_cache(maxsize=_ADDRESSES_MAX)(key_address)
 
 
-class Demand(NamedTuple):
+class Demand(msgspec.Struct, frozen=True, gc=False):
     """A witness, read: whose it is and what else must hold."""
 
     address: bytes

@@ -276,7 +276,7 @@ class Pool:
     def _check_owners(self, entry: Entry, rivals: Sequence[Entry]) -> None:
         limits = self.limits
         for demand in entry.checked.demands:
-            count, size = self._owners.get(demand.address, (0, 0))
+            count, size = self._owners.get(demand.address) or (0, 0)
             for rival in rivals:
                 if any(other.address == demand.address for other in rival.checked.demands):
                     count, size = count - 1, size - rival.size

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from chaind.ledger.checks import Checked
 from chaind.ledger.execute import Receipt
 from chaind.primitives.block import Block
-from chaind.primitives.transaction import Transaction
 from chaind.primitives.votes import Certificate
 
 
@@ -19,10 +19,9 @@ class FinalEvent(NamedTuple):
 
 
 class PendingEvent(NamedTuple):
-    """A transaction entered the pool."""
+    """Transactions entered the pool."""
 
-    transaction: Transaction
-    fee: int
+    entered: tuple[Checked, ...]
 
 
 class DroppedEvent(NamedTuple):

@@ -8,7 +8,8 @@ refusal here comes before the journal, so it never contradicts an acceptance.
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import NamedTuple
+
+import msgspec
 
 from chaind.ledger.checks import Checked, check_transaction, judge_signature, signature_checks
 from chaind.ledger.errors import REFUSALS, AlreadyApplied, BadSignature
@@ -30,7 +31,7 @@ INLINE_SIGNATURES_MAX = 4  # up to so many, asking a process takes longer than t
 REFUSED_REMEMBERED_MAX = 20_000  # wtxids with a broken form or signature; 2 MiB
 
 
-class Submission(NamedTuple):
+class Submission(msgspec.Struct, frozen=True, gc=False):
     """What became of one submitted transaction: accepted (`known` if it was here) or an error."""
 
     txid: bytes | None
@@ -98,6 +99,7 @@ class Intake:
         self._is_final = is_final
         self._on_accepted = on_accepted
         self._final = FinalState(chain.state)
+        self._dropped: list[Dropped] = []  # driven out and not yet told
         self._refused: OrderedDict[bytes, ChaindError] = OrderedDict()  # oldest first
         self.accepted_total = 0
         self.refused_total = 0
@@ -127,6 +129,7 @@ class Intake:
                 done.append(result)
                 if result.error is None and not result.known:
                     accepted.append(item)
+        self._tell(accepted)
         if local:
             await self._journal(accepted, done)
         if accepted:
@@ -141,6 +144,7 @@ class Intake:
             self._enter(checked, self._chain.final_context(), self._clock.now_ms())
         except (*REFUSALS, TooMany) as error:
             return error
+        self._tell((checked,))
         return None
 
     def check_form(self, raw: bytes) -> Checked:
@@ -181,14 +185,17 @@ class Intake:
         """Into the pool, or raise the rule that the final state or the pool knows against it."""
         receipt = check_on_state(self._final, checked, context)
         dropped = self._pool.add(receipt, now_ms, self._final_units)
-        self._events.publish(PendingEvent(checked.transaction, receipt.fee))
         if dropped:
-            self._tell_dropped(dropped)
+            self._dropped += dropped
 
     def _final_units(self, row: bytes) -> int:
         return decode_units(self._final.get(row))
 
-    def _tell_dropped(self, dropped: Sequence[Dropped]) -> None:
+    def _tell(self, entered: Sequence[Checked]) -> None:
+        """What came into the pool, and what it drove out."""
+        if entered:
+            self._events.publish(PendingEvent(tuple(entered)))
+        dropped, self._dropped = self._dropped, []
         for item in dropped:
             txid = item.entry.checked.txid
             self._events.publish(DroppedEvent(txid, item.reason, item.by, ended=False))
