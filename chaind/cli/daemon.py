@@ -34,7 +34,7 @@ from chaind.storage.lock import DirectoryLock
 from chaind.wallet.derivation import DEVELOPMENT_MNEMONIC, seed_from_mnemonic
 
 DATABASE_CACHE_BYTES = 32 << 20
-WRITE_BUFFER_BYTES = 16 << 20
+WRITE_BUFFER_BYTES = 8 << 20
 GC_THRESHOLDS = (50_000, 50, 1_000)  # Python's own cost a fifth of the work under load
 MNEMONIC_BYTES_MAX = 4_096  # 24 words of any language
 
