@@ -33,6 +33,7 @@ HEIGHT_MAX = 2**53
 class BlockUnknown(Unknown):
     code = "block-unknown"
     text = "there is no final block {ref}"
+    advice = "Name a height up to that of GET /status, a hash of a final block, or latest."
 
 
 class BlockRefInvalid(Malformed):
@@ -44,6 +45,7 @@ class BlockRefInvalid(Malformed):
 class RangeInvalid(Malformed):
     code = "range-invalid"
     text = "blocks {start} to {end} are no range"
+    advice = "Give a start no greater than the end; GET /status shows the newest height."
 
 
 class BlockAnswer(BlockSummary, frozen=True, kw_only=True):

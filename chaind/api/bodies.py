@@ -29,6 +29,7 @@ WAIT_MS_MAX = 30_000  # the longest that a request is held for finality
 class BodiesFull(TooMany):
     code = "bodies-full"
     text = "requests under way hold {held_bytes} bytes of bodies, the node's limit"
+    advice = "Wait as long as Retry-After says, or send smaller bodies."
 
 
 class BodyRoom:

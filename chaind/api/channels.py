@@ -44,11 +44,13 @@ class ChannelInvalid(Malformed):
 class TooManySockets(TooMany):
     code = "too-many-sockets"
     text = "this node serves {limit} WebSockets, and all are taken"
+    advice = "Try again later, ask another node, or close WebSockets that you no longer need."
 
 
 class TooManyChannels(TooMany):
     code = "too-many-channels"
     text = "one WebSocket has at most {limit} channels"
+    advice = "Unsubscribe from channels that you no longer need, or open another WebSocket."
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -39,6 +39,7 @@ def maybe(shape: Callable[[T], S], value: T | None) -> S | None:
 class FieldInvalid(Malformed):
     code = "field-invalid"
     text = "{field} is refused: {reason}"
+    advice = "Correct that field and send the request again; /openapi.json describes all of them."
 
 
 class _Form(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

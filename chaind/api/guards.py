@@ -44,6 +44,7 @@ class HostNotAllowed(NotAllowed):
 class OriginNotAllowed(NotAllowed):
     code = "origin-not-allowed"
     text = "pages of {origin} may not use this node"
+    advice = "Call the node from outside a browser, or from a page that it serves itself."
 
 
 class TokenNeeded(NotAllowed):
@@ -55,6 +56,10 @@ class TokenNeeded(NotAllowed):
 class TokenFileInvalid(LocalFault):
     code = "token-file-invalid"
     text = "{path} holds no token: one line of 16 to 1024 visible characters is needed"
+    advice = (
+        "Write such a line into the file, or leave [api] token_file empty: the node then makes a "
+        "token of its own."
+    )
     exit_code = 78  # EX_CONFIG
 
 

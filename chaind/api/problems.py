@@ -40,6 +40,7 @@ class RouteUnknown(Unknown):
 class MethodNotAllowed(Malformed):
     code = "method-not-allowed"
     text = "{method} is not among the methods of this route: {allowed}"
+    advice = "Use one of those methods; /openapi.json says what each of them does."
 
 
 class MediaTypeUnsupported(Malformed):
@@ -51,11 +52,13 @@ class MediaTypeUnsupported(Malformed):
 class BodyTooSlow(Malformed, Temporary):
     code = "body-too-slow"
     text = "the request body did not arrive within {limit_s} s"
+    advice = "Send the whole body without pause, or in smaller requests."
 
 
 class BodyMalformed(Malformed):
     code = "body-malformed"
     text = "the request body is refused: {reason}"
+    advice = "Correct the body and send it again; /openapi.json describes what each route takes."
 
 
 class BodyTooLarge(TooLarge):
@@ -67,11 +70,13 @@ class BodyTooLarge(TooLarge):
 class QueryInvalid(Malformed):
     code = "query-invalid"
     text = "{name} = {value!r} is not allowed: it must be {allowed}"
+    advice = "Correct the parameter, or leave it out to get its default."
 
 
 class HttpMalformed(Malformed):
     code = "http-malformed"
     text = "the request is refused: {reason}"
+    advice = "Send a request that follows HTTP/1.1 (RFC 9112); any common client does."
 
 
 class RateLimited(TooMany):
@@ -113,7 +118,8 @@ INTERNAL = Problem(
     title=HTTPStatus.INTERNAL_SERVER_ERROR.phrase,
     status=HTTPStatus.INTERNAL_SERVER_ERROR,
     code="internal-error",
-    detail="the node failed to answer; its log says more",
+    detail="the node failed to answer",
+    advice="Ask another node; whoever runs this one finds the reason in its log.",
 )
 
 

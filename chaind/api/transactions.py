@@ -64,6 +64,10 @@ class BatchTooLong(TooLarge):
 class BatchUnreadable(Malformed):
     code = "batch-unreadable"
     text = "more than {limit} items are no transactions: the rest of the batch was not read"
+    advice = (
+        "Check that the Content-Type fits the body, correct what was refused, and send the rest "
+        "again."
+    )
 
 
 class Accepted(Answer, frozen=True, tag_field="status", tag="accepted"):

@@ -35,6 +35,7 @@ class VariableUnknown(LocalFault):
 
     code = "variable-unknown"
     text = "environment variable {variable} is no option of `chaind load`. {hint}"
+    advice = "`chaind load --help` lists the options; unset the variable or correct its name."
     exit_code = 78  # EX_CONFIG
 
 

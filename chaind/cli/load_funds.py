@@ -48,6 +48,7 @@ class FundingRefused(LocalFault):
 
     code = "funding-refused"
     text = "{url} does not take the payments that fund the run: {reason}"
+    advice = "Run it again once `chaind status` shows that the node is ready; else see its log."
     exit_code = 69  # EX_UNAVAILABLE
 
 

@@ -12,6 +12,7 @@ class SelfConnection(Conflict):
 
     code = "self-connection"
     text = "{address} is this node itself"
+    advice = "Take this node's own address out of [network] peers."
 
 
 class AlreadyConnected(Conflict):
@@ -19,6 +20,7 @@ class AlreadyConnected(Conflict):
 
     code = "already-connected"
     text = "node {node_id} has another connection to this one"
+    advice = "Nothing has to be done: the other connection stays."
 
 
 class Banned(NotAllowed):
@@ -26,6 +28,7 @@ class Banned(NotAllowed):
 
     code = "banned"
     text = "{name} is banned for a while"
+    advice = "Wait until the ban ends, and look into that node's log for why it was penalised."
 
 
 class PeersFull(TooMany):
@@ -33,6 +36,7 @@ class PeersFull(TooMany):
 
     code = "peers-full"
     text = "no seat is free: {taken} of {limit} are taken"
+    advice = "Raise [network] max_peers, or connect to another node."
 
 
 class Dropped(NotAllowed):
@@ -40,6 +44,7 @@ class Dropped(NotAllowed):
 
     code = "dropped"
     text = "dropped for: {reason}"
+    advice = "Nothing has to be done here; the other node's log says why it was refused."
 
 
 class ShuttingDown(Temporary):
@@ -47,6 +52,7 @@ class ShuttingDown(Temporary):
 
     code = "shutting-down"
     text = "the node shuts down"
+    advice = "Connect again once the node has been started."
 
 
 def supersedes(

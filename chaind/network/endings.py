@@ -8,6 +8,7 @@ class PeerClosed(Temporary):
 
     code = "peer-closed"
     text = "the peer closed the connection{why}"
+    advice = "Look into the peer's log for the reason; it is dialled again by itself."
 
 
 class SlowPeer(Temporary):
@@ -15,6 +16,7 @@ class SlowPeer(Temporary):
 
     code = "slow-peer"
     text = "the peer does not read: {queued} bytes are waiting, {limit} are allowed"
+    advice = "Check the load of that machine and the network to it; it is dialled again by itself."
 
 
 class HandshakeTimeout(Temporary):
@@ -22,6 +24,7 @@ class HandshakeTimeout(Temporary):
 
     code = "handshake-timeout"
     text = "no handshake within {limit_ms} ms"
+    advice = "Check that a chaind node listens at that address; it is dialled again by itself."
 
 
 class Silent(Temporary):
@@ -29,3 +32,4 @@ class Silent(Temporary):
 
     code = "silent"
     text = "nothing received for {silent_ms} ms"
+    advice = "Check the network between the nodes; the peer is dialled again by itself."

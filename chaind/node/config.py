@@ -60,6 +60,9 @@ class SettingUnknown(ConfigInvalid):
 
     code = "setting-unknown"
     text = "{source}: there is no setting {name}. {hint}"
+    advice = (
+        "Correct or remove it; the file chaind.toml of the source tree documents every setting."
+    )
 
 
 class SettingInvalid(ConfigInvalid):
@@ -67,6 +70,7 @@ class SettingInvalid(ConfigInvalid):
 
     code = "setting-invalid"
     text = "{source}: {name} = {value} is not allowed: it must be {allowed}"
+    advice = "Correct the value; the file chaind.toml of the source tree documents every setting."
 
 
 class NodeSection(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ Two axes, both types, so that nobody ever parses a message:
   `Temporary` (may succeed later, unchanged), `LocalFault` (this machine: disk, configuration).
 
 Rooms define their own leaves below these. `code` is stable and public; `text` is a template over
-the keyword values; `advice` says what to do about it.
+the keyword values; `advice` says what to do about it. No leaf is without any of the three.
 """
 
 from typing import ClassVar
@@ -34,7 +34,12 @@ def _rebuild(cls: type[ChaindError], values: dict[str, object]) -> ChaindError:
 
 
 class PeerFault(ChaindError):
-    """Correct software never sends this: the sender is penalised."""
+    """Correct software never sends this: the sender is penalised.
+
+    The advice serves where there is no better one: nobody can mend what another program sends.
+    """
+
+    advice = "Update or replace the software that sent it: it breaks a rule of this network."
 
 
 class Temporary(ChaindError):

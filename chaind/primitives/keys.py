@@ -30,6 +30,7 @@ class BadPublicKey(Malformed, PeerFault):
 
     code = "bad-public-key"
     text = "{key} is not a compressed secp256k1 public key"
+    advice = "Give 33 bytes that begin with 02 or 03, as 66 hex digits."
 
 
 class BadSecretKey(Malformed):
@@ -37,6 +38,7 @@ class BadSecretKey(Malformed):
 
     code = "bad-secret-key"
     text = "not a secp256k1 secret key: 32 bytes between 1 and the curve order are needed"
+    advice = "Restore the key from a copy, or draw a new one; it is never printed."
 
 
 @lru_cache(maxsize=_PARSED_KEYS_MAX)

@@ -105,6 +105,7 @@ class NoSuchRecord(Unknown):
 
     code = "no-such-record"
     text = "{log} has no record at segment {segment}, offset {offset}"
+    advice = "Ask for a position that the log has given out and not dropped since."
 
 
 class LogBacklog(TooMany):

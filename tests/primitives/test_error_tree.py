@@ -18,6 +18,10 @@ from pathlib import Path
 import pytest
 
 import chaind
+from chaind.node.bodies import WrongBlock, WrongTransactions
+from chaind.node.sync import BrokenRange
+from chaind.primitives.block import HeaderMalformed, MerkleMismatch
+from chaind.primitives.coinbase import CoinbaseInvalid
 from chaind.primitives.errors import (
     ChaindError,
     Conflict,
@@ -32,7 +36,18 @@ from chaind.primitives.errors import (
     TooMany,
     Unknown,
 )
+from chaind.primitives.votes import BadCertificate
 
+# Only peers send what can be refused so: what clients send is decoded and checked before.
+OF_BLOCKS_AND_VOTES = {
+    BadCertificate,
+    BrokenRange,
+    CoinbaseInvalid,
+    HeaderMalformed,
+    MerkleMismatch,
+    WrongBlock,
+    WrongTransactions,
+}
 KINDS = (Malformed, NotAllowed, Unknown, Conflict, TooLarge, RuleBroken, TooMany, NotReady)
 ABSTRACT = {ChaindError, PeerFault, Temporary, LocalFault, *KINDS}
 ROOT = Path(chaind.__file__).parent
@@ -73,6 +88,27 @@ def test_a_leaf_says_what_is_wrong(cls: type[ChaindError]) -> None:
     assert "code" in vars(cls)
     assert cls.text not in ("", "error")
     assert all(name.isidentifier() for name in fields(cls))  # values, not expressions
+
+
+def advice_is_its_own(cls: type[ChaindError]) -> bool:
+    """Said for this error, or for a family of its kind, not for whatever a peer may send."""
+    return any("advice" in vars(one) for one in cls.__mro__ if one not in ABSTRACT)
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [cls for cls in LEAVES if cls.__module__ != "chaind.ledger.errors"],
+    ids=lambda cls: cls.__name__,
+)
+def test_a_leaf_says_what_to_do(cls: type[ChaindError]) -> None:
+    assert cls.advice.strip(), "no advice"
+    assert cls.advice[0].isupper() or cls.advice[0] == "`", cls.advice
+    assert cls.advice.endswith("."), cls.advice
+    assert "{" not in cls.advice, "advice is no template"
+    assert cls.advice.rstrip(".") != cls.text
+    by_peers_alone = cls.__module__.startswith(("chaind.network.", "chaind.consensus."))
+    if not (issubclass(cls, PeerFault) and (by_peers_alone or cls in OF_BLOCKS_AND_VOTES)):
+        assert advice_is_its_own(cls), "a client or a person may meet it"
 
 
 @leaf
