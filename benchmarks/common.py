@@ -78,7 +78,7 @@ class Table:
             "name": self.name,
             "title": self.title,
             "machine": self.machine,
-            "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+            "command": " ".join(["python", _script(), *sys.argv[1:]]),
             "rows": [row._asdict() for row in self.rows],
             "notes": self.notes,
         }
@@ -140,6 +140,12 @@ def _file_system(path: Path) -> str:
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     found = [(mount[1], mount[2]) for mount in mounts if path.is_relative_to(mount[1])]
     return max(found, key=lambda mount: len(mount[0]))[1]
+
+
+def _script() -> str:
+    """The command that runs, from the top of the repository."""
+    path = Path(sys.argv[0]).resolve()
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
 
 
 def _commit() -> str:

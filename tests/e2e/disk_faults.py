@@ -1,13 +1,15 @@
 """Random disk faults on stopped and on running nodes of a four-node network under payments.
 
     python tests/e2e/disk_faults.py --faults 1000 --seed 1
+    python tests/e2e/disk_faults.py --faults 200 --seed 2 --record
 
 One fault at a time: a file of a stopped node is damaged, the disk of a running one fails, or a
 bit flips under it. The node must heal, or refuse to go on with an exit status of its own; then
 what a person does who has a copy is done, and it must be well. Meanwhile blocks and payments are
 asked of all nodes at random and compared with what was said before. At the end every node serves
 its whole chain, and all are audited. The exit status is 1 where an answer was wrong or an
-acknowledged payment is lost.
+acknowledged payment is lost. `--record` adds the run to those before it in
+benchmarks/results/disk_faults.md.
 """
 
 import argparse
@@ -18,9 +20,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
+import long_runs
 from damage import Damage, Snapshot
 from kill_loop import show
 from local_network import LocalNetwork, NodeProcess, until
@@ -178,8 +183,9 @@ class Campaign:
             time.sleep(0.05)
         raise AssertionError(f"neither ready nor ended\n{node.log_tail()}")
 
-    def run(self, faults: int) -> dict[str, object]:
+    def run(self, faults: int) -> dict[str, Any]:
         """All of it; the figures."""
+        began = time.monotonic()
         network, load = self.network, self.load
         try:
             network.start()
@@ -245,7 +251,51 @@ class Campaign:
                 }
                 for kind in sorted({kind for kind, _ in self.counts})
             },
+            "seconds": time.monotonic() - began,
         }
+
+
+def record(figures: long_runs.Run, *, seed: int, results: Path = long_runs.RESULTS) -> None:
+    """Add a run to the page."""
+    long_runs.add_run(
+        figures,
+        name="disk_faults",
+        title="Random disk faults on a four-node network under payments",
+        seed=seed,
+        fill=_fill,
+        sentence=lambda run: (
+            f"{run['faults']} faults, {run['wrong_answers']} wrong answers, "
+            f"{run['lost']} lost, {run['violations']} violations"
+        ),
+        results=results,
+    )
+
+
+def _fill(table: long_runs.Table, runs: Sequence[long_runs.Run]) -> None:
+    table.add("faults", long_runs.total(runs, "faults"), "", "1,000")
+    outcomes = long_runs.total_of_each(runs, "outcomes")
+    words = {"refused": "refused to go on", "observed": "went on without voting"}
+    for outcome in OUTCOMES:
+        table.add(words.get(outcome, outcome), outcomes[outcome], "faults")
+    for status, count in sorted(long_runs.total_of_each(runs, "exits").items()):
+        table.add(f"exit status {status}", count, "times")
+    for name, what, budget in (
+        ("answers_read", "answers read", ""),
+        ("wrong_answers", "wrong answers", "0"),
+        ("acknowledged", "acknowledged payments", ""),
+        ("lost", "of these lost", "0"),
+        ("sole_copy_destroyed", "of these in no other place than the damaged journal", ""),
+        ("violations", "invariants violated, by the audits at the end", "0"),
+        ("blocks_healed", "blocks healed from peers", ""),
+        ("latent_damage_healed", "databases healed only by reading all of them", ""),
+    ):
+        table.add(what, long_runs.total(runs, name), "", budget)
+    for family in sorted({family for run in runs for family in run["by_family"]}):
+        counts = long_runs.total_of_each(
+            [run["by_family"] for run in runs if family in run["by_family"]], family
+        )
+        shown = ", ".join(f"{counts[word]} {word}" for word in OUTCOMES if counts[word])
+        table.add(f"fault on {family}", shown, "")
 
 
 def heal_latent(home: Path) -> bool:
@@ -294,12 +344,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--verbose", action="store_true", help="each fault, and what came of it")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--record", action="store_true", help="add to results/disk_faults.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="chaind-faults-") as directory:
         figures = Campaign(Path(directory), Random(options.seed), verbose=options.verbose).run(
             options.faults
         )
     show("")
+    if options.record:
+        record(figures, seed=options.seed)
     if options.json:
         print(json.dumps(figures))
     else:

@@ -1,9 +1,11 @@
 """Kill -9 at random instants under load, one node at a time and all at once; nothing may be lost.
 
     python tests/e2e/kill_loop.py --kills 500 --seed 1
+    python tests/e2e/kill_loop.py --kills 100 --seed 2 --record
 
 Prints how long nodes took from the start of their process to serving, and what was lost. The exit
-status is 1 where anything acknowledged was.
+status is 1 where anything acknowledged was. `--record` adds the run to those before it in
+benchmarks/results/kills.md: 500 kills may be five runs of 100 with different seeds.
 """
 
 import argparse
@@ -14,9 +16,12 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
+import long_runs
 from local_network import LocalNetwork, NodeProcess, until
 from payments_under_way import Load, lost, settle
 
@@ -63,14 +68,9 @@ def kill(nodes: list[NodeProcess]) -> None:
         node.process = None
 
 
-def percentile(values: list[float], share: float) -> float:
-    """Nearest rank."""
-    ranked = sorted(values)
-    return ranked[min(len(ranked) - 1, int(share * len(ranked)))]
-
-
-def campaign(directory: Path, kills: int, dice: Random) -> dict[str, object]:
-    """Run it; the figures."""
+def campaign(directory: Path, kills: int, dice: Random) -> dict[str, Any]:
+    """Run it; the figures, with every single time."""
+    begun = time.monotonic()
     network = LocalNetwork(directory / "net", 4)
     load = Load(network, directory, RATE)
     times: list[tuple[float, float]] = []
@@ -98,15 +98,49 @@ def campaign(directory: Path, kills: int, dice: Random) -> dict[str, object]:
     finally:
         load.kill()
         network.close()
-    alive, served = zip(*times, strict=True)
     return {
         "kills": done,
         "all_at_once": together,
         "acknowledged": load.answered(),
         "lost": len(missing),
-        "alive_s": {"p50": percentile(list(alive), 0.5), "p99": percentile(list(alive), 0.99)},
-        "serving_s": {"p50": percentile(list(served), 0.5), "p99": percentile(list(served), 0.99)},
+        "alive_s": [round(alive, 3) for alive, _ in times],
+        "serving_s": [round(served, 3) for _, served in times],
+        "seconds": time.monotonic() - begun,
     }
+
+
+def record(figures: long_runs.Run, *, seed: int, results: Path = long_runs.RESULTS) -> None:
+    """Add a run to the page."""
+    long_runs.add_run(
+        figures,
+        name="kills",
+        title="Kill -9 at random instants under load, four nodes",
+        seed=seed,
+        fill=_fill,
+        sentence=lambda run: f"{run['kills']} kills, {run['lost']} lost",
+        results=results,
+    )
+
+
+def _fill(table: long_runs.Table, runs: Sequence[long_runs.Run]) -> None:
+    table.add("kills", long_runs.total(runs, "kills"), "", "500")
+    table.add("of these all nodes at once", long_runs.total(runs, "all_at_once"), "")
+    table.add("acknowledged payments", long_runs.total(runs, "acknowledged"), "")
+    table.add("of these lost", long_runs.total(runs, "lost"), "", "0")
+    for name, words in (("alive_s", "alive"), ("serving_s", "serving")):
+        times = [value for run in runs for value in run[name]]
+        for share, budget in ((0.5, ""), (0.99, "≤ 3" if name == "serving_s" else "")):
+            what = f"start of the process to {words}, p{share * 100:.0f}"
+            table.add(what, long_runs.percentile(times, share), "s", budget)
+        table.add(f"start of the process to {words}, longest", max(times), "s")
+
+
+def _shown(value: object) -> object:
+    """A figure; of many times, the percentiles."""
+    if not isinstance(value, list):
+        return value
+    shares = (0.5, 0.99, 1.0)
+    return ", ".join(f"p{share * 100:.0f} {long_runs.percentile(value, share)}" for share in shares)
 
 
 def show(text: str) -> None:
@@ -122,15 +156,18 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--record", action="store_true", help="add the run to results/kills.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="chaind-kills-") as directory:
         figures = campaign(Path(directory), options.kills, Random(options.seed))
     show("")
+    if options.record:
+        record(figures, seed=options.seed)
     if options.json:
         print(json.dumps(figures))
     else:
         for name, value in figures.items():
-            print(f"{name:<14}{value}")
+            print(f"{name:<14}{_shown(value)}")
     return 1 if figures["lost"] else 0
 
 

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -21,6 +22,9 @@ class Load:
         self.record = directory / "record"
         self.record.touch()
         self.process: subprocess.Popen[bytes] | None = None
+        self._reading = threading.Lock()  # the two fields below; a long record is read once
+        self._read_bytes = 0
+        self._ids: dict[str, list[str]] = {"sent": [], "answered": [], "refused": []}
         self.begun = 0.0
         self.lasted = 0.0
 
@@ -43,12 +47,31 @@ class Load:
 
     def lines(self, kind: str) -> list[str]:
         """Ids of one kind of line."""
-        rows = (line.split() for line in self.record.read_text().splitlines())
-        return [row[1] for row in rows if row[0] == kind]
+        with self._reading:
+            self._read_on()
+            return list(self._ids[kind])
+
+    def newest_answered(self, count: int) -> list[str]:
+        """Ids of the last acknowledged payments."""
+        with self._reading:
+            self._read_on()
+            return self._ids["answered"][-count:]
 
     def answered(self) -> int:
         """Number of acknowledged payments so far."""
-        return len(self.lines("answered"))
+        with self._reading:
+            self._read_on()
+            return len(self._ids["answered"])
+
+    def _read_on(self) -> None:
+        """Take in the whole lines that were written since."""
+        with self.record.open("rb") as file:
+            file.seek(self._read_bytes)
+            whole = file.read().rpartition(b"\n")[0]
+        for line in whole.decode().splitlines():
+            kind, txid = line.split()[:2]
+            self._ids[kind].append(txid)
+        self._read_bytes += len(whole) + 1 if whole else 0
 
     def grows(self, by: int) -> None:
         """Wait until so many more payments were acknowledged."""

@@ -60,7 +60,7 @@ class Reader(threading.Thread):
                 self.wrong.append(f"{node.home.name}: another block {block.height}")
 
     def _read_payment(self, node: NodeProcess) -> None:
-        ids = self._load.lines("answered")[-2_000:]
+        ids = self._load.newest_answered(2_000)
         if not ids:
             return
         txid = self._dice.choice(ids)
