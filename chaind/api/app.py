@@ -15,7 +15,7 @@ import structlog
 from aiohttp import WSCloseCode, web
 from aiohttp.typedefs import Handler, Middleware
 
-from chaind.api.bodies import BODY_ROOM, BodyRoom
+from chaind.api.bodies import BODY_ROOM, BodyRoom, check_query
 from chaind.api.connections import HEADERS_MAX, Connection, Connections
 from chaind.api.context import Api
 from chaind.api.guards import make_token
@@ -76,10 +76,11 @@ def make_app(node: Node, token: str) -> tuple[web.Application, Api]:
 
 def _bind(api: Api, route: Route) -> Handler:
     """A route's handler as aiohttp calls it, behind the right that it asks for."""
-    access, handler = route.access, route.handler
+    access, handler, query = route.access, route.handler, route.query
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
         api.guards.authorise(request, access)
+        check_query(request, query)
         return await handler(api, request)
 
     return endpoint

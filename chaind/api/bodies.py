@@ -6,14 +6,14 @@ readers may understand it differently; numbers with a fraction become Decimal.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
 from aiohttp import ClientPayloadError, web
 
-from chaind.api.problems import BodyMalformed, BodyTooLarge, BodyTooSlow, QueryInvalid
+from chaind.api.problems import BodyMalformed, BodyTooLarge, BodyTooSlow, QueryInvalid, QueryUnknown
 from chaind.primitives.errors import TooMany
 
 T = TypeVar("T")
@@ -144,6 +144,19 @@ async def read_json(request: web.Request, limit_bytes: int, kind: type[T]) -> T:
 
 
 # Query strings and preferences.
+
+
+def check_query(request: web.Request, known: Sequence[str]) -> None:
+    """Raise `QueryUnknown` for a parameter that is not `known`, `QueryInvalid` for a second one."""
+    if not request.query_string:
+        return
+    seen: set[str] = set()
+    for name, value in request.query.items():
+        if name not in known:
+            raise QueryUnknown(name=name[:80], known=", ".join(known) or "none")
+        if name in seen:
+            raise QueryInvalid(name=name, value=value[:80], allowed="given once")
+        seen.add(name)
 
 
 def query_integer(request: web.Request, name: str, default: int, low: int, high: int) -> int:

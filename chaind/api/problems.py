@@ -73,6 +73,12 @@ class QueryInvalid(Malformed):
     advice = "Correct the parameter, or leave it out to get its default."
 
 
+class QueryUnknown(Malformed):
+    code = "query-unknown"
+    text = "{name!r} is no query parameter of this route, which takes {known}"
+    advice = "Correct its name or leave it out: what is not understood is not ignored."
+
+
 class HttpMalformed(Malformed):
     code = "http-malformed"
     text = "the request is refused: {reason}"

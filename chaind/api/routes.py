@@ -61,6 +61,11 @@ class Route(NamedTuple):
         """A name for generated clients: the handler's."""
         return self.handler.__name__
 
+    @property
+    def query(self) -> tuple[str, ...]:
+        """Names of the query parameters; any other is refused."""
+        return tuple(one.name for one in self.parameters if one.place == "query")
+
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/", nodes.get_root, "What answers here", {200: nodes.RootAnswer}),

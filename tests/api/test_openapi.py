@@ -67,6 +67,27 @@ PLAIN = [route for route in ROUTES if route.method == "GET" and "{" not in route
 
 
 @pytest.mark.parametrize("route", PLAIN, ids=lambda route: route.path)
+async def test_unknown_query_parameters_are_refused(door: Door, route: Route) -> None:
+    if route.path == "/ws":
+        return
+    problem = await door.get(f"{route.path}?verbose=1", 400)
+    assert problem["code"] == "query-unknown"
+    described = DOCUMENT["paths"][route.path]["get"].get("parameters", ())
+    names = [each["name"] for each in described if each["in"] == "query"]
+    assert problem["values"] == {"name": "verbose", "known": ", ".join(names) or "none"}
+    for name in names:
+        assert (await door.get(f"{route.path}?{name}=1&{name}=2", 400))["code"] == "query-invalid"
+
+
+async def test_a_misspelt_wait_pays_nothing(door: Door) -> None:
+    body = {"from": "alice", "to": "bob", "amount": "1"}
+    problem = await door.post("/transfer?wiat=final", body, 400)
+    assert problem["values"]["known"] == "wait"
+    assert (await door.get("/balance/bob"))["balance"] == "1000"
+    assert (await door.get("/pending"))["count"] == 0
+
+
+@pytest.mark.parametrize("route", PLAIN, ids=lambda route: route.path)
 async def test_answers_are_of_the_described_type(door: Door, route: Route) -> None:
     kind = route.answers.get(200)
     if route.path in ("/ws", "/health/ready") or kind is None:
