@@ -260,7 +260,7 @@ ROUTES: tuple[Route, ...] = (
         "POST",
         f"{V1}/faucet",
         payments.post_faucet,
-        "A gift, on development chains",
+        "A gift, on development chains, within the limits of [faucet]",
         {200: payments.FaucetAnswer, 202: payments.FaucetAnswer},
         aliases=("/faucet",),
         request=payments.FaucetRequest,

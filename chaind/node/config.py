@@ -18,6 +18,7 @@ from msgspec import Meta, Struct, inspect
 from platformdirs import user_data_path
 
 from chaind.node.home import Home
+from chaind.primitives.amounts import AMOUNT_MAX, UNIT
 from chaind.primitives.errors import LocalFault
 
 FILE_NAME = "chaind.toml"
@@ -37,6 +38,7 @@ _PATHS = (PathText, GenesisText)
 _NAME_BYTES_MAX = 255  # of one part of a path, on every file system of Linux
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+Coins = Annotated[int, Meta(ge=1, le=AMOUNT_MAX // UNIT)]
 Bytes = Annotated[int, Meta(ge=1_024, le=1 << 40)]
 HostPort = Annotated[str, Meta(pattern=f"^{_HOST_PORT}$", description='"HOST:PORT"')]
 
@@ -131,6 +133,14 @@ class CustodySection(Struct, frozen=True, kw_only=True):
     mnemonic_file: PathText = ""
 
 
+class FaucetSection(Struct, frozen=True, kw_only=True):
+    """How much the faucet of a development chain gives, in whole native coins."""
+
+    gift_max: Coins = 100_000
+    address_per_hour_max: Coins = 1_000_000
+    total_per_hour_max: Coins = 100_000_000
+
+
 class LogSection(Struct, frozen=True, kw_only=True):
     """What is written to standard error."""
 
@@ -146,6 +156,7 @@ class Config(Struct, frozen=True, kw_only=True):
     api: ApiSection = ApiSection()
     mempool: MempoolSection = MempoolSection()
     custody: CustodySection = CustodySection()
+    faucet: FaucetSection = FaucetSection()
     log: LogSection = LogSection()
 
 

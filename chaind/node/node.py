@@ -31,6 +31,7 @@ from chaind.node.config import Config
 from chaind.node.durable import GroupCommit
 from chaind.node.engine import Engine
 from chaind.node.events import Events
+from chaind.node.faucet import Faucet
 from chaind.node.finality import Finality
 from chaind.node.healer import Healer
 from chaind.node.ingest import Ingest
@@ -215,7 +216,7 @@ class Node:
         self.payments = Payments(
             genesis=genesis,
             accounts=Accounts(custody_seed),
-            faucet=faucet_key() if genesis.dev and custody_seed is not None else None,
+            faucet=self._make_faucet() if genesis.dev and custody_seed is not None else None,
             chain=self.chain,
             pool=self.pool,
             intake=self.intake,
@@ -231,6 +232,16 @@ class Node:
         self.vitals = Vitals(self)
         self.metrics = CollectorRegistry()
         self.metrics.register(NodeCollector(self))
+
+    def _make_faucet(self) -> Faucet:
+        return Faucet(
+            key=faucet_key(),
+            section=self.config.faucet,
+            history=self.queries,
+            is_open=self.queries.is_open,
+            clock=self.clock,
+            show=self.genesis.addresses.show,
+        )
 
     def _make_engine(self, secret: SecretKey | None) -> Engine:
         chain_hash, me = self.genesis.hash, self.validator_index

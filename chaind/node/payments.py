@@ -14,6 +14,7 @@ from chaind.ledger.keys import lease_key
 from chaind.mempool.pool import Pool
 from chaind.node.chain import Chain
 from chaind.node.clock import Clock
+from chaind.node.faucet import Faucet
 from chaind.node.intake import Intake
 from chaind.node.queries import Queries, TransactionInfo, TransactionUnknown
 from chaind.primitives.address import AddressInvalid, key_address
@@ -26,6 +27,7 @@ from chaind.primitives.transaction import (
     NATIVE,
     SALT_BYTES,
     Lease,
+    Transaction,
     payment_intent,
 )
 from chaind.wallet.builder import build_payment
@@ -142,7 +144,7 @@ class Payments:
         *,
         genesis: Genesis,
         accounts: Accounts,
-        faucet: SecretKey | None,
+        faucet: Faucet | None,
         chain: Chain,
         pool: Pool,
         intake: Intake,
@@ -228,12 +230,17 @@ class Payments:
         return payment
 
     async def faucet(self, target: str | int, units: int) -> Payment:
-        """A gift on development chains. Raises `CustodyDisabled` elsewhere."""
+        """A gift on development chains.
+
+        Raises `FaucetClosed` elsewhere, and what `Faucet.check` raises.
+        """
         if self._faucet is None:
             raise FaucetClosed
-        return await self._submit(
-            self._faucet, self.resolve(target), NATIVE, units, b"", None, True
-        )
+        receiver = self.resolve(target)
+        self._faucet.check(receiver, units)
+        gift = self._build(self._faucet.key, receiver, NATIVE, units, b"", None)
+        with self._faucet.promised(gift.txid, receiver, units):
+            return await self._submit(gift, wait=True)
 
     async def _earlier(self, lease: Lease) -> Payment | None:
         """The payment that holds the lease, final or on its way; None where it is free."""
@@ -280,9 +287,10 @@ class Payments:
             raise CustodyDisabled(name=order.source)
         key = self._accounts.key(number)
         assert key_address(key.public) == source
-        return await self._submit(key, target, order.asset, order.units, order.memo, lease, wait)
+        transaction = self._build(key, target, order.asset, order.units, order.memo, lease)
+        return await self._submit(transaction, wait)
 
-    async def _submit(
+    def _build(
         self,
         key: SecretKey,
         target: bytes,
@@ -290,11 +298,10 @@ class Payments:
         units: int,
         memo: bytes,
         lease: Lease | None,
-        wait: bool,
-    ) -> Payment:
+    ) -> Transaction:
         parameters = self._genesis.parameters
         valid_ms = int(parameters.validity_window_ms * VALID_SHARE)
-        transaction = build_payment(
+        return build_payment(
             key=key,
             target=target,
             asset=asset,
@@ -306,6 +313,8 @@ class Payments:
             chain_prefix=self._chain_prefix,
             parameters=parameters,
         )
+
+    async def _submit(self, transaction: Transaction, wait: bool) -> Payment:
         [submission] = await self._intake.submit([transaction.raw], local=True)
         if submission.error is not None:
             raise submission.error

@@ -255,6 +255,13 @@ class Queries:
             block.transactions[location.place],
         )
 
+    def is_open(self, txid: bytes) -> bool:
+        """Whether a transaction is known here and has not ended yet."""
+        try:
+            return self.transaction(txid).status in ("pending", "included")
+        except TransactionUnknown:
+            return False
+
     def is_final(self, txid: bytes) -> bool:
         """Whether a transaction is in a final block."""
         return self._store.location(txid) is not None

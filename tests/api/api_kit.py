@@ -12,7 +12,14 @@ import msgspec
 from chaind.api.app import ApiServer
 from chaind.network.noise import KeyPair
 from chaind.node.clock import SystemClock
-from chaind.node.config import ApiSection, Config, CustodySection, NetworkSection, NodeSection
+from chaind.node.config import (
+    ApiSection,
+    Config,
+    CustodySection,
+    FaucetSection,
+    NetworkSection,
+    NodeSection,
+)
 from chaind.node.node import Identity, Node
 from chaind.node.recovery import open_disk
 from chaind.node.workers import SystemWorkers
@@ -35,6 +42,7 @@ ALICE, BOB = development_key(0), development_key(1)
 STRANGER = SecretKey(b"\x09" * 32)  # holds a coin; no node keeps its key
 NOBODY = SecretKey(b"\x0a" * 32)  # never paid
 COIN_AMOUNT = "77.5"
+NO_SETTINGS = FaucetSection()
 TOKEN = "GOLD"
 
 
@@ -68,7 +76,12 @@ def make_genesis(**changes: Any) -> Genesis:
 
 
 async def start_node(
-    home: Path, genesis: Genesis, api: ApiSection, *, custody: bool = True
+    home: Path,
+    genesis: Genesis,
+    api: ApiSection,
+    *,
+    custody: bool = True,
+    faucet: FaucetSection = NO_SETTINGS,
 ) -> tuple[Node, "asyncio.Task[None]"]:
     """A running node."""
     workers = SystemWorkers(2)
@@ -80,6 +93,7 @@ async def start_node(
             network=NetworkSection(p2p_port=0),
             api=api,
             custody=CustodySection(enabled=custody),
+            faucet=faucet,
         ),
         genesis=genesis,
         identity=Identity(KeyPair(b"\x05" * 32), VALIDATOR),

@@ -9,7 +9,7 @@ import pytest
 from api_kit import Door, make_genesis, start_node
 
 from chaind.api.app import ApiServer
-from chaind.node.config import ApiSection
+from chaind.node.config import ApiSection, FaucetSection
 
 
 @pytest.fixture
@@ -25,12 +25,23 @@ def genesis_changes() -> dict[str, Any]:
 
 
 @pytest.fixture
+def faucet_settings() -> dict[str, Any]:
+    """Settings of [faucet]."""
+    return {}
+
+
+@pytest.fixture
 async def door(
-    tmp_path: Path, api_settings: dict[str, Any], genesis_changes: dict[str, Any]
+    tmp_path: Path,
+    api_settings: dict[str, Any],
+    genesis_changes: dict[str, Any],
+    faucet_settings: dict[str, Any],
 ) -> AsyncIterator[Door]:
     """A node of a development chain that keeps keys, reached over HTTP."""
     section = ApiSection(**{"api_port": 0, **api_settings})
-    node, running = await start_node(tmp_path, make_genesis(**genesis_changes), section)
+    faucet = FaucetSection(**faucet_settings)
+    genesis = make_genesis(**genesis_changes)
+    node, running = await start_node(tmp_path, genesis, section, faucet=faucet)
     server = ApiServer(node)
     try:
         await server.start()

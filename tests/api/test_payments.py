@@ -204,3 +204,40 @@ async def test_faucet_for_a_stranger(door: Door) -> None:
     assert (answer["user"], answer["balance"]) == (door.show(NOBODY), "1.5")
     assert (await door.post("/faucet", {"to": "bob", "amount": "0"}, 400))["status"] == 400
     assert (await door.post("/faucet", {"to": "bob"}, 400))["code"] == "body-malformed"
+
+
+@pytest.mark.parametrize(
+    "faucet_settings",
+    [{"gift_max": 60, "address_per_hour_max": 100, "total_per_hour_max": 150}],
+)
+async def test_the_faucet_has_limits_of_its_own(door: Door) -> None:
+    def ask(to: str, amount: str) -> dict[str, str]:
+        return {"to": to, "amount": amount}
+
+    problem = await door.post("/faucet", ask("bob", "60.00000001"), 422)
+    assert problem["code"] == "faucet-gift-too-large"
+    assert problem["values"] == {"limit": "60", "asked": "60.00000001"}
+    await door.post("/faucet", ask("bob", "60"))
+    async with door.session.post("/faucet", json=ask("bob", "41")) as response:
+        assert response.status == 429
+        assert 3_500 < int(response.headers["Retry-After"]) <= 3_600
+        problem = await response.json(content_type=None)
+    assert problem["code"] == "faucet-address-served"
+    assert problem["values"]["given"] == "60"  # and not the fee
+    assert problem["advice"]
+    await door.post("/faucet", ask("bob", "40"))
+    problem = await door.post("/faucet", ask("alice", "50.1"), 429)
+    assert problem["code"] == "faucet-spent"
+    await door.post("/faucet", ask("alice", "50"))
+    assert (await door.get("/balance/bob"))["balance"] == "1100"
+
+
+@pytest.mark.parametrize("faucet_settings", [{"address_per_hour_max": 50}])
+async def test_gifts_asked_for_at_once_share_the_limit(door: Door) -> None:
+    async def ask() -> int:
+        async with door.session.post("/faucet", json={"to": "bob", "amount": "10"}) as response:
+            return response.status
+
+    statuses = await asyncio.gather(*(ask() for _ in range(12)))
+    assert sorted(statuses) == [200] * 5 + [429] * 7
+    assert (await door.get("/balance/bob"))["balance"] == "1050"
