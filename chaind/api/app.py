@@ -24,6 +24,7 @@ from chaind.api.problems import (
     SERVER,
     HttpMalformed,
     MethodNotAllowed,
+    NodeStopping,
     RouteUnknown,
     internal_response,
     problem_response,
@@ -98,6 +99,8 @@ def _make_door(api: Api, labels: Mapping[Handler, str], room: BodyRoom) -> Middl
             request.protocol.greet()
         try:
             guards.admit(request)
+            if api.node.ended:
+                raise NodeStopping
             response = await handler(request)
         except ChaindError as error:
             if isinstance(error, LocalFault):  # this machine cannot be relied on any more

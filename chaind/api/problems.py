@@ -91,6 +91,12 @@ class RateLimited(TooMany):
     advice = "Wait as long as Retry-After says, or submit many transactions in one request."
 
 
+class NodeStopping(NotReady):
+    code = "node-stopping"
+    text = "the node is stopping"
+    advice = "Ask another node, or this one again once it has been started."
+
+
 # The first of these that stands in an error's method resolution order decides: leaves, then kinds.
 STATUSES: Mapping[type, HTTPStatus] = {
     MethodNotAllowed: HTTPStatus.METHOD_NOT_ALLOWED,

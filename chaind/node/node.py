@@ -227,6 +227,7 @@ class Node:
             troubles=lambda: self.vitals.health().reasons,
         )
         self._stop_wanted = asyncio.Event()
+        self.ended = False  # its files are closed: nothing can be asked any more
         self.last_final_ms: float | None = None
         self.loop_lag_ms = 0.0
         self.vitals = Vitals(self)
@@ -314,6 +315,7 @@ class Node:
                 for task in (*tasks, *commits):
                     task.cancel()
         finally:
+            self.ended = True
             self.engine.stop()
             self._disk.close()
 

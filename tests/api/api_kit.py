@@ -122,8 +122,11 @@ async def _run(node: Node, workers: SystemWorkers, started: asyncio.Event) -> No
 class Door:
     """A client of one API, with the node behind it in reach."""
 
-    def __init__(self, node: Node, server: ApiServer, home: Path) -> None:
+    def __init__(
+        self, node: Node, server: ApiServer, home: Path, running: "asyncio.Task[None]"
+    ) -> None:
         self.node = node
+        self.running = running  # the node's life
         self.server = server
         self.home = home
         self.url = f"http://127.0.0.1:{server.port}"

@@ -45,7 +45,7 @@ async def door(
     server = ApiServer(node)
     try:
         await server.start()
-        async with Door(node, server, tmp_path) as door:
+        async with Door(node, server, tmp_path, running) as door:
             yield door
     finally:
         await server.stop()

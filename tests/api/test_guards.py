@@ -240,6 +240,16 @@ async def test_a_fault_of_the_node_is_not_explained(
         assert "secret" not in await response.text()
 
 
+async def test_a_node_that_has_ended_says_so(door: Door) -> None:
+    """Its API outlives it for a moment, with the database closed."""
+    door.node.stop()
+    await asyncio.wait_for(asyncio.shield(door.running), 10)
+    for path in ("/status", "/health/live", "/balance/alice"):
+        async with door.session.get(path) as response:
+            assert await refusal(response) == (503, "node-stopping")
+            assert response.headers["Retry-After"]
+
+
 async def test_a_taken_port_is_said_at_start(door: Door) -> None:
     door.node.config = type(door.node.config)(
         node=door.node.config.node, api=ApiSection(api_port=door.server.port)

@@ -76,7 +76,7 @@ async def test_damage_found_while_answering_ends_the_node(
     monkeypatch.setattr(node.queries, "balance", damaged)
     server = ApiServer(node)
     await server.start()
-    async with Door(node, server, tmp_path) as door:
+    async with Door(node, server, tmp_path, running) as door:
         answer = await door.get("/balance/alice", 500)
         assert "damaged" not in str(answer), "what is wrong with this machine is not the client's"
     await asyncio.wait((running,), timeout=10)

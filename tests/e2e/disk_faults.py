@@ -140,7 +140,7 @@ class Campaign:
         node = self.dice.choice(self.network.nodes)
         kind = self.dice.choice(("bodies-*.log", "db/*.ldb"))
         files = [path for path in (node.home / "chain").glob(kind) if path.stat().st_size > 200]
-        if not files:
+        if not files:  # a database that has written no table yet
             return
         path = self.dice.choice(files)
         self.story.append(f"{node.home.name}: flip {path.name} while it runs: ")
@@ -192,7 +192,7 @@ class Campaign:
             load.start()
             load.grows(RATE)
             self.reader.start()
-            for done in range(faults):
+            while (done := self.counts.total()) < faults:
                 begun = time.monotonic()
                 way = self.dice.random()
                 if way < 0.7:
@@ -205,7 +205,7 @@ class Campaign:
                 self.reader.check()
                 if self.verbose:
                     print(f"{time.monotonic() - begun:5.1f} s  {self.story[-1]}", file=sys.stderr)
-                show(f"{done + 1} of {faults} faults, {load.answered():,} acknowledged")
+                show(f"{done} of {faults} faults, {load.answered():,} acknowledged")
             load.stop()
             settle(network.nodes)
             self.reader.stop()

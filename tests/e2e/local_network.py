@@ -104,9 +104,9 @@ class NodeProcess:
             return error.code, json.load(error), dict(error.headers)
 
     def height(self) -> int:
-        """Final height, −1 where nobody answers."""
+        """Final height, −1 where nobody answers, or a node that is ending."""
         status = self.get("/status")
-        return -1 if status is None else int(status["height"])
+        return -1 if status is None else int(status.get("height", -1))
 
     def ready(self) -> bool:
         """Whether /health/ready says so."""

@@ -87,6 +87,8 @@ def serves_all(node: NodeProcess) -> bool:
     """Whether a node gives out every block of its chain; reading damaged ones makes it heal."""
     height, parent = 1, None
     tip = node.height()
+    if tip < 0:
+        return False
     while height <= tip:
         page = raw_blocks(node, height, 512)
         if not page:
