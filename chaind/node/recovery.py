@@ -19,6 +19,7 @@ from chaind.primitives.genesis import Genesis
 from chaind.primitives.transaction import Transaction
 from chaind.primitives.votes import Certificate, certificate_decoder
 from chaind.storage.chain_store import ChainStore, is_block
+from chaind.storage.errors import LogBacklog
 from chaind.storage.files import Files
 from chaind.storage.kv import KeyValue
 from chaind.storage.log import AppendLog
@@ -56,6 +57,7 @@ def open_disk(files: Files, directory: Path, database: KeyValue, genesis: Genesi
         "intake",
         JOURNAL_SEGMENT_BYTES,
         genesis.parameters.transaction_bytes_max,
+        backlog=LogBacklog,  # a client can come back; a vote or a body that is due cannot
     )
     for name, torn in (
         ("bodies", store.bodies.torn_bytes),

@@ -12,6 +12,7 @@ Exit codes, stable for supervisors (80–89 is clear of sysexits.h, 64–78, and
 | 85   | StoreLocked    | LevelDB's own lock on the store is taken             | once it ends  |
 | 86   | DiskDenied     | permissions or a read-only mount                     | no            |
 | 87   | FileMissing    | a file or directory that must exist does not         | no            |
+| 88   | DiskStalled    | the disk is so slow that the node cannot go on       | perhaps       |
 
 `NoSuchRecord` and `LogBacklog` are answers, not ends: they have no exit code.
 """
@@ -100,6 +101,18 @@ class FileMissing(LocalFault):
     advice = "Check the path; restore the file or let `chaind init` make the directory."
 
 
+class DiskStalled(LocalFault):
+    """What the node must keep waits for the disk beyond all bounds, and it cannot be refused."""
+
+    code = "disk-stalled"
+    exit_code = 88
+    text = "the disk does not keep up: {log} has {bytes} bytes waiting for it, {bytes_max} allowed"
+    advice = (
+        "See what else uses the disk and whether it is well, or move the data directory to a "
+        "faster one; then start the node again. Nothing that was acknowledged is lost."
+    )
+
+
 class NoSuchRecord(Unknown):
     """The log holds no record at this position: dropped, or never written."""
 
@@ -109,7 +122,7 @@ class NoSuchRecord(Unknown):
 
 
 class LogBacklog(TooMany):
-    """The disk is slower than its callers; accepting more would only hide it in memory."""
+    """The disk is slower than callers who can come back; taking more would hide it in memory."""
 
     code = "log-backlog"
     text = "{log} has {bytes} bytes waiting for the disk, {bytes_max} allowed"

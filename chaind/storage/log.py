@@ -30,7 +30,14 @@ from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 
-from chaind.storage.errors import DiskFailed, FileMissing, LogBacklog, LogCorrupt, NoSuchRecord
+from chaind.storage.errors import (
+    DiskFailed,
+    DiskStalled,
+    FileMissing,
+    LogBacklog,
+    LogCorrupt,
+    NoSuchRecord,
+)
 from chaind.storage.files import AppendFile, Files
 from chaind.storage.segment import (
     HEADER_BYTES,
@@ -57,6 +64,7 @@ class AppendLog:
         record_bytes_max: int,
         salt: Callable[[int], bytes],
         lossy: bool = False,
+        backlog: type[DiskStalled | LogBacklog] = DiskStalled,
     ) -> None:
         assert 0 < record_bytes_max < 1 << 32, "a record's length has 32 bits"
         self._files = files
@@ -66,6 +74,7 @@ class AppendLog:
         self._record_bytes_max = record_bytes_max
         self._salt = salt
         self._lossy = lossy
+        self._backlog = backlog
         self.torn_bytes = 0  # cut off by `open`
         self.lost_segments: tuple[int, ...] = ()  # of a lossy log, as `open` found them
         self._state = threading.Lock()  # the fields up to _buffered_bytes
@@ -92,14 +101,16 @@ class AppendLog:
         *,
         salt: Callable[[int], bytes] = os.urandom,
         lossy: bool = False,
+        backlog: type[DiskStalled | LogBacklog] = DiskStalled,
     ) -> "AppendLog":
         """Recovers the log `name` of an existing directory, or begins it.
 
         A segment ends before the record that would take it past `segment_bytes`; a record larger
         than that has a segment of its own. `torn_bytes` says how much recovery cut off. Only the
-        last segment is read whole (into memory); `replay` verifies the others.
+        last segment is read whole (into memory); `replay` verifies the others. `backlog` is what
+        `append` raises while the disk is too far behind: `LogBacklog` where callers can be refused.
         """
-        log = cls(files, directory, name, segment_bytes, record_bytes_max, salt, lossy)
+        log = cls(files, directory, name, segment_bytes, record_bytes_max, salt, lossy, backlog)
         log._recover()
         return log
 
@@ -108,7 +119,7 @@ class AppendLog:
     def append(self, payload: bytes) -> Position:
         """Takes a record of 1 to `record_bytes_max` bytes into memory; `flush` or `sync` writes it.
 
-        Raises `LogBacklog` while the disk is too far behind, `DiskFailed` once it has failed.
+        Raises `backlog` while the disk is too far behind, `DiskFailed` once it has failed.
         """
         return self.append_all((payload,))[0]
 
@@ -124,7 +135,7 @@ class AppendLog:
                 size = RECORD_BYTES + len(payload)
                 waiting = self._buffered_bytes
                 if waiting and waiting + size > BUFFER_BYTES_MAX:
-                    raise LogBacklog(log=self._name, bytes=waiting, bytes_max=BUFFER_BYTES_MAX)
+                    raise self._backlog(log=self._name, bytes=waiting, bytes_max=BUFFER_BYTES_MAX)
                 if offset > HEADER_BYTES and offset + size > self._segment_bytes:
                     number, offset = self._begin_segment(number + 1, offset)
                     segment = self._segments[number]

@@ -8,7 +8,7 @@ import pytest
 from crash_disk import CrashDisk
 
 from chaind.storage import log as log_module
-from chaind.storage.errors import DiskFailed, LogBacklog, LogCorrupt, NoSuchRecord
+from chaind.storage.errors import DiskFailed, DiskStalled, LogCorrupt, NoSuchRecord
 from chaind.storage.files import AppendFile, Files, OsFiles
 from chaind.storage.log import READ_BYTES, AppendLog
 from chaind.storage.segment import HEADER_BYTES, RECORD_BYTES, Position, Segment
@@ -176,11 +176,11 @@ def test_the_buffer_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_module, "BUFFER_BYTES_MAX", 100)
     log = open_log(CrashDisk())
     log.append(b"x" * 500)  # alone, any record is taken
-    with pytest.raises(LogBacklog):
+    with pytest.raises(DiskStalled):
         log.append(b"y")
     log.flush()
     log.append(b"y" * (100 - RECORD_BYTES))
-    with pytest.raises(LogBacklog):
+    with pytest.raises(DiskStalled):
         log.append(b"z")
     log.flush()
     assert len(list(log.replay())) == 2
