@@ -54,27 +54,31 @@ class Vitals:
         return self._node.clock.monotonic_ms() - self._node.last_final_ms
 
     def health(self) -> Health:
-        """Whether this node follows a chain that makes progress."""
+        """Whether this node follows a chain that makes progress.
+
+        After a start a block that becomes final shows it; or, before there is a reason to make
+        one, that a quorum of validators is connected and none of the peers is ahead.
+        """
         reasons: list[str] = []
+        weight = self._reachable_weight()
+        has_quorum = weight >= self._node.quorums.quorum
         if self._node.observes:
             reasons.append("vote log lost: this validator observes and does not vote")
         if self._node.sync.behind > 1:
             reasons.append(f"behind by {self._node.sync.behind} blocks")
         if len(self._node.genesis.validators) > 1 and not self._node.network.peers():
             reasons.append("no peers")
-        if self._node.validator_index is not None:
-            weight = self._reachable_weight()
-            if weight < self._node.quorums.quorum:
-                reasons.append(
-                    f"no quorum: validators of weight {weight} are connected, "
-                    f"{self._node.quorums.quorum} of {self._node.quorums.total} are needed"
-                )
+        if self._node.validator_index is not None and not has_quorum:
+            reasons.append(
+                f"no quorum: validators of weight {weight} are connected, "
+                f"{self._node.quorums.quorum} of {self._node.quorums.total} are needed"
+            )
         patience_ms = max(
             STALLED_MS_MIN, 3.0 * self._node.genesis.consensus.empty_block_interval_ms
         )
         if self.final_age_ms() > patience_ms:
             reasons.append(f"no block became final for {self.final_age_ms() / 1000:.0f} s")
-        elif self._node.last_final_ms is None:
+        elif self._node.last_final_ms is None and (self._node.sync.behind or not has_quorum):
             reasons.append("no block became final since the start")
         return Health(not reasons, tuple(reasons))
 
