@@ -5,6 +5,7 @@ and only what nobody foresaw is logged, without anything that the client sent.
 """
 
 import asyncio
+import errno
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -30,6 +31,7 @@ from chaind.api.problems import (
     problem_response,
 )
 from chaind.api.routes import ROUTES, Route
+from chaind.network.manager import listen_reason
 from chaind.node.home import Home
 from chaind.node.node import Node
 from chaind.primitives.errors import ChaindError, LocalFault
@@ -45,8 +47,18 @@ log = structlog.get_logger("chaind.api")
 
 class ApiPortBusy(LocalFault):
     code = "api-port-busy"
-    text = "the API cannot listen on {host}:{port}: {reason}"
+    text = "the API cannot listen on {host}:{port}: the port is in use"
     advice = "Another node may run there. Name another port with --api-port or [api] api_port."
+    exit_code = 69  # EX_UNAVAILABLE
+
+
+class ApiAddressInvalid(LocalFault):
+    code = "api-address-invalid"
+    text = "the API cannot listen on {host}:{port}: {reason}"
+    advice = (
+        "Give [api] host an address of this machine: 127.0.0.1 for this machine alone, 0.0.0.0 for "
+        "all. Ports below 1024 need a right that this user may lack: see --api-port."
+    )
     exit_code = 69  # EX_UNAVAILABLE
 
 
@@ -153,7 +165,7 @@ class ApiServer:
         self.port = node.config.api.api_port
 
     async def start(self) -> None:
-        """Listen. Raises `ApiPortBusy`, or what reading or writing the token raises."""
+        """Listen. Raises `ApiPortBusy`, `ApiAddressInvalid`, or what `make_token` raises."""
         section = self._node.config.api
         app, self._api = make_app(self._node, make_token(section, self._home))
         self._runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_S)
@@ -173,8 +185,9 @@ class ApiServer:
         try:
             self._listener = await loop.create_server(accept, host, port, backlog=BACKLOG)
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise ApiPortBusy(host=host, port=port, reason=reason) from None
+            if error.errno == errno.EADDRINUSE:
+                raise ApiPortBusy(host=host, port=port) from None
+            raise ApiAddressInvalid(host=host, port=port, reason=listen_reason(error)) from None
         self.port = self._listener.sockets[0].getsockname()[1]
         self._connections.sweep()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from aiohttp import web
 
 from chaind.api.problems import MediaTypeUnsupported, RateLimited
-from chaind.node.config import ApiSection
+from chaind.node.config import ApiSection, SettingFileAbsent
 from chaind.node.home import Home
 from chaind.primitives.errors import LocalFault, NotAllowed
 from chaind.storage.files import OsFiles
@@ -74,7 +74,10 @@ class Access(Enum):
 def make_token(section: ApiSection, home: Home) -> str:
     """The configured token, or a new one in `api.token`, readable by its owner alone."""
     if section.token_file:
-        return read_token(Path(section.token_file).expanduser())
+        path = Path(section.token_file).expanduser()
+        if not path.exists():
+            raise SettingFileAbsent(name="[api] token_file", path=path)
+        return read_token(path)
     token = secrets.token_urlsafe(TOKEN_BYTES)
     OsFiles().write_atomic(home.api_token, token.encode() + b"\n")
     return token

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chaind.cli.parameters import Whole
+
 if TYPE_CHECKING:
     from chaind.node.audit import Report
 
@@ -28,7 +30,7 @@ SAMPLES = 200  # addresses whose holdings a running node is asked for
 )
 @click.option(
     "--samples",
-    type=click.IntRange(0),
+    type=Whole(0),
     default=SAMPLES,
     show_default=True,
     help="With --url: addresses whose holdings are compared.",

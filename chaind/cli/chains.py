@@ -26,6 +26,18 @@ class HoldsNetwork(LocalFault):
     exit_code = 73  # EX_CANTCREAT
 
 
+class HomeIncomplete(LocalFault):
+    """Data of a chain, and nothing that says of which."""
+
+    code = "home-incomplete"
+    text = "{path} holds the data of a chain, but no genesis.json"
+    advice = (
+        "Put genesis.json back from a copy or from any node of that chain "
+        "(GET /api/v1/genesis), or name another directory with --home."
+    )
+    exit_code = 78  # EX_CONFIG
+
+
 class HoldsNode(LocalFault):
     """A node's home is no network's directory."""
 
@@ -38,8 +50,8 @@ class HoldsNode(LocalFault):
 def create_network(nodes: Sequence[tuple[Home, Path]]) -> Genesis:
     """Begin a development chain whose validators are these nodes, each (home, validator key file).
 
-    Key files that are there already are used. Raises `HomeInitialised` or
-    `HoldsNetwork`, before anything is written, where one of the homes holds a chain or a network.
+    Key files that are there already are used. Raises what `refuse_taken` raises, before anything is
+    written, where one of the homes holds a chain or a network.
     """
     for home, _ in nodes:
         refuse_taken(home)
@@ -76,7 +88,7 @@ def development_genesis(validators: Sequence[Validator], *, time_ms: int) -> Gen
 def join_chain(home: Home, genesis_file: Path) -> None:
     """Make `home` follow the chain of a genesis file, as a full node unless it has a validator key.
 
-    Raises `GenesisInvalid`, `HomeInitialised` or `HoldsNetwork`.
+    Raises `GenesisInvalid`, or what `refuse_taken` raises.
     """
     genesis = Genesis.load(genesis_file)
     refuse_taken(home)
@@ -86,9 +98,11 @@ def join_chain(home: Home, genesis_file: Path) -> None:
 
 
 def refuse_taken(home: Home) -> None:
-    """Raise `HomeInitialised` or `HoldsNetwork` where a chain or a network lives there."""
+    """Raise `HomeInitialised`, `HomeIncomplete` or `HoldsNetwork` where something lives there."""
     if home.initialised:
         raise HomeInitialised(path=home.path)
+    if home.chain.exists():
+        raise HomeIncomplete(path=home.path)
     refuse_network(home.path)
 
 

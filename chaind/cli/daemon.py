@@ -18,7 +18,7 @@ import uvloop
 
 from chaind.api.app import ApiServer
 from chaind.node.clock import SystemClock
-from chaind.node.config import Config
+from chaind.node.config import Config, SettingFileAbsent
 from chaind.node.home import Home
 from chaind.node.key_guard import may_vote, node_key, validator_key
 from chaind.node.logs import configure_logs
@@ -31,7 +31,12 @@ from chaind.storage.errors import StoreCorrupt
 from chaind.storage.files import Files, OsFiles
 from chaind.storage.kv import KeyValue, LevelStore
 from chaind.storage.lock import DirectoryLock
-from chaind.wallet.derivation import DEVELOPMENT_MNEMONIC, seed_from_mnemonic
+from chaind.wallet.derivation import (
+    DEVELOPMENT_MNEMONIC,
+    MnemonicInvalid,
+    check_mnemonic,
+    seed_from_mnemonic,
+)
 
 DATABASE_CACHE_BYTES = 32 << 20
 WRITE_BUFFER_BYTES = 8 << 20
@@ -50,6 +55,15 @@ class Seams(NamedTuple):
     open_database: Callable[[Path], KeyValue]
 
 
+class MnemonicFileInvalid(LocalFault):
+    """What the custody's file holds is no mnemonic. Says nothing of what it holds."""
+
+    code = "mnemonic-file-invalid"
+    text = "{path}, named by [custody] mnemonic_file, holds no mnemonic: {reason}"
+    advice = "Write the 12 to 24 words of the mnemonic into it, apart by blanks, and nothing else."
+    exit_code = 78  # EX_CONFIG
+
+
 class NoMnemonic(LocalFault):
     """Custody without keys of one's own, on a chain where the published ones would be robbed."""
 
@@ -60,13 +74,23 @@ class NoMnemonic(LocalFault):
 
 
 def custody_seed(config: Config, genesis: Genesis) -> bytes | None:
-    """Seed of the named accounts, None where custody is off. Raises `NoMnemonic`."""
+    """Seed of the named accounts, None where custody is off.
+
+    Raises `NoMnemonic`, `SettingFileAbsent` or `MnemonicFileInvalid`.
+    """
     if not config.custody.enabled:
         return None
     if config.custody.mnemonic_file:
         path = Path(config.custody.mnemonic_file).expanduser()
-        words = OsFiles().read(path, 0, MNEMONIC_BYTES_MAX).decode()
-        return seed_from_mnemonic(" ".join(words.split()))
+        if not path.exists():
+            raise SettingFileAbsent(name="[custody] mnemonic_file", path=path)
+        try:
+            words = check_mnemonic(OsFiles().read(path, 0, MNEMONIC_BYTES_MAX).decode())
+        except UnicodeDecodeError:
+            raise MnemonicFileInvalid(path=path, reason="it is not text in UTF-8") from None
+        except MnemonicInvalid as error:
+            raise MnemonicFileInvalid(path=path, reason=error) from None
+        return seed_from_mnemonic(words)
     if not genesis.dev:
         raise NoMnemonic(chain=genesis.name)
     return seed_from_mnemonic(DEVELOPMENT_MNEMONIC)

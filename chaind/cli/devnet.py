@@ -25,6 +25,7 @@ from chaind.cli.layout import (
     devnet_line,
     places,
 )
+from chaind.cli.parameters import Whole
 from chaind.cli.ports import DevnetPortsBusy, busy
 from chaind.cli.processes import Signals, mark
 from chaind.cli.supervise import (
@@ -70,7 +71,7 @@ class NotForAll(LocalFault):
 
 
 @click.command()
-@click.option("--validators", type=click.IntRange(1, NODES_MAX), default=4, show_default=True)
+@click.option("--validators", type=Whole(1, NODES_MAX), default=4, show_default=True)
 @click.option(
     "--home",
     type=click.Path(path_type=Path, file_okay=False),
@@ -80,7 +81,7 @@ class NotForAll(LocalFault):
 )
 @click.option(
     "--base-port",
-    type=click.IntRange(BASE_PORT_MIN, BASE_PORT_MAX),
+    type=Whole(BASE_PORT_MIN, BASE_PORT_MAX),
     default=BASE_PORT,
     show_default=True,
     help="API of node i on this + i, P2P on this + 1000 + i.",

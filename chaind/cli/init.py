@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from chaind.cli.layout import BASE_PORT, NODES_MAX, place, places, run_arguments, shell_line
+from chaind.cli.parameters import Whole
 
 
 @click.command()
@@ -16,7 +17,7 @@ from chaind.cli.layout import BASE_PORT, NODES_MAX, place, places, run_arguments
 )
 @click.option(
     "--validators",
-    type=click.IntRange(1, NODES_MAX),
+    type=Whole(1, NODES_MAX),
     help="Begin a new development chain with so many: 1 makes --home itself the node's home, "
     "more make node0, node1, … in it.  [default: 1]",
 )

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chaind.cli.layout import BASE_PORT, HOST
+from chaind.cli.parameters import Whole
+from chaind.cli.status import split_url
 from chaind.primitives.errors import LocalFault
 
 if TYPE_CHECKING:
@@ -84,8 +86,8 @@ def parse_rate(_ctx: click.Context, _param: click.Parameter, text: str) -> float
     type=click.FloatRange(0.1, 1e6),
     help=f"Seconds.  [default: {DURATION_S:.0f}, or until --count are sent]",
 )
-@click.option("--count", type=click.IntRange(1, 100_000_000), help="Transfers.")
-@click.option("--accounts", type=click.IntRange(1, ACCOUNTS_MAX), default=1_000, show_default=True)
+@click.option("--count", type=Whole(1, 100_000_000), help="Transfers.")
+@click.option("--accounts", type=Whole(1, ACCOUNTS_MAX), default=1_000, show_default=True)
 @click.option(
     "--mix",
     type=click.Choice(list(MIXES)),
@@ -105,7 +107,7 @@ def parse_rate(_ctx: click.Context, _param: click.Parameter, text: str) -> float
 )
 @click.option(
     "--batch-size",
-    type=click.IntRange(1, 5_000),
+    type=Whole(1, 5_000),
     help="Transfers a request.  [default: 500, or 50 ms of the rate]",
 )
 @click.option(
@@ -121,12 +123,12 @@ def parse_rate(_ctx: click.Context, _param: click.Parameter, text: str) -> float
 )
 @click.option(
     "--connections",
-    type=click.IntRange(1, 1_000),
+    type=Whole(1, 1_000),
     help=f"Requests at once.  [default: {SINGLE_CONNECTIONS} single, {BATCH_CONNECTIONS} batch]",
 )
 @click.option(
     "--in-flight",
-    type=click.IntRange(1, 10_000_000),
+    type=Whole(1, 10_000_000),
     default=20_000,
     show_default=True,
     help="With --rate max: how many may be sent and not yet final.",
@@ -135,7 +137,7 @@ def parse_rate(_ctx: click.Context, _param: click.Parameter, text: str) -> float
     "--json", "as_json", is_flag=True, envvar=f"{ENVIRONMENT_PREFIX}_JSON",
     help="Print the result for machines.",
 )  # fmt: skip
-@click.option("--seed", type=click.IntRange(0), help="Picks the accounts.  [default: the time]")
+@click.option("--seed", type=Whole(0), help="Picks the accounts.  [default: the time]")
 def load(**options: Any) -> None:
     """Send transfers to a development chain and measure what becomes of them.
 
@@ -206,6 +208,8 @@ def make_load(options: dict[str, Any]) -> "Load":
         raise click.UsageError("--batch-size goes with --door batch.")
     batch_size = 1 if single else options["batch_size"] or _batch_size(rate)
     seed = options["seed"]
+    for url in options["urls"]:
+        split_url(url)
     return Load(
         urls=tuple(url.rstrip("/") for url in options["urls"]),
         rate=rate,

@@ -4,6 +4,7 @@ Law: the published keys are used on development chains alone, and a run begins o
 it will spend is final.
 """
 
+import os
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -64,7 +65,7 @@ class Funder:
             async with self._session.request(method, self._url + path, **kwargs) as answer:
                 return answer.status, await answer.read()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:  # ValueError: not a URL
-            raise NodeSilent(url=self._url, reason=str(error) or type(error).__name__) from None
+            raise NodeSilent(url=self._url, reason=_reason(error)) from None
 
     async def _get(self, path: str) -> bytes:
         status, body = await self._ask("GET", path)
@@ -123,3 +124,11 @@ class Funder:
 
 def _chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _reason(error: Exception) -> str:
+    """Why nobody answers; of a refused connection, the system's words alone."""
+    number = error.errno if isinstance(error, aiohttp.ClientConnectorError) else None
+    if number is not None and number > 0:
+        return os.strerror(number)
+    return str(error) or type(error).__name__

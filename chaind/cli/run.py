@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chaind.cli.descriptors import raise_limit
+from chaind.cli.parameters import Whole
 from chaind.cli.ports import PortsBusy, busy
 from chaind.primitives.errors import LocalFault
 
@@ -24,6 +25,15 @@ class NoChain(LocalFault):
         "Make it follow theirs: chaind init --home DIR --genesis FILE, with the genesis.json of "
         "any node of that network."
     )
+    exit_code = 78  # EX_CONFIG
+
+
+class PortTwice(LocalFault):
+    """One port for two doors."""
+
+    code = "port-twice"
+    text = "port {port} of {host} is given to the API and to peers: one of them needs another"
+    advice = "Choose with --api-port and --p2p-port; 0 takes any free one."
     exit_code = 78  # EX_CONFIG
 
 
@@ -56,8 +66,8 @@ class ValidatorKeyAbsent(LocalFault):
     help="Settings.  [default: ./chaind.toml if it is there, else built-in defaults]",
 )
 @click.option("--home", type=click.Path(file_okay=False), help="Data directory.")
-@click.option("--api-port", type=click.IntRange(0, 65_535), help="Port of the HTTP API.")
-@click.option("--p2p-port", type=click.IntRange(0, 65_535), help="Port for other nodes.")
+@click.option("--api-port", type=Whole(0, 65_535), help="Port of the HTTP API.")
+@click.option("--p2p-port", type=Whole(0, 65_535), help="Port for other nodes.")
 @click.option(
     "--peer",
     "peers",
@@ -123,14 +133,17 @@ def named(config: "Config") -> "Config":
 def prepare_home(config: "Config") -> None:
     """See that the home holds the chain that the configuration asks for; begin or join it if not.
 
-    Raises `ValidatorKeyAbsent`, `NoChain`, `OtherChain`, `PortsBusy` before a new home is made, or
-    what `chains` raises.
+    Raises `PortTwice`, `ValidatorKeyAbsent`, `NoChain`, `OtherChain`, `PortsBusy` before a new home
+    is made, or what `chains` raises.
     """
-    from chaind.cli.chains import create_network, join_chain
+    from chaind.cli.chains import create_network, join_chain, refuse_taken
     from chaind.node.config import DEV_CHAIN
     from chaind.node.home import Home
     from chaind.primitives.genesis import Genesis
 
+    api, network = config.api, config.network
+    if api.api_port == network.p2p_port != 0 and api.host == network.host:
+        raise PortTwice(port=api.api_port, host=api.host)
     home, key_file = Home(config.node.home_path()), config.node.validator_key_path()
     if config.node.validator_key and not key_file.exists():
         raise ValidatorKeyAbsent(path=key_file)
@@ -140,6 +153,7 @@ def prepare_home(config: "Config") -> None:
         if joins and Genesis.load(genesis_file).hash != Genesis.load(home.genesis).hash:
             raise OtherChain(home=home.path, genesis=genesis_file)
         return
+    refuse_taken(home)
     if config.network.peers and not joins:
         raise NoChain(home=home.path)
     refuse_busy_ports(config)

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import click
 
@@ -142,19 +142,32 @@ def _parse_object(url: str, body: bytes) -> dict[str, object]:
     return answer
 
 
+def split_url(url: str) -> SplitResult:
+    """The parts of a node's address, which has a scheme and a host. Raises `NodeSilent`."""
+    if "://" not in url:
+        where = url or "HOST:PORT"
+        raise NodeSilent(url=url, reason=f"an address has a scheme: write http://{where}")
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError as error:  # the port, or brackets
+        raise NodeSilent(url=url, reason=str(error)) from None
+    if not sound:
+        raise NodeSilent(url=url, reason="write http://HOST:PORT or https://HOST:PORT")
+    return parts
+
+
 def _get(url: str, path: str, *, wait_s: float, bytes_max: int) -> _Reply:
     """The reply to GET `path`, whatever its status. Raises `NodeSilent`.
 
     Proxies of the environment are not asked: a node's API is on loopback or named outright.
     """
-    if "://" not in url:
-        raise NodeSilent(url=url, reason=f"an address has a scheme: write http://{url}")
-    kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+    parts = split_url(url)
+    https = parts.scheme == "https"
+    kind = http.client.HTTPSConnection if https else http.client.HTTPConnection
+    assert parts.hostname is not None
     try:
-        parts = urlsplit(url)
-        if parts.scheme not in kinds or not parts.hostname:
-            raise NodeSilent(url=url, reason="write http://HOST:PORT or https://HOST:PORT")
-        connection = kinds[parts.scheme](parts.hostname, parts.port, timeout=wait_s)
+        connection = kind(parts.hostname, parts.port, timeout=wait_s)
         try:
             connection.request("GET", parts.path.rstrip("/") + path)
             response = connection.getresponse()
@@ -169,5 +182,6 @@ def _get(url: str, path: str, *, wait_s: float, bytes_max: int) -> _Reply:
         # A peer-to-peer port hangs up, or speaks Noise.
         reason = "what answers there is no HTTP API. Is it a P2P port?"
         raise NodeSilent(url=url, reason=reason) from None
-    except (OSError, ValueError) as error:  # ValueError: the port, or what is no URL at all
-        raise NodeSilent(url=url, reason=str(error) or type(error).__name__) from None
+    except (OSError, ValueError) as error:  # ValueError: what no host can be called
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise NodeSilent(url=url, reason=reason) from None

@@ -8,6 +8,8 @@ failure of our own code, the handler's included, ends that group.
 import asyncio
 import errno
 import logging
+import os
+import socket
 from collections.abc import Callable, Coroutine, Iterable
 from random import Random
 from typing import Any, Protocol
@@ -42,12 +44,31 @@ log = structlog.get_logger("chaind.network")
 
 
 class CannotListen(LocalFault):
-    """The peer-to-peer address cannot be had."""
+    """The peer-to-peer port is taken."""
 
     code = "cannot-listen"
-    text = "cannot accept peers on {host}:{port}: {reason}"
+    text = "cannot accept peers on {host}:{port}: the port is in use"
     advice = "Choose another port (--p2p-port, [network] p2p_port), or end what holds this one."
     exit_code = 69  # EX_UNAVAILABLE
+
+
+class AddressUnusable(LocalFault):
+    """The peer-to-peer address is none of this machine's, or not for this user."""
+
+    code = "p2p-address-invalid"
+    text = "cannot accept peers on {host}:{port}: {reason}"
+    advice = (
+        "Give [network] host an address of this machine: 127.0.0.1 for this machine alone, 0.0.0.0 "
+        "for all. Ports below 1024 need a right that this user may lack: see --p2p-port."
+    )
+    exit_code = 69  # EX_UNAVAILABLE
+
+
+def listen_reason(error: OSError) -> str:
+    """Why an address cannot be listened on, in the system's words alone."""
+    if isinstance(error, socket.gaierror) or not error.errno:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 class Handler(Protocol):
@@ -141,15 +162,15 @@ class Network:
     # For the node
 
     async def start(self, group: asyncio.TaskGroup) -> None:
-        """Listen, and dial in tasks of `group`. Raises `CannotListen`."""
+        """Listen, and dial in tasks of `group`. Raises `CannotListen` or `AddressUnusable`."""
         host, port = self._config.host, self._config.port
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(lambda: self._connection(None), host, port)
         except OSError as error:
-            busy = error.errno == errno.EADDRINUSE
-            reason = "the port is in use" if busy else error.strerror or str(error)
-            raise CannotListen(host=host, port=port, reason=reason) from None
+            if error.errno == errno.EADDRINUSE:
+                raise CannotListen(host=host, port=port) from None
+            raise AddressUnusable(host=host, port=port, reason=listen_reason(error)) from None
         self.port = self._server.sockets[0].getsockname()[1]
         for address in self._config.persistent:
             self.book.add_persistent(address)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chaind.node.audit import Auditor, Report, check_records, compare_rows, count_state
-from chaind.node.home import Home
+from chaind.node.home import Home, NoHome
 from chaind.node.recovery import Disk, open_disk, stored_certificates, stored_intake
 from chaind.primitives.genesis import Genesis
 from chaind.storage.chain_store import BlockDamaged
@@ -51,6 +51,8 @@ def scratch_store() -> Iterator[LevelStore]:
 def audit_home(path: Path, progress: Progress = lambda _done, _all: None) -> Report:
     """Audit the data directory of a stopped node. Raises what opening it raises."""
     home = Home(path)
+    if not home.initialised:
+        raise NoHome(path=path)
     genesis = Genesis.load(home.genesis)
     with DirectoryLock.acquire(home.path), scratch_store() as scratch:
         stored = home.chain / "db"

@@ -40,7 +40,9 @@ Port = Annotated[int, Meta(ge=0, le=65_535)]
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 Coins = Annotated[int, Meta(ge=1, le=AMOUNT_MAX // UNIT)]
 Bytes = Annotated[int, Meta(ge=1_024, le=1 << 40)]
-HostPort = Annotated[str, Meta(pattern=f"^{_HOST_PORT}$", description='"HOST:PORT"')]
+HostPort = Annotated[
+    str, Meta(pattern=f"^{_HOST_PORT}$", description='"HOST:PORT", port 1 to 65535')
+]
 
 
 class ConfigInvalid(LocalFault):
@@ -73,6 +75,14 @@ class SettingInvalid(ConfigInvalid):
     code = "setting-invalid"
     text = "{source}: {name} = {value} is not allowed: it must be {allowed}"
     advice = "Correct the value; the file chaind.toml of the source tree documents every setting."
+
+
+class SettingFileAbsent(ConfigInvalid):
+    """A setting names a file that the node has to read."""
+
+    code = "setting-file-absent"
+    text = "{name} names {path}, and there is no such file"
+    advice = "Put the file there, correct the path, or leave the setting empty for its default."
 
 
 class NodeSection(Struct, frozen=True, kw_only=True):
@@ -203,9 +213,12 @@ def _from_file(path: Path | None) -> Iterator[_Setting]:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
         raise ConfigUnreadable(source=source, reason="nested too deeply") from None
-    except (OSError, ValueError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigUnreadable(source=source, reason=reason) from None
+    except UnicodeDecodeError:
+        raise ConfigUnreadable(source=source, reason="it is not text in UTF-8") from None
+    except ValueError as error:  # TOMLDecodeError is one, and a number without end another
+        raise ConfigUnreadable(source=source, reason=f"it is not TOML: {error}") from None
+    except OSError as error:
+        raise ConfigUnreadable(source=source, reason=error.strerror) from None
     for section, settings in tables.items():
         if not isinstance(settings, dict):
             raise _unknown(source, "", section)

@@ -26,6 +26,15 @@ class HomeInitialised(LocalFault):
     exit_code = 73  # EX_CANTCREAT
 
 
+class NoHome(LocalFault):
+    """No chain lives there."""
+
+    code = "no-home"
+    text = "{path} is not the home of a node: there is no genesis.json"
+    advice = "Name what `chaind run --home` was given; a network has homes in node0, node1, …."
+    exit_code = 78  # EX_CONFIG
+
+
 class KeyFileInvalid(LocalFault):
     """A key file that does not hold a key."""
 

@@ -1,6 +1,6 @@
 """What can go wrong on this machine's disk. Every leaf names the path and says what to do.
 
-Exit codes, stable for supervisors (80–89 is clear of sysexits.h, 64–78, and of shells, 126 up):
+Exit codes, stable for supervisors (80–99 is clear of sysexits.h, 64–78, and of shells, 126 up):
 
 | exit | error          | meaning                                              | restart helps |
 |------|----------------|------------------------------------------------------|---------------|
@@ -12,9 +12,11 @@ Exit codes, stable for supervisors (80–89 is clear of sysexits.h, 64–78, and
 | 85   | StoreLocked    | LevelDB's own lock on the store is taken             | once it ends  |
 | 86   | DiskDenied     | permissions or a read-only mount                     | no            |
 | 87   | FileMissing    | a file or directory that must exist does not         | no            |
-| 88   | DiskStalled    | the disk is so slow that the node cannot go on       | perhaps       |
+| 89   | DiskStalled    | the disk is so slow that the node cannot go on       | perhaps       |
+| 90   | PathTaken      | something else stands where a file has to go         | no            |
 
-`NoSuchRecord` and `LogBacklog` are answers, not ends: they have no exit code.
+88 is `chain_store.WrongDirectory`. `NoSuchRecord` and `LogBacklog` are answers, not ends: they have
+no exit code.
 """
 
 from chaind.primitives.errors import LocalFault, TooMany, Unknown
@@ -93,19 +95,28 @@ class DiskDenied(LocalFault):
 
 
 class FileMissing(LocalFault):
-    """ENOENT or ENOTDIR."""
+    """ENOENT."""
 
     code = "file-missing"
     exit_code = 87
     text = "cannot {operation} {path}: {reason}"
-    advice = "Check the path; restore the file or let `chaind init` make the directory."
+    advice = "Check the path, and restore what is missing from a copy; `chaind init` makes a home."
+
+
+class PathTaken(FileMissing):
+    """ENOTDIR, EEXIST, EISDIR, ENAMETOOLONG or ELOOP: the file is not there, and cannot be."""
+
+    code = "path-taken"
+    exit_code = 90
+    text = "cannot {operation} {path}: {reason}"
+    advice = "Something else stands at that path, or it cannot be a path: name another one."
 
 
 class DiskStalled(LocalFault):
     """What the node must keep waits for the disk beyond all bounds, and it cannot be refused."""
 
     code = "disk-stalled"
-    exit_code = 88
+    exit_code = 89
     text = "the disk does not keep up: {log} has {bytes} bytes waiting for it, {bytes_max} allowed"
     advice = (
         "See what else uses the disk and whether it is well, or move the data directory to a "

@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Protocol
 
 from chaind.primitives.errors import LocalFault
-from chaind.storage.errors import DiskDenied, DiskFailed, DiskFull, FileMissing
+from chaind.storage.errors import DiskDenied, DiskFailed, DiskFull, FileMissing, PathTaken
 
 FILE_MODE = 0o600  # keys, votes and unconfirmed payments are nobody else's business
 DIRECTORY_MODE = 0o700
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
-_MISSING = frozenset({errno.ENOENT, errno.ENOTDIR})
+_MISSING = frozenset({errno.ENOENT})
+_TAKEN = frozenset({errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP})
 
 
 class AppendFile(Protocol):
@@ -93,6 +94,8 @@ def fault(path: Path, operation: str, number: int, reason: str) -> LocalFault:
         kind = DiskDenied
     elif number in _MISSING:
         kind = FileMissing
+    elif number in _TAKEN:
+        kind = PathTaken
     return kind(path=str(path), operation=operation, reason=reason)
 
 

@@ -48,7 +48,7 @@ async def test_a_stalled_disk_ends_a_validator_in_words(
         assert isinstance(error, DiskStalled)
         assert "the disk does not keep up" in str(error)
         assert "start the node again" in error.advice
-        assert error.exit_code == 88
+        assert error.exit_code == 89
         await cluster.seats[0].crash()
         await cluster.start(0)
         await cluster[0].payments.transfer(order("alice", "bob", 1, key="after"))

@@ -14,7 +14,7 @@ def leaves() -> list[type[ChaindError]]:
 
 def test_exit_codes_are_distinct_and_the_table_lists_them_all() -> None:
     faults = {kind.__name__: kind.exit_code for kind in leaves() if issubclass(kind, LocalFault)}
-    assert len(set(faults.values())) == len(faults) == 9
+    assert len(set(faults.values())) == len(faults) == 10
     rows = re.findall(r"^\| (\d+) +\| (\w+) +\|", errors.__doc__ or "", re.MULTILINE)
     assert {name: int(code) for code, name in rows} == faults
 
