@@ -18,10 +18,18 @@ from chaind.api.channels import CHANNELS_MAX, Client, TooManyChannels
 from chaind.api.context import Api
 from chaind.api.guards import client_of
 from chaind.api.problems import SERVER, BodyMalformed, Problem, problem_of
-from chaind.primitives.errors import ChaindError
+from chaind.primitives.errors import ChaindError, Malformed
 
 COMMAND_BYTES_MAX = 64 << 10  # CHANNELS_MAX names of the longest kind, with room
 HEARTBEAT_S = 30.0
+
+
+class WebSocketNeeded(Malformed):
+    code = "websocket-needed"
+    text = "this route speaks WebSocket, and the request does not ask for that"
+    advice = (
+        "Connect with a WebSocket client to ws://HOST:PORT/ws, and subscribe to channels there."
+    )
 
 
 class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,11 +57,13 @@ class Failed(msgspec.Struct, frozen=True):
 
 async def get_ws(api: Api, request: web.Request) -> web.StreamResponse:
     """Serve one client until it goes."""
-    client = api.hub.join()
-    api.metrics.sockets.inc()
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_S, max_msg_size=COMMAND_BYTES_MAX, compress=False
     )
+    if not socket.can_prepare(request):
+        raise WebSocketNeeded
+    client = api.hub.join()
+    api.metrics.sockets.inc()
     socket.headers["Server"] = SERVER
     try:
         await socket.prepare(request)

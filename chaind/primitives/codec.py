@@ -22,7 +22,7 @@ class Undecodable(Malformed, PeerFault):
 
     code = "undecodable"
     text = "{what} does not decode: {reason}"
-    advice = "Encode it as the canonical MessagePack array that the format page describes."
+    advice = "Build it with a wallet of this version: one canonical MessagePack array, no more."
 
 
 class NonCanonical(Malformed, PeerFault):

@@ -51,6 +51,12 @@ async def pay(door: Door, *transactions: Transaction) -> None:
         await door.post("/add_transaction?wait=final", {"raw": transaction.raw.hex()})
 
 
+async def test_a_plain_request_is_told_what_this_is(door: Door) -> None:
+    problem = await door.get("/ws", 400)
+    assert problem["code"] == "websocket-needed"
+    assert "ws://" in problem["advice"]
+
+
 async def test_blocks_are_told_in_order(door: Door) -> None:
     async with connected(door) as socket:
         assert await socket.subscribe("blocks") == []
@@ -215,8 +221,9 @@ async def test_channels_and_sockets_are_bounded(
         await socket.ask(*names[100:], "blocks")
         assert (await socket.next())["problem"]["code"] == "too-many-channels"
         await socket.subscribe(*names[100:])
-        async with door.session.get("/ws") as response:
-            assert response.status == 429
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            await door.session.ws_connect("/ws")
+        assert caught.value.status == 429
     async with connected(door) as socket:  # the seat is free again
         await socket.subscribe("blocks")
 
