@@ -10,6 +10,10 @@ from chaind.primitives.errors import Conflict, Malformed, PeerFault, RuleBroken,
 class TransactionMalformed(Malformed, PeerFault):
     code = "transaction-malformed"
     text = "transaction is malformed: {reason}"
+    advice = (
+        "Build the transaction again with a wallet of this version; /openapi.json describes its "
+        "fields."
+    )
 
 
 class WrongChain(RuleBroken, PeerFault):
@@ -21,6 +25,7 @@ class WrongChain(RuleBroken, PeerFault):
 class TransactionTooLarge(RuleBroken, PeerFault):
     code = "transaction-too-large"
     text = "transaction has {what} {given}, at most {limit} are allowed"
+    advice = "Split it into several transactions, each within the limit."
 
 
 class Unbalanced(RuleBroken, PeerFault):
@@ -32,6 +37,10 @@ class Unbalanced(RuleBroken, PeerFault):
 class FeeTooLow(RuleBroken):
     code = "fee-too-low"
     text = "fee is {paid} base units, {needed} are needed"
+    advice = (
+        "Leave the difference between native inputs and outputs as the fee, at least what is "
+        "needed."
+    )
 
 
 class BadSignature(RuleBroken, PeerFault):
@@ -43,6 +52,9 @@ class BadSignature(RuleBroken, PeerFault):
 class WitnessInvalid(RuleBroken, PeerFault):
     code = "witness-invalid"
     text = "witness {index} is refused: {reason}"
+    advice = (
+        "Make the witness again for the owner at that place: its keys, or its policy and branches."
+    )
 
 
 class WitnessMismatch(RuleBroken):
@@ -50,6 +62,7 @@ class WitnessMismatch(RuleBroken):
 
     code = "witness-mismatch"
     text = "witnesses are for {given}, the owners in order of first appearance are {needed}"
+    advice = "Give one witness for each owner of an input, in that order, and no others."
 
 
 class Expired(RuleBroken):
@@ -61,11 +74,13 @@ class Expired(RuleBroken):
 class ValidTooLong(RuleBroken, Temporary):
     code = "valid-too-long"
     text = "valid_until {valid_until} is beyond chain time {chain_time_ms} + {window_ms} ms"
+    advice = "Choose an earlier valid_until, or send it again once the chain's time is closer."
 
 
 class AlreadyApplied(Conflict):
     code = "already-applied"
     text = "transaction {txid} is in the chain already"
+    advice = "Nothing is to be paid again: GET /transaction/ID shows where it stands."
 
 
 class LeaseTaken(Conflict):
@@ -77,6 +92,7 @@ class LeaseTaken(Conflict):
 class LeasesExhausted(RuleBroken, Temporary):
     code = "leases-exhausted"
     text = "owner has taken {count} leases in this period, at most {limit} are allowed"
+    advice = "Wait for the next period, or pay from another account."
 
 
 class InsufficientFunds(RuleBroken, Temporary):
@@ -88,41 +104,51 @@ class InsufficientFunds(RuleBroken, Temporary):
 class CoinMissing(RuleBroken, Temporary):
     code = "coin-missing"
     text = "coin {outpoint} does not exist or is spent"
+    advice = "Ask for the owner's coins (GET /utxos/ADDRESS) and spend one of those."
 
 
 class CoinImmature(RuleBroken, Temporary):
     code = "coin-immature"
     text = "coinbase coin of height {height} matures at height {matures}"
+    advice = "Spend it once the chain has reached that height."
 
 
 class TooEarly(RuleBroken, Temporary):
     code = "too-early"
     text = "policy needs {needed}, now it is {now}"
+    advice = "Send it again once the chain has got there."
 
 
 class AssetUnknown(RuleBroken, Temporary):
     code = "asset-unknown"
     text = "there is no asset {asset}"
+    advice = "GET /api/v1/assets lists the assets of this chain."
 
 
 class AssetExists(RuleBroken):
     code = "asset-exists"
     text = "asset {asset} exists already"
+    advice = "Choose another symbol; GET /api/v1/assets lists those that are taken."
 
 
 class AssetNotMintable(RuleBroken):
     code = "asset-not-mintable"
     text = "the supply of {asset} is fixed"
+    advice = "Issue another asset; this one was made so that nobody can make more of it."
 
 
 class SupplyExceeded(RuleBroken):
     code = "supply-exceeded"
     text = "supply of {asset} would become {supply}, at most {limit} base units are allowed"
+    advice = "Make less of it."
 
 
 class BlockInvalid(RuleBroken, PeerFault):
     code = "block-invalid"
     text = "block {height} is invalid: {reason}"
+    advice = (
+        "Update whichever node made it; if others take it, compare this node's version with theirs."
+    )
 
 
 class BlockTransactionInvalid(BlockInvalid):
@@ -137,6 +163,9 @@ class BlockUntimely(RuleBroken, Temporary):
 
     code = "block-untimely"
     text = "block {height} says {time_ms}, this clock {now_ms}, more than {max_drift_ms} ms apart"
+    advice = (
+        "Set the clocks of this machine and of the validators by NTP; the block is tried again."
+    )
 
 
 class RootMismatch(BlockInvalid):

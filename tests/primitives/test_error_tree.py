@@ -95,11 +95,7 @@ def advice_is_its_own(cls: type[ChaindError]) -> bool:
     return any("advice" in vars(one) for one in cls.__mro__ if one not in ABSTRACT)
 
 
-@pytest.mark.parametrize(
-    "cls",
-    [cls for cls in LEAVES if cls.__module__ != "chaind.ledger.errors"],
-    ids=lambda cls: cls.__name__,
-)
+@leaf
 def test_a_leaf_says_what_to_do(cls: type[ChaindError]) -> None:
     assert cls.advice.strip(), "no advice"
     assert cls.advice[0].isupper() or cls.advice[0] == "`", cls.advice
