@@ -5,7 +5,8 @@ costs more), large ones on a worker. Then the pool forgets, subscribers hear, wa
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from chaind.mempool.pool import Pool
@@ -99,18 +100,20 @@ class Finality:
             self._wanted.clear()
             batch, self._queue = self._queue, []
             finals = [final for delivery in batch for final in delivery.finals]
+            # Rows are made here: a thread would share the interpreter with the loop for it.
+            write = self._store.prepare(finals)
             if sum(delivery.rows for delivery in batch) <= INLINE_ROWS_MAX:
-                self._write(finals)
+                self._write(write)
             else:
-                await self._workers.disk(lambda: self._write(finals))  # noqa: B023 — awaited here
+                await self._workers.disk(partial(self._write, write))
+            self._store.keep_certificates(finals)
             for delivery in batch:
                 self._settle(delivery)
             self._on_final()
 
-    def _write(self, finals: Sequence[FinalBlock]) -> None:
+    def _write(self, write: Callable[[], None]) -> None:
         self._store.bodies.sync()
-        self._store.write(finals)
-        self._store.keep_certificates(finals)
+        write()
 
     def _settle(self, delivery: Delivery) -> None:
         """The batch is durable: everyone may know."""

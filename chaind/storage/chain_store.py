@@ -6,7 +6,7 @@ blocks. What lies in the log above the tip is read again at start, so that nothi
 for is missing. From the log alone the database can be made again: `chaind.node.repair`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,7 +86,7 @@ class FinalBlock(NamedTuple):
 
 
 class ChainStore:
-    """Rows of final blocks. Reads from the loop, `write` may run on a worker thread."""
+    """Rows of final blocks. Reads from the loop; the second half of `prepare` on any thread."""
 
     def __init__(self, database: KeyValue, bodies: AppendLog, tip: TipRow) -> None:
         self._database = database
@@ -161,6 +161,11 @@ class ChainStore:
 
     def write(self, finals: Sequence[FinalBlock], *, sync: bool = True) -> TipRow:
         """Write consecutive final blocks as one batch, durable with `sync`; the new tip."""
+        self.prepare(finals, sync=sync)()
+        return self.tip
+
+    def prepare(self, finals: Sequence[FinalBlock], *, sync: bool = True) -> Callable[[], None]:
+        """`write` made ready: rows are made here, calling the result writes them (any thread)."""
         rows: list[Change] = []
         for final in finals:
             rows += self._rows(final)
@@ -171,9 +176,13 @@ class ChainStore:
             commitment.height, last.block.hash, last.root, commitment.time_ms, commitment.view
         )
         rows.append((META_TIP, tip.encode()))
-        self._database.write(rows, sync=sync)
-        self.tip = tip
-        return tip
+        write = self._database.prepare(rows, sync=sync)
+
+        def finish() -> None:
+            write()
+            self.tip = tip
+
+        return finish
 
     def write_outcomes(self, outcomes: Iterable[tuple[bytes, OutcomeRow]]) -> None:
         """How transactions ended that never applied. Unsynced: the journal tells it again."""

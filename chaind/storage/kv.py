@@ -3,7 +3,8 @@
 Law: keys order by their bytes; `scan` is half-open, [start, stop), and sees the store as it was
 when it was called; a batch is applied whole or not at all, its last word on a key counts; a
 synced batch survives power loss, an unsynced one may be lost whole (with all that followed it),
-never in part. `write` may run on a worker thread while another thread reads. A store that failed
+never in part. What `prepare` returns may run on a worker thread while another thread reads, and
+leaves the interpreter to others while it does. A store that failed
 to write refuses every later write: LevelDB would append behind a half-written record, and lose
 what follows it at the next start.
 """
@@ -11,8 +12,9 @@ what follows it at the next start.
 import errno
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,6 +52,9 @@ class Snapshot(Reader, Protocol):
 
 class KeyValue(Reader, Protocol):
     """The store. Owned by one; its owner ends all readers and writers before `close`."""
+
+    def prepare(self, batch: Iterable[Change], *, sync: bool) -> Callable[[], None]:
+        """The write of a batch, made ready: calling it does what `write` does."""
 
     def write(self, batch: Iterable[Change], *, sync: bool) -> None:
         """Applies the batch atomically; with `sync` it is durable on return."""
@@ -133,6 +138,9 @@ class LevelStore(_LevelReader):
         return cls(path, database)
 
     def write(self, batch: Iterable[Change], *, sync: bool) -> None:
+        self.prepare(batch, sync=sync)()
+
+    def prepare(self, batch: Iterable[Change], *, sync: bool) -> Callable[[], None]:
         changes = self._raw.write_batch(sync=sync)
         put, delete = changes.put, changes.delete
         for key, value in batch:
@@ -140,6 +148,9 @@ class LevelStore(_LevelReader):
                 delete(key)
             else:
                 put(key, value)
+        return partial(self._write, changes)
+
+    def _write(self, changes: Any) -> None:
         with self._writing:
             if self._failed:
                 reason = "an earlier write to this store failed"
@@ -226,8 +237,13 @@ class MemoryStore(_MemoryReader):
         super().__init__(SortedDict(), threading.Lock())
         self._shared = False
 
-    def write(self, batch: Iterable[Change], *, sync: bool) -> None:  # noqa: ARG002
-        changes = list(batch)  # a batch that raises half-way changes nothing
+    def write(self, batch: Iterable[Change], *, sync: bool) -> None:
+        self.prepare(batch, sync=sync)()
+
+    def prepare(self, batch: Iterable[Change], *, sync: bool) -> Callable[[], None]:  # noqa: ARG002
+        return partial(self._write, list(batch))  # one that raises half-way changes nothing
+
+    def _write(self, changes: Iterable[Change]) -> None:
         with self._lock:
             if self._shared:
                 self._rows = self._rows.copy()

@@ -9,7 +9,7 @@ when it does. `at` is write, sync, read, batch or get (of the database; damage, 
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -95,9 +95,14 @@ class FaultyFiles(OsFiles):
 class FaultyStore(LevelStore):
     """`LevelStore` under orders."""
 
-    def write(self, batch: Iterable[Change], *, sync: bool) -> None:
-        ORDERS.check("batch", self._path)
-        super().write(batch, sync=sync)
+    def prepare(self, batch: Iterable[Change], *, sync: bool) -> Callable[[], None]:
+        write = super().prepare(batch, sync=sync)
+
+        def finish() -> None:
+            ORDERS.check("batch", self._path)
+            write()
+
+        return finish
 
     def get(self, key: bytes) -> bytes | None:
         order = ORDERS.due("get", self._path)

@@ -1,7 +1,7 @@
 """A real disk that can lose power: files and LevelDB keep only what a sync had reached."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -68,17 +68,22 @@ class PowerStore(LevelStore):
         super().__init__(path, database)
         self._unsynced: list[Change] = []
 
-    def write(self, batch: Iterable[Change], *, sync: bool) -> None:
-        if not self.powered:
-            raise DiskFailed(path="db", operation="write", reason="the power is off")
+    def prepare(self, batch: Iterable[Change], *, sync: bool) -> Callable[[], None]:
         changes = list(batch)
-        self._unsynced += [(key, self.get(key)) for key, _ in changes]
-        super().write(changes, sync=sync)
-        if sync:
-            self._unsynced.clear()
+        write = super().prepare(changes, sync=sync)
+
+        def finish() -> None:
+            if not self.powered:
+                raise DiskFailed(path="db", operation="write", reason="the power is off")
+            self._unsynced += [(key, self.get(key)) for key, _ in changes]
+            write()
+            if sync:
+                self._unsynced.clear()
+
+        return finish
 
     def close(self) -> None:
         if not self.powered and self._unsynced:
             undo, self._unsynced = self._unsynced, []
-            super().write(reversed(undo), sync=True)
+            super().prepare(reversed(undo), sync=True)()
         super().close()
