@@ -3,16 +3,29 @@
 from aiohttp import web
 
 from chaind.api.answers import ActivityForm, Answer, activity_form, parse_txid, respond
-from chaind.api.bodies import query_cursor, query_integer
+from chaind.api.bodies import hex_bytes, query_cursor, query_integer
 from chaind.api.context import Api
 from chaind.api.problems import QueryInvalid
 from chaind.node.queries import BALANCE_COINS_MAX, CoinInfo
 from chaind.primitives.amounts import format_amount
-from chaind.primitives.errors import Malformed
+from chaind.primitives.errors import Malformed, Unknown
+from chaind.primitives.hashes import HASH_BYTES
 
 HISTORY_PAGE, HISTORY_PAGE_MAX = 50, 500
 COINS_PAGE, COINS_PAGE_MAX = 500, 1_000
 PLACE_MAX = 2**32 - 1  # how an index row writes a transaction's place in its block
+
+
+class LeaseIdInvalid(Malformed):
+    code = "lease-id-invalid"
+    text = "{given!r} is not the id of a lease"
+    advice = "Give 64 hex digits: sha256 of the Idempotency-Key."
+
+
+class LeaseFree(Unknown):
+    code = "lease-free"
+    text = "no payment of {address} with this key is final or waits here"
+    advice = "Another node may have one that waits. Paying with the key is safe in any case."
 
 
 class BalanceAnswer(Answer, frozen=True, kw_only=True, omit_defaults=True):
@@ -54,6 +67,15 @@ class HistoryPage(Answer, frozen=True):
     transactions: list[ActivityForm]
     count: int
     next_cursor: str | None
+
+
+class LeaseAnswer(Answer, frozen=True):
+    """The transaction that a key of this payer stands for. `intent` says what the key is for, as
+    signed; `final` is false while the transaction waits."""
+
+    tx_id: str
+    intent: str
+    final: bool
 
 
 class NamedAccount(Answer, frozen=True):
@@ -150,6 +172,17 @@ def _before(request: web.Request) -> tuple[int, int] | None:
             name="cursor", value=f"{height}.{place}", allowed="the next_cursor of a page"
         )
     return height, place
+
+
+async def get_lease(api: Api, request: web.Request) -> web.Response:
+    """What a key of a payer was used for: lets a wallet that lost an answer find its payment."""
+    owner = api.node.payments.resolve(request.match_info["who"])
+    text = request.match_info["id"]
+    lease_id = hex_bytes(text, HASH_BYTES, lambda: LeaseIdInvalid(given=text[:80]))
+    held = api.node.queries.lease(owner, lease_id)
+    if held is None:
+        raise LeaseFree(address=api.forms.show(owner))
+    return respond(LeaseAnswer(held.txid.hex(), held.intent.hex(), held.final))
 
 
 async def get_named(api: Api, _request: web.Request) -> web.Response:

@@ -212,6 +212,14 @@ ROUTES: tuple[Route, ...] = (
         errors=(404,),
     ),
     Route(
+        "GET",
+        f"{V1}/accounts/{{who}}/leases/{{id}}",
+        accounts.get_lease,
+        "The payment that a key of this payer stands for; id is sha256 of the Idempotency-Key",
+        {200: accounts.LeaseAnswer},
+        errors=(404,),
+    ),
+    Route(
         "POST",
         f"{V1}/transactions",
         transactions.post_transactions,

@@ -11,10 +11,10 @@ from chaind.ledger.journal import FinalState
 from chaind.ledger.keys import (
     ASSET,
     Coin,
-    LeaseRow,
     asset_decoder,
     balances_prefix,
     decode_units,
+    lease_key,
     supply_key,
 )
 from chaind.mempool.pool import Pool
@@ -109,6 +109,14 @@ class PendingInfo(NamedTuple):
     fee: int
     size: int
     received_ms: int
+
+
+class LeaseInfo(NamedTuple):
+    """Who holds a lease: a final transaction, or one that waits."""
+
+    txid: bytes
+    intent: bytes
+    final: bool
 
 
 class PeerInfo(NamedTuple):
@@ -320,9 +328,17 @@ class Queries:
         """Number of waiting transactions."""
         return len(self._pool)
 
-    def lease(self, owner: bytes, lease_id: bytes) -> LeaseRow | None:
-        """Who holds a lease at the final tip."""
-        return live_lease(self.final_state, owner, lease_id, self._chain.final.time_ms)
+    def lease(self, owner: bytes, lease_id: bytes) -> LeaseInfo | None:
+        """Who holds a lease at the final tip, else who would take it of what waits here."""
+        row = live_lease(self.final_state, owner, lease_id, self._chain.final.time_ms)
+        if row is not None:
+            return LeaseInfo(row.txid, row.intent, final=True)
+        entry = self._pool.claimant(lease_key(owner, lease_id))
+        if entry is None:
+            return None
+        lease = entry.checked.transaction.body.lease
+        assert lease is not None, "it claims one"
+        return LeaseInfo(entry.checked.txid, lease.intent, final=False)
 
     def supply(self, asset: str) -> int:
         """Issued minus burnt."""

@@ -1,0 +1,171 @@
+"""What nodes answer, as types. Fields that a newer node adds are passed over.
+
+Amounts are base units here, parsed from the decimal strings of the API.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+
+from chaind.primitives.amounts import AMOUNT_MAX, AmountInvalid, parse_amount
+from chaind.wallet.errors import NodeSilent
+
+Hex32 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63)]
+
+
+class _Answer(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class NodeStatus(_Answer, frozen=True):
+    """Where a node stands. `time_ms` is of the last final block."""
+
+    name: str
+    chain: str
+    height: Count
+    time_ms: Count
+    syncing: bool
+    pending: Count
+
+
+class Holdings(_Answer, frozen=True):
+    """What an address has; `accounts` by symbol. Amounts are decimal texts."""
+
+    address: str
+    balance: str
+    accounts: dict[str, str]
+    coins: str
+    utxo_count: Count
+    last_activity_block: int | None = None
+
+    @property
+    def used(self) -> bool:
+        """Whether anybody ever paid it, as far as the final chain knows."""
+        return self.last_activity_block is not None or bool(self.accounts) or self.utxo_count > 0
+
+
+class Coin(_Answer, frozen=True):
+    """An unspent coin."""
+
+    tx_id: Hex32
+    output_index: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+    amount: str
+    recipient_address: str
+    height: Count
+    coinbase: bool
+
+
+class CoinsPage(_Answer, frozen=True):
+    """A page of coins."""
+
+    utxos: list[Coin]
+    next_cursor: str | None
+
+
+class Activity(_Answer, frozen=True):
+    """What a final transaction meant to an address."""
+
+    tx_id: Hex32
+    direction: str
+    asset: str
+    amount: str
+    fee: str
+    counterparties: list[str]
+    changes: dict[str, str]
+    memo: str | None
+    memo_hex: str
+    height: Count
+    time_ms: Count
+
+
+class HistoryPage(_Answer, frozen=True):
+    """A page of history, newest first."""
+
+    transactions: list[Activity]
+    next_cursor: str | None
+
+
+class TransactionState(_Answer, frozen=True):
+    """Where a transaction is: pending, included, final, rejected, expired or unknown."""
+
+    tx_id: Hex32
+    status: str
+    reason: str | None = None
+    by: str | None = None
+    height: int | None = None
+    time_ms: int | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can change any more."""
+        return self.status in ("final", "rejected", "expired")
+
+
+class LeaseState(_Answer, frozen=True):
+    """Which transaction holds a lease, and what for. `final` is false while it waits."""
+
+    tx_id: Hex32
+    intent: Hex32
+    final: bool
+
+
+class Submitted(_Answer, frozen=True):
+    """What became of a submitted transaction: accepted or final."""
+
+    tx_id: Hex32
+    status: str
+
+
+class Waiting(_Answer, frozen=True):
+    """A transaction that waits for a block."""
+
+    tx_id: Hex32
+    fee: str
+    size: Annotated[int, msgspec.Meta(gt=0)]
+
+
+class PendingPage(_Answer, frozen=True):
+    """The oldest transactions that wait; `count` is of all."""
+
+    transactions: list[Waiting]
+    count: Count
+
+
+class Transfer(_Answer, frozen=True):
+    """A payment from an account whose key the node keeps. `key` is its Idempotency-Key, `earlier`
+    whether the node had made it for an earlier request with that key."""
+
+    tx_id: Hex32
+    key: str = ""
+    earlier: bool = False
+
+
+class Gift(_Answer, frozen=True):
+    """What the faucet gave."""
+
+    status: str
+    tx_id: Hex32
+    balance: str
+
+
+class ProblemForm(_Answer, frozen=True):
+    """A problem document (RFC 9457)."""
+
+    code: str
+    detail: str = ""
+    advice: str = ""
+    values: Mapping[str, Any] = {}
+
+
+def units_of(amount: str, url: str) -> int:
+    """Base units of an amount that a node tells, which may be zero. Raises `NodeSilent`."""
+    if amount == "0":
+        return 0
+    try:
+        units = parse_amount(amount)
+    except AmountInvalid as error:
+        raise NodeSilent(url=url, reason=str(error)) from None
+    assert units <= AMOUNT_MAX
+    return units

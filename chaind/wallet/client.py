@@ -1,0 +1,265 @@
+"""The client of a chain's nodes: typed answers, over several URLs, retrying what may be retried.
+
+Law: a request is repeated only where repeating it changes nothing: reads, signed transactions (a
+txid applies once) and transfers under one Idempotency-Key, which is drawn where none is given.
+Keys and tokens are in headers, never in a URL, an error or a log.
+
+`client_sync` has the same for code without an event loop.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+
+from chaind.primitives.amounts import format_amount
+from chaind.primitives.genesis import Genesis
+from chaind.primitives.transaction import Transaction
+from chaind.wallet.answers import (
+    Activity,
+    Coin,
+    CoinsPage,
+    Gift,
+    HistoryPage,
+    Holdings,
+    LeaseState,
+    NodeStatus,
+    PendingPage,
+    Submitted,
+    TransactionState,
+    Transfer,
+)
+from chaind.wallet.errors import NodeSilent, NotThere
+from chaind.wallet.secret import Secret
+from chaind.wallet.transport import HOLD_S_MAX, PAUSE_S_FIRST, PAUSE_S_MAX, Nodes, Reply
+
+PATIENCE_S = 10.0  # until nodes that do not answer are given up
+FINAL_S = 60.0  # for finality: two holds of a node
+KEY_BYTES = 16  # of a drawn Idempotency-Key: never drawn twice
+PENDING_SEEN = 1_000  # entries that a fee is estimated from
+JSON = {"Content-Type": "application/json"}
+
+
+class Client:
+    """See the module's law. `pause` waits so many seconds; `draw_key` makes Idempotency-Keys."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        session: aiohttp.ClientSession,
+        *,
+        patience_s: float = PATIENCE_S,
+        token: Secret[str] | None = None,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        draw_key: Callable[[], str] = lambda: secrets.token_hex(KEY_BYTES),
+    ) -> None:
+        self._nodes = Nodes(urls, session, token=token, pause=pause)
+        self._patience_s = patience_s
+        self.draw_key = draw_key
+        self._genesis: Genesis | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        urls: Sequence[str],
+        *,
+        patience_s: float = PATIENCE_S,
+        token: Secret[str] | None = None,
+    ) -> AsyncIterator["Client"]:
+        """A client with a session of its own. Raises `NodeSilent` for what is no URL."""
+        async with aiohttp.ClientSession() as session:
+            yield cls(urls, session, patience_s=patience_s, token=token)
+
+    @property
+    def url(self) -> str:
+        """The node that is asked next."""
+        return self._nodes.url
+
+    # What the chain is.
+
+    async def genesis_json(self) -> bytes:
+        """The genesis file as the node gives it."""
+        return (await self._read("/api/v1/genesis")).body
+
+    async def genesis(self) -> Genesis:
+        """The chain's rules; asked once. Raises `GenesisInvalid`."""
+        if self._genesis is None:
+            self._genesis = Genesis.from_json(await self.genesis_json(), path=self.url)
+        return self._genesis
+
+    async def status(self) -> NodeStatus:
+        """Where the node stands."""
+        return (await self._read("/api/v1/status")).decode(NodeStatus)
+
+    async def pending(self, limit: int = PENDING_SEEN) -> PendingPage:
+        """The oldest transactions that wait for a block."""
+        return (await self._read(f"/api/v1/pending?limit={limit}")).decode(PendingPage)
+
+    # What addresses have. `who` is an address, or the name of an account that the node keeps.
+
+    async def holdings(self, who: str) -> Holdings:
+        """Balances at the final tip."""
+        return (await self._read(f"/api/v1/accounts/{quote(who, safe='')}")).decode(Holdings)
+
+    async def coins(self, who: str) -> list[Coin]:
+        """All unspent coins, page after page."""
+        found: list[Coin] = []
+        async for reply in self._pages(f"/api/v1/accounts/{quote(who, safe='')}/coins"):
+            found += reply.decode(CoinsPage).utxos
+        return found
+
+    async def history(self, who: str, limit: int | None = None) -> list[Activity]:
+        """Final transactions, newest first: all, or the newest `limit`."""
+        found: list[Activity] = []
+        async for reply in self._pages(f"/api/v1/accounts/{quote(who, safe='')}/transactions"):
+            found += reply.decode(HistoryPage).transactions
+            if limit is not None and len(found) >= limit:
+                return found[:limit]
+        return found
+
+    async def transaction(self, txid: bytes) -> TransactionState | None:
+        """Where a transaction is; None where the node knows nothing of it."""
+        try:
+            reply = await self._read(f"/api/v1/transactions/{txid.hex()}")
+        except NotThere:
+            return None
+        return reply.decode(TransactionState)
+
+    async def lease(self, owner: str, lease_id: bytes) -> LeaseState | None:
+        """Who holds a lease, final or waiting; None where it is free as far as the node knows."""
+        try:
+            reply = await self._read(f"/api/v1/accounts/{owner}/leases/{lease_id.hex()}")
+        except NotThere:
+            return None
+        return reply.decode(LeaseState)
+
+    # What changes something.
+
+    async def submit(
+        self, transaction: Transaction, *, final: bool = True, patience_s: float = FINAL_S
+    ) -> Submitted:
+        """Hand in a signed transaction until a node has it, or, with `final`, until it is final.
+
+        "accepted" where it is not final when patience ends. Raises `Refused`; `NodeSilent` and
+        `NodesBusy` leave open whether a node has it: ask again with the same transaction.
+        """
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + patience_s
+        body = msgspec.json.encode({"raw": transaction.raw.hex()})
+        path = f"/api/v1/transactions?wait={'final' if final else 'accepted'}"
+        while True:
+            left_s = max(0.0, deadline_s - loop.time())
+            reply = await self._nodes.ask("POST", path, body=body, headers=JSON, patience_s=left_s)
+            submitted = reply.decode(Submitted)
+            if submitted.status == "final" or not final or loop.time() >= deadline_s:
+                return submitted
+            self._nodes.turn()  # held as long as this node holds anything: the next one may know
+
+    async def submit_all(self, transactions: Iterable[Transaction]) -> bytes:
+        """Hand in many at once and wait for finality; the answer's JSON, a result for each."""
+        body = msgspec.json.encode([{"raw": item.raw.hex()} for item in transactions])
+        path = "/api/v1/transactions?wait=final"
+        return (
+            await self._nodes.ask("POST", path, body=body, headers=JSON, patience_s=FINAL_S)
+        ).body
+
+    async def transfer(
+        self,
+        source: str | int,
+        target: str | int,
+        units: int,
+        *,
+        asset: str | None = None,
+        memo: str = "",
+        key: str | None = None,
+        patience_s: float = FINAL_S,
+    ) -> Transfer:
+        """Pay from an account whose key the node keeps, once for this key, and be final.
+
+        Draws a key where none is given; the answer names it. Raises `Refused`, `NodesBusy` where
+        the payment is still in flight when patience ends.
+        """
+        key = self.draw_key() if key is None else key
+        order: dict[str, object] = {"from": source, "to": target, "amount": format_amount(units)}
+        if asset is not None:
+            order["asset"] = asset
+        if memo:
+            order["memo"] = memo
+        headers = {**JSON, "Idempotency-Key": key}
+        body = msgspec.json.encode(order)
+        path = "/api/v1/transfers"
+        reply = await self._nodes.ask(
+            "POST", path, body=body, headers=headers, patience_s=patience_s, in_flight=True
+        )
+        earlier = reply.headers.get("X-Idempotency-Hit") == "true"
+        return msgspec.structs.replace(reply.decode(Transfer), key=key, earlier=earlier)
+
+    async def faucet(self, target: str | int, units: int) -> Gift:
+        """A gift on a development chain. Asked once: every request would be another gift."""
+        body = msgspec.json.encode({"to": target, "amount": format_amount(units)})
+        reply = await self._nodes.once(
+            self.url, "POST", "/api/v1/faucet", body, JSON, answer_s=HOLD_S_MAX
+        )
+        if reply.status > 299:
+            raise reply.error()
+        return reply.decode(Gift)
+
+    async def wait_ended(self, txid: bytes, bound_s: float = FINAL_S) -> TransactionState:
+        """Where a transaction is when it has ended, or as far as it is after `bound_s`."""
+        latest = TransactionState(tx_id=txid.hex(), status="unknown")
+        pause_s = PAUSE_S_FIRST
+        try:
+            async with asyncio.timeout(bound_s):
+                while True:
+                    for _ in range(len(self._nodes)):
+                        async for latest in self._follow(self.url, txid):
+                            if latest.ended:
+                                return latest
+                        self._nodes.turn()
+                    await self._nodes.pause(pause_s)
+                    pause_s = min(2 * pause_s, PAUSE_S_MAX)
+        except TimeoutError:
+            return latest
+
+    async def _follow(self, url: str, txid: bytes) -> AsyncIterator[TransactionState]:
+        """What a node tells of a transaction as it changes; ends where the node does not know it,
+        or falls silent: then the next one is asked."""
+        command = {"method": "subscribe", "channels": [f"tx:{txid.hex()}"]}
+        try:
+            async with self._nodes.session.ws_connect(f"{url}/ws") as live:
+                await live.send_str(msgspec.json.encode(command).decode())
+                async for message in live:
+                    news = msgspec.json.decode(message.data, type=_News)
+                    if news.type == "transaction" and news.data is not None:
+                        if news.data.status == "unknown":
+                            return
+                        yield news.data
+        except (aiohttp.ClientError, OSError, msgspec.DecodeError):
+            return
+
+    async def _read(self, path: str) -> Reply:
+        return await self._nodes.ask("GET", path, patience_s=self._patience_s)
+
+    async def _pages(self, path: str) -> AsyncIterator[Reply]:
+        cursor: str | None = ""
+        while cursor is not None:
+            reply = await self._read(f"{path}?cursor={quote(cursor)}" if cursor else path)
+            yield reply
+            following = reply.decode(_Cursor).next_cursor
+            if following == cursor:
+                raise NodeSilent(url=reply.url, reason="its pages go in a circle")
+            cursor = following
+
+
+class _Cursor(msgspec.Struct, frozen=True):
+    next_cursor: str | None
+
+
+class _News(msgspec.Struct, frozen=True):
+    type: str
+    data: TransactionState | None = None

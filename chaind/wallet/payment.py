@@ -1,0 +1,153 @@
+"""From a payment that is wanted to the body that makes it: inputs, change, fee, lease.
+
+Pure. The lease's owner is always the account's first address, whatever addresses pay: so a retry
+finds the payment by its key even where it would choose other money.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from chaind.ledger.checks import LEASE_EXTRA_BYTES, stateful_owners
+from chaind.primitives.errors import RuleBroken
+from chaind.primitives.genesis import Parameters
+from chaind.primitives.hashes import sha256
+from chaind.primitives.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
+from chaind.primitives.transaction import (
+    MEMO_BYTES_MAX,
+    VERSION,
+    AccountInput,
+    AccountOutput,
+    Body,
+    CoinInput,
+    CoinOutput,
+    KeyWitness,
+    Lease,
+    Transaction,
+    payment_intent,
+)
+from chaind.wallet.selection import Funds, Selection, select
+
+# What spending a coin adds to a later transaction: input, witness, and the arrays around them.
+COIN_INPUT_BYTES = 41
+WITNESS_BYTES = 105
+_DUMMY = KeyWitness(bytes(PUBLIC_KEY_BYTES), bytes(SIGNATURE_BYTES))
+
+
+class PaymentTooLarge(RuleBroken):
+    code = "payment-too-large"
+    text = "the payment would have {what} {given}, at most {limit} are allowed"
+    advice = "Bring the money together first, by sending parts of it to yourself; or pay in parts."
+
+
+class MemoTooLarge(RuleBroken):
+    code = "memo-too-large"
+    text = "the memo has {length} bytes, at most {limit} are allowed"
+    advice = "Shorten it, or pay to a hash of what you want to say."
+
+
+class Order(NamedTuple):
+    """A payment that is wanted: `units` of `asset` to `target`, into its account or, where the
+    asset is the native one, as a coin."""
+
+    target: bytes
+    asset: str
+    units: int
+    memo: bytes
+    as_coin: bool
+
+
+class Terms(NamedTuple):
+    """What the chain and the moment say. `fee_rate` is base units for each byte."""
+
+    parameters: Parameters
+    chain_prefix: bytes
+    valid_until_ms: int
+    salt: bytes
+    fee_rate: int
+
+
+class Plan(NamedTuple):
+    """A body ready to be signed by the keys of `owners`, in this order."""
+
+    body: Body
+    selection: Selection
+    owners: tuple[bytes, ...]
+    size: int
+
+
+def make_lease(owner: bytes, key: str, order: Order) -> Lease:
+    """The lease of a payment: the same for every retry with this key."""
+    intent = payment_intent(owner, order.target, order.asset, order.units, order.memo)
+    return Lease(owner, sha256(key.encode()), intent)
+
+
+def plan_payment(
+    order: Order, funds: Funds, lease: Lease, change_address: Callable[[], bytes], terms: Terms
+) -> Plan:
+    """The cheapest body for an order, paying the fee of its own size.
+
+    Raises `WalletFundsLacking`, `PaymentTooLarge` or `MemoTooLarge`.
+    """
+    if len(order.memo) > MEMO_BYTES_MAX:
+        raise MemoTooLarge(length=len(order.memo), limit=MEMO_BYTES_MAX)
+    rate = max(terms.fee_rate, terms.parameters.min_fee_per_byte)
+    fee_units = 0
+    while True:
+        selection = select(
+            funds,
+            asset=order.asset,
+            units=order.units,
+            fee_units=fee_units,
+            dust_units=rate * (COIN_INPUT_BYTES + WITNESS_BYTES),
+            first=lease.owner,
+        )
+        plan = _draft(order, selection, lease, change_address, terms)
+        needed = (plan.size + LEASE_EXTRA_BYTES) * rate
+        if selection.fee_units >= needed:
+            break
+        fee_units = needed  # ever higher, and bounded by the largest transaction: it ends
+    _check_limits(plan, terms.parameters)
+    return plan
+
+
+def _draft(
+    order: Order,
+    selection: Selection,
+    lease: Lease,
+    change_address: Callable[[], bytes],
+    terms: Terms,
+) -> Plan:
+    inputs: list[AccountInput | CoinInput] = [
+        *(AccountInput(*balance) for balance in selection.balances),
+        *(CoinInput(coin.txid, coin.output) for coin in selection.coins),
+    ]
+    outputs: list[AccountOutput | CoinOutput] = [
+        CoinOutput(order.target, order.units)
+        if order.as_coin
+        else AccountOutput(order.target, order.asset, order.units)
+    ]
+    if selection.change_units:
+        outputs.append(CoinOutput(change_address(), selection.change_units))
+    body = Body(
+        VERSION,
+        terms.chain_prefix,
+        terms.salt,
+        terms.valid_until_ms,
+        lease,
+        tuple(inputs),
+        tuple(outputs),
+        None,
+        order.memo,
+    )
+    owners = tuple(stateful_owners(body, (coin.address for coin in selection.coins), None))
+    size = Transaction(body, (_DUMMY,) * len(owners)).size
+    return Plan(body, selection, owners, size)
+
+
+def _check_limits(plan: Plan, parameters: Parameters) -> None:
+    for what, given, limit in (
+        ("inputs", len(plan.body.inputs), parameters.inputs_max),
+        ("bytes", plan.size, parameters.transaction_bytes_max),
+    ):
+        if given > limit:
+            raise PaymentTooLarge(what=what, given=given, limit=limit)
