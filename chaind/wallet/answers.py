@@ -118,12 +118,30 @@ class Submitted(_Answer, frozen=True):
     status: str
 
 
+class WaitingInput(_Answer, frozen=True):
+    """What a waiting transaction takes: a coin, or `amount` from an account."""
+
+    type: str
+    tx_id: str = ""
+    output_index: int = 0
+    address: str = ""
+    asset: str = ""
+    amount: str = "0"
+
+
+class WaitingBody(_Answer, frozen=True):
+    """As much of a waiting transaction as a payer wants to know."""
+
+    inputs: list[WaitingInput]
+
+
 class Waiting(_Answer, frozen=True):
     """A transaction that waits for a block."""
 
     tx_id: Hex32
     fee: str
     size: Annotated[int, msgspec.Meta(gt=0)]
+    transaction: WaitingBody
 
 
 class PendingPage(_Answer, frozen=True):

@@ -61,7 +61,7 @@ class PaymentEnded(RuleBroken):
     """A submitted payment can never apply any more."""
 
     code = "payment-ended"
-    text = "payment {txid} is {status} and did not happen: {reason}"
+    text = "payment {txid} did not happen: {reason}"
     advice = "Nothing was paid. Ask again with the same key, which is still free."
 
 

@@ -4,7 +4,6 @@ Pure. The lease's owner is always the account's first address, whatever addresse
 finds the payment by its key even where it would choose other money.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from chaind.ledger.checks import LEASE_EXTRA_BYTES, stateful_owners
@@ -82,7 +81,7 @@ def make_lease(owner: bytes, key: str, order: Order) -> Lease:
 
 
 def plan_payment(
-    order: Order, funds: Funds, lease: Lease, change_address: Callable[[], bytes], terms: Terms
+    order: Order, funds: Funds, lease: Lease, change_address: bytes, terms: Terms
 ) -> Plan:
     """The cheapest body for an order, paying the fee of its own size.
 
@@ -114,7 +113,7 @@ def _draft(
     order: Order,
     selection: Selection,
     lease: Lease,
-    change_address: Callable[[], bytes],
+    change_address: bytes,
     terms: Terms,
 ) -> Plan:
     inputs: list[AccountInput | CoinInput] = [
@@ -127,7 +126,7 @@ def _draft(
         else AccountOutput(order.target, order.asset, order.units)
     ]
     if selection.change_units:
-        outputs.append(CoinOutput(change_address(), selection.change_units))
+        outputs.append(CoinOutput(change_address, selection.change_units))
     body = Body(
         VERSION,
         terms.chain_prefix,

@@ -1,0 +1,149 @@
+"""Paying from a wallet: exactly once for its key, whatever happens to the answers.
+
+Law: a payment always carries a lease of the account's first address, made from an idempotency key.
+Before money is chosen the nodes are asked what the key was used for; whatever a node then says
+against the payment, the key is looked up again before it is believed. So asking again with the
+same key, at any node and at any time while leases are remembered, finds the first payment or makes
+the only one. Secrets come in last, when there is a plan to sign.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from chaind.primitives.genesis import Genesis
+from chaind.primitives.keys import SecretKey
+from chaind.primitives.transaction import SALT_BYTES, Lease
+from chaind.wallet.builder import sign
+from chaind.wallet.client import FINAL_S, Client
+from chaind.wallet.errors import (
+    KeySpent,
+    NodesBusy,
+    NodeSilent,
+    NotFinalYet,
+    PaymentEnded,
+    Refused,
+)
+from chaind.wallet.keystore import Account
+from chaind.wallet.payment import Order, Plan, Terms, make_lease, plan_payment
+from chaind.wallet.scan import Found, Scan, fee_rate, funds, scan
+from chaind.wallet.selection import Funds
+
+VALID_SHARE = 0.5  # of the validity window: leaves room for clocks that differ
+# What a node says of a payment whose key or money another transaction has.
+_RIVALRY = frozenset(
+    {"lease-taken", "conflicts-with-pending", "transaction-ended", "coin-missing", "expired"}
+)
+
+
+class Draft(NamedTuple):
+    """A payment that is planned and not signed. `key` is its idempotency key."""
+
+    order: Order
+    key: str
+    lease: Lease
+    plan: Plan
+    scan: Scan
+
+
+class Sent(NamedTuple):
+    """A payment that is final. `earlier` where it was made for an earlier request."""
+
+    txid: bytes
+    key: str
+    earlier: bool
+    height: int | None
+
+
+class Sender:
+    """Pays from one account. `now_ms` is the time, `entropy` draws bytes."""
+
+    def __init__(
+        self,
+        client: Client,
+        genesis: Genesis,
+        account: Account,
+        *,
+        now_ms: Callable[[], int],
+        entropy: Callable[[int], bytes],
+        wait_s: float = FINAL_S,
+    ) -> None:
+        self._client = client
+        self._genesis = genesis
+        self._account = account
+        self._now_ms = now_ms
+        self._entropy = entropy
+        self._wait_s = wait_s
+
+    async def earlier(self, order: Order, key: str, owner: bytes) -> Sent | None:
+        """The final payment that this key stands for; None where the key is free.
+
+        Raises `KeySpent` where it was for something else, `NotFinalYet`.
+        """
+        lease = make_lease(owner, key, order)
+        while True:
+            held = await self._client.lease(self._genesis.addresses.show(owner), lease.id)
+            if held is None:
+                return None
+            if held.intent != lease.intent.hex():
+                raise KeySpent(key=key, txid=held.tx_id)
+            txid = bytes.fromhex(held.tx_id)
+            state = await self._client.wait_ended(txid, self._wait_s)
+            if state.status == "final":
+                return Sent(txid, key, earlier=True, height=state.height)
+            if not state.ended:
+                raise NotFinalYet(txid=held.tx_id, key=key, bound_s=self._wait_s)
+            if held.final:  # the node asked first has it, and the one asked then denies it
+                raise NodeSilent(url=self._client.url, reason="nodes contradict each other")
+
+    async def draft(
+        self, order: Order, key: str, *, use: Callable[[Funds], Funds], rate: int | None = None
+    ) -> Draft:
+        """Choose the money. `use` leaves out what is not to be spent; `rate` is a fee per byte.
+
+        Raises `WalletFundsLacking`, `PaymentTooLarge`, `MemoTooLarge`.
+        """
+        found = await scan(self._client, self._account, self._genesis.addresses)
+        waiting = await self._client.pending()
+        parameters = self._genesis.parameters
+        terms = Terms(
+            parameters=parameters,
+            chain_prefix=self._genesis.chain_prefix,
+            valid_until_ms=self._now_ms() + int(parameters.validity_window_ms * VALID_SHARE),
+            salt=self._entropy(SALT_BYTES),
+            fee_rate=fee_rate(waiting, parameters, self._client.url) if rate is None else rate,
+        )
+        lease = make_lease(found.first.address, key, order)
+        spendable = use(await funds(self._client, found, self._genesis, waiting))
+        plan = plan_payment(order, spendable, lease, found.change, terms)
+        return Draft(order, key, lease, plan, found)
+
+    async def send(self, draft: Draft, key_of: Callable[[Found], SecretKey]) -> Sent:
+        """Sign and hand in, until it is final. `key_of` gives the secret of one address.
+
+        Raises `PaymentEnded` where it can never apply, `NotFinalYet` where nobody knows yet, and
+        `Refused` for what a node has against it.
+        """
+        by_address = {entry.address: entry for entry in draft.scan.found}
+        keys = [key_of(by_address[owner]) for owner in draft.plan.owners]
+        transaction = sign(draft.plan.body, *keys)
+        try:
+            submitted = await self._client.submit(transaction, patience_s=self._wait_s)
+        except Refused as refusal:
+            if refusal.problem not in _RIVALRY:
+                raise
+            held = await self.earlier(draft.order, draft.key, draft.lease.owner)
+            if held is not None:
+                return held
+            if refusal.problem != "transaction-ended":
+                raise
+            raise PaymentEnded(txid=transaction.txid.hex(), reason=str(refusal)) from None
+        except (NodeSilent, NodesBusy) as silence:
+            raise self._open(transaction.txid, draft.key) from silence
+        if submitted.status != "final":
+            raise self._open(transaction.txid, draft.key)
+        state = await self._client.transaction(transaction.txid)
+        height = state.height if state is not None else None
+        return Sent(transaction.txid, draft.key, earlier=False, height=height)
+
+    def _open(self, txid: bytes, key: str) -> NotFinalYet:
+        return NotFinalYet(txid=txid.hex(), key=key, bound_s=self._wait_s)
