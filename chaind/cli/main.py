@@ -16,6 +16,7 @@ from chaind.cli.init import init
 from chaind.cli.load import load
 from chaind.cli.run import run
 from chaind.cli.status import status
+from chaind.cli.wallet import wallet
 from chaind.primitives.errors import ChaindError, LocalFault
 
 
@@ -43,6 +44,7 @@ def commands() -> None:
       chaind init --home n1 --genesis genesis.json
       chaind status --url http://127.0.0.1:8081
       chaind load --rate 500             transfers, and how long they take
+      chaind wallet create               keys of your own, to pay with
     """
 
 
@@ -60,7 +62,7 @@ def version() -> None:
     )
 
 
-for _command in (audit, devnet, init, load, run, status):
+for _command in (audit, devnet, init, load, run, status, wallet):
     commands.add_command(_command)
 
 

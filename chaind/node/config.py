@@ -26,6 +26,7 @@ DEV_CHAIN = "dev"
 ENVIRONMENT_PREFIX = "CHAIND_"
 _PYTHON_OF_SCRIPTS = "CHAIND_PYTHON"
 _LOAD_PREFIX = "CHAIND_LOAD_"  # options of `chaind load`, which refuses what it does not know
+_WALLET_PREFIX = "CHAIND_WALLET_"  # of `chaind wallet`: a password may be among them
 # Kubernetes sets these in every pod beside a service called chaind.
 _SERVICE_VARIABLE = re.compile(r"CHAIND_(SERVICE_HOST|SERVICE_PORT\w*|PORT(_\w+)?)")
 _PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
@@ -233,7 +234,7 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[_Setting]:
         if (
             not variable.startswith(ENVIRONMENT_PREFIX)
             or variable == _PYTHON_OF_SCRIPTS
-            or variable.startswith(_LOAD_PREFIX)
+            or variable.startswith((_LOAD_PREFIX, _WALLET_PREFIX))
             or _SERVICE_VARIABLE.fullmatch(variable)
         ):
             continue

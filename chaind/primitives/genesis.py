@@ -30,6 +30,7 @@ ASSET_CHARS_MAX = 12
 BLOCK_BYTES_LIMIT = 3 << 20  # a block and its overhead travel in one frame of 4 MiB
 WEIGHT_MAX = 1_000_000  # keeps the sum over all validators within 32 bits
 TIME_MS_END = 2**32 * 1000  # the header counts seconds in 32 bits, until 2106
+DEFAULT_ADDRESSES = AddressFormat(hrp="chd", p2pkh_version=0x1C)  # "chd1…", "C…"
 
 
 class GenesisInvalid(LocalFault):
@@ -119,7 +120,7 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     mode: Literal["bft"] = "bft"
     dev: bool = False
     native_symbol: str = "COIN"
-    addresses: AddressFormat = AddressFormat(hrp="chd", p2pkh_version=0x1C)
+    addresses: AddressFormat = DEFAULT_ADDRESSES
     assets: tuple[AssetEntry, ...] = ()
     parameters: Parameters = Parameters()
     consensus: ConsensusParameters = ConsensusParameters()

@@ -69,7 +69,7 @@ class NotFinalYet(LocalFault):
     """Accepted or perhaps accepted, and not final while the client waited."""
 
     code = "not-final-yet"
-    text = "payment {txid} with key {key!r} was not final after {bound_s:.0f} s"
+    text = "payment {txid} with key {key!r} was not final after {bound_s:.0f} s: {why}"
     advice = (
         "It is kept, or was never taken. Ask again with the same key: it will not be paid twice."
     )

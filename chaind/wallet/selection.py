@@ -45,6 +45,10 @@ class Funds(NamedTuple):
     balances: tuple[Balance, ...]
     coins: tuple[Spendable, ...]
 
+    def without_native_balances(self) -> "Funds":
+        """Only coins, and balances of other assets, which have no coins."""
+        return self._replace(balances=tuple(own for own in self.balances if own.asset != NATIVE))
+
 
 class Selection(NamedTuple):
     """What pays: parts of balances, whole coins, and native units that come back as a coin."""

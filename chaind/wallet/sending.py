@@ -13,6 +13,7 @@ from typing import NamedTuple
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.keys import SecretKey
 from chaind.primitives.transaction import SALT_BYTES, Lease
+from chaind.wallet.accounts import FIRST, Place, address_at
 from chaind.wallet.builder import sign
 from chaind.wallet.client import FINAL_S, Client
 from chaind.wallet.errors import (
@@ -25,24 +26,20 @@ from chaind.wallet.errors import (
 )
 from chaind.wallet.keystore import Account
 from chaind.wallet.payment import Order, Plan, Terms, make_lease, plan_payment
-from chaind.wallet.scan import Found, Scan, fee_rate, funds, scan
-from chaind.wallet.selection import Funds
+from chaind.wallet.scan import fee_rate, funds, scan
+from chaind.wallet.selection import Funds, WalletFundsLacking
 
 VALID_SHARE = 0.5  # of the validity window: leaves room for clocks that differ
-# What a node says of a payment whose key or money another transaction has.
-_RIVALRY = frozenset(
-    {"lease-taken", "conflicts-with-pending", "transaction-ended", "coin-missing", "expired"}
-)
+LOOKS_MAX = 5  # at a key whose payments end without being made
 
 
 class Draft(NamedTuple):
-    """A payment that is planned and not signed. `key` is its idempotency key."""
+    """A payment that is planned and not signed. `places` says where the owners' keys are."""
 
     order: Order
     key: str
-    lease: Lease
     plan: Plan
-    scan: Scan
+    places: dict[bytes, Place]
 
 
 class Sent(NamedTuple):
@@ -74,14 +71,40 @@ class Sender:
         self._entropy = entropy
         self._wait_s = wait_s
 
-    async def earlier(self, order: Order, key: str, owner: bytes) -> Sent | None:
+    async def pay(
+        self,
+        order: Order,
+        key: str,
+        *,
+        unlock: Callable[[Draft], Callable[[Place], SecretKey]],
+        use: Callable[[Funds], Funds] = lambda funds: funds,
+        rate: int | None = None,
+    ) -> Sent:
+        """Pay once for this key. `unlock` is shown the plan and gives the secrets that sign it.
+
+        Raises what `earlier`, `draft` and `send` raise.
+        """
+        earlier = await self.earlier(order, key)
+        if earlier is not None:
+            return earlier
+        try:
+            draft = await self.draft(order, key, use=use, rate=rate)
+        except WalletFundsLacking:
+            earlier = await self.earlier(order, key)  # which may have taken the money meanwhile
+            if earlier is None:
+                raise
+            return earlier
+        return await self.send(draft, unlock(draft))
+
+    async def earlier(self, order: Order, key: str) -> Sent | None:
         """The final payment that this key stands for; None where the key is free.
 
         Raises `KeySpent` where it was for something else, `NotFinalYet`.
         """
-        lease = make_lease(owner, key, order)
-        while True:
-            held = await self._client.lease(self._genesis.addresses.show(owner), lease.id)
+        lease = self._lease(order, key)
+        owner = self._genesis.addresses.show(lease.owner)
+        for _ in range(LOOKS_MAX):
+            held = await self._client.lease(owner, lease.id)
             if held is None:
                 return None
             if held.intent != lease.intent.hex():
@@ -91,12 +114,16 @@ class Sender:
             if state.status == "final":
                 return Sent(txid, key, earlier=True, height=state.height)
             if not state.ended:
-                raise NotFinalYet(txid=held.tx_id, key=key, bound_s=self._wait_s)
-            if held.final:  # the node asked first has it, and the one asked then denies it
-                raise NodeSilent(url=self._client.url, reason="nodes contradict each other")
+                raise self._open(txid, key, f"it is {state.status}")
+        raise NodeSilent(url=self._client.url, reason="nodes contradict each other")
 
     async def draft(
-        self, order: Order, key: str, *, use: Callable[[Funds], Funds], rate: int | None = None
+        self,
+        order: Order,
+        key: str,
+        *,
+        use: Callable[[Funds], Funds] = lambda funds: funds,
+        rate: int | None = None,
     ) -> Draft:
         """Choose the money. `use` leaves out what is not to be spent; `rate` is a fee per byte.
 
@@ -112,38 +139,37 @@ class Sender:
             salt=self._entropy(SALT_BYTES),
             fee_rate=fee_rate(waiting, parameters, self._client.url) if rate is None else rate,
         )
-        lease = make_lease(found.first.address, key, order)
         spendable = use(await funds(self._client, found, self._genesis, waiting))
-        plan = plan_payment(order, spendable, lease, found.change, terms)
-        return Draft(order, key, lease, plan, found)
+        plan = plan_payment(order, spendable, self._lease(order, key), found.change, terms)
+        return Draft(order, key, plan, {entry.address: entry.place for entry in found.found})
 
-    async def send(self, draft: Draft, key_of: Callable[[Found], SecretKey]) -> Sent:
+    async def send(self, draft: Draft, key_of: Callable[[Place], SecretKey]) -> Sent:
         """Sign and hand in, until it is final. `key_of` gives the secret of one address.
 
         Raises `PaymentEnded` where it can never apply, `NotFinalYet` where nobody knows yet, and
         `Refused` for what a node has against it.
         """
-        by_address = {entry.address: entry for entry in draft.scan.found}
-        keys = [key_of(by_address[owner]) for owner in draft.plan.owners]
+        keys = [key_of(draft.places[owner]) for owner in draft.plan.owners]
         transaction = sign(draft.plan.body, *keys)
         try:
             submitted = await self._client.submit(transaction, patience_s=self._wait_s)
         except Refused as refusal:
-            if refusal.problem not in _RIVALRY:
-                raise
-            held = await self.earlier(draft.order, draft.key, draft.lease.owner)
-            if held is not None:
-                return held
+            earlier = await self.earlier(draft.order, draft.key)
+            if earlier is not None:
+                return earlier
             if refusal.problem != "transaction-ended":
                 raise
-            raise PaymentEnded(txid=transaction.txid.hex(), reason=str(refusal)) from None
+            raise PaymentEnded(txid=transaction.txid.hex(), reason=refusal) from None
         except (NodeSilent, NodesBusy) as silence:
-            raise self._open(transaction.txid, draft.key) from silence
+            raise self._open(transaction.txid, draft.key, str(silence)) from None
         if submitted.status != "final":
-            raise self._open(transaction.txid, draft.key)
+            raise self._open(transaction.txid, draft.key, "it waits for a block")
         state = await self._client.transaction(transaction.txid)
         height = state.height if state is not None else None
         return Sent(transaction.txid, draft.key, earlier=False, height=height)
 
-    def _open(self, txid: bytes, key: str) -> NotFinalYet:
-        return NotFinalYet(txid=txid.hex(), key=key, bound_s=self._wait_s)
+    def _lease(self, order: Order, key: str) -> Lease:
+        return make_lease(address_at(self._account, FIRST), key, order)
+
+    def _open(self, txid: bytes, key: str, why: str) -> NotFinalYet:
+        return NotFinalYet(txid=txid.hex(), key=key, bound_s=self._wait_s, why=why)

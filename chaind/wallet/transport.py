@@ -7,6 +7,7 @@ redirects are not followed: a node's API is named outright.
 """
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
@@ -173,6 +174,9 @@ class Nodes:
                 return Reply(url, answer.status, answer.headers, data)
         except TimeoutError:
             raise NodeSilent(url=url, reason=f"nothing came within {answer_s:g} s") from None
+        except aiohttp.ClientConnectorError as error:  # its own words are of hosts and sockets
+            reason = os.strerror(error.errno) if error.errno else shown(error.os_error)
+            raise NodeSilent(url=url, reason=reason) from None
         except (aiohttp.ClientError, OSError) as error:
             raise NodeSilent(url=url, reason=shown(error) or type(error).__name__) from None
 

@@ -1,0 +1,213 @@
+"""`chaind wallet send`: a payment from a wallet, exactly once for its key.
+
+Law: a payment is planned and shown without the password, which is asked for when there is something
+to sign: whoever types it has seen what it is for.
+"""
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chaind.cli.wallet_online import chain_of, online
+from chaind.cli.wallet_options import (
+    account_option,
+    json_option,
+    password_option,
+    urls_option,
+    wallet_file,
+    wallet_option,
+)
+
+if TYPE_CHECKING:
+    from chaind.primitives.genesis import Genesis
+    from chaind.wallet.client import Client
+    from chaind.wallet.keystore import Account
+    from chaind.wallet.payment import Order
+    from chaind.wallet.selection import Funds
+    from chaind.wallet.sending import Draft, Sender, Sent
+
+WAIT_S = 60.0
+KEY_CHARS_MAX = 255
+SOURCES = ("auto", "accounts", "coins")
+
+
+@click.command()
+@click.argument("to")
+@click.argument("amount")
+@wallet_option
+@password_option
+@account_option
+@urls_option
+@click.option("--asset", help="What to pay in.  [default: the chain's own]")
+@click.option("--memo", default="", help="Up to 256 bytes, for all to read.")
+@click.option("--key", help="Idempotency key: a retry with it never pays twice.  [default: drawn]")
+@click.option(
+    "--from",
+    "source",
+    type=click.Choice(SOURCES),
+    default="auto",
+    show_default=True,
+    help="Pay from account balances, with coins, or as it comes out best.",
+)
+@click.option("--coin", "as_coin", is_flag=True, help="Pay as a coin, not into an account.")
+@click.option(
+    "--fee-rate",
+    type=click.IntRange(0, 10**9),
+    help="Base units for each byte.  [default: what brings it into the next block]",
+)
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(1, 3_600),
+    default=WAIT_S,
+    show_default=True,
+    help="Seconds for which nodes are asked until it is final.",
+)
+@click.option("--dry-run", is_flag=True, help="Show the payment and its fee, and make none.")
+@json_option
+def send(
+    to: str, amount: str, name: str, account: str, urls: tuple[str, ...], **choices: Any
+) -> None:
+    """Pay AMOUNT to the address TO, and wait until it is final.
+
+    Every payment has an idempotency key. It is shown before anything is sent: whatever happens,
+    the same command with --key and that key finds the payment or makes it, at any node, and never
+    makes it twice.
+
+    \b
+    Examples:
+      chaind wallet send chd1qwzhz43c6jtrmvukh37ufl4063can757nh8yvg4 12.5
+      chaind wallet send chd1qwzhz43c6jtrmvukh37ufl4063can757nh8yvg4 12.5 --dry-run
+      chaind wallet send chd1qwzhz43c6jtrmvukh37ufl4063can757nh8yvg4 1 --key rent-may
+    """
+    import secrets
+
+    from chaind.wallet.accounts import WatchOnly, find_account
+    from chaind.wallet.client import KEY_BYTES
+
+    key = choices["key"]
+    if key is None:
+        key = secrets.token_hex(KEY_BYTES)
+    elif not 1 <= len(key) <= KEY_CHARS_MAX or not all(" " <= char <= "~" for char in key):
+        raise click.UsageError("--key is 1 to 255 printable ASCII characters.")
+    file = wallet_file(name)
+    public = file.read_open()
+    payer = find_account(public, account)
+    if not (payer.keyed or choices["dry_run"]):
+        raise WatchOnly(name=account)
+
+    async def work(client: "Client") -> "Sent | None":
+        genesis = await chain_of(client, public)
+        order = make_order(genesis, to, amount, choices)
+        sender = make_sender(client, genesis, payer, choices["wait_s"])
+        use = _uses(choices["source"])
+        if choices["dry_run"]:
+            draft = await sender.draft(order, key, use=use, rate=choices["fee_rate"])
+            _show_draft(draft, genesis, choices["as_json"], err=False)
+            return None
+
+        def unlock(draft: "Draft") -> Any:
+            from chaind.cli.wallet_secrets import read_password
+            from chaind.wallet.accounts import key_at
+
+            _show_draft(draft, genesis, as_json=False, err=True)
+            contents = file.unseal(read_password(choices["password_fd"], new=False))
+            return lambda place: key_at(contents, payer, place)
+
+        return await sender.pay(order, key, unlock=unlock, use=use, rate=choices["fee_rate"])
+
+    sent = online(urls, work)
+    if sent is not None:
+        _show_sent(sent, choices["as_json"])
+
+
+def make_order(genesis: "Genesis", to: str, amount: str, choices: dict[str, Any]) -> "Order":
+    """The payment that the arguments ask for. Raises `AddressInvalid`, `AmountInvalid`."""
+    from chaind.primitives.amounts import parse_amount
+    from chaind.primitives.transaction import NATIVE
+    from chaind.wallet.payment import Order
+
+    asset = choices["asset"]
+    inward = NATIVE if asset in (None, genesis.native_symbol) else asset
+    if choices["as_coin"] and inward != NATIVE:
+        raise click.UsageError(f"--coin goes with {genesis.native_symbol}: other assets have none.")
+    return Order(
+        target=genesis.addresses.parse(to),
+        asset=inward,
+        units=parse_amount(amount),
+        memo=choices["memo"].encode(),
+        as_coin=choices["as_coin"],
+    )
+
+
+def make_sender(client: "Client", genesis: "Genesis", payer: "Account", wait_s: float) -> "Sender":
+    """Who pays, with the clock and the dice of this machine."""
+    import os
+    import time
+
+    from chaind.wallet.sending import Sender
+
+    return Sender(
+        client,
+        genesis,
+        payer,
+        now_ms=lambda: time.time_ns() // 1_000_000,
+        entropy=os.urandom,
+        wait_s=wait_s,
+    )
+
+
+def _uses(source: str) -> "Callable[[Funds], Funds]":
+    if source == "accounts":
+        return lambda funds: funds._replace(coins=())
+    if source == "coins":
+        return lambda funds: funds.without_native_balances()
+    return lambda funds: funds
+
+
+def _show_draft(draft: "Draft", genesis: "Genesis", as_json: bool, err: bool) -> None:
+    from chaind.primitives.amounts import format_amount
+
+    order, plan = draft.order, draft.plan
+    symbol = order.asset or genesis.native_symbol
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "to": genesis.addresses.show(order.target),
+                    "amount": format_amount(order.units),
+                    "asset": symbol,
+                    "fee": format_amount(plan.selection.fee_units),
+                    "bytes": plan.size,
+                    "inputs": len(plan.body.inputs),
+                    "coins": len(plan.selection.coins),
+                    "change": format_amount(plan.selection.change_units),
+                    "key": draft.key,
+                }
+            )
+        )
+        return
+    click.echo(
+        f"{format_amount(order.units)} {symbol} to {genesis.addresses.show(order.target)}, "
+        f"fee {format_amount(plan.selection.fee_units)} {genesis.native_symbol} "
+        f"({plan.size} bytes, {len(plan.body.inputs)} inputs, "
+        f"change {format_amount(plan.selection.change_units)})\nkey {draft.key}",
+        err=err,
+    )
+
+
+def _show_sent(sent: "Sent", as_json: bool) -> None:
+    if as_json:
+        answer = {
+            "status": "final",
+            "tx_id": sent.txid.hex(),
+            "height": sent.height,
+            "key": sent.key,
+            "earlier": sent.earlier,
+        }
+        click.echo(json.dumps(answer))
+        return
+    when = "was paid before with this key" if sent.earlier else "is final"
+    click.echo(f"{sent.txid.hex()} {when}, in block {sent.height}")
