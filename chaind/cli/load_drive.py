@@ -21,6 +21,7 @@ from chaind.cli.load_orders import COINS_MAX, Batch, Orders, Plan, Stock
 from chaind.cli.load_tally import Tally
 from chaind.cli.load_watch import Watch
 from chaind.primitives.errors import LocalFault
+from chaind.wallet.client import Client
 
 ANSWER_S_MAX = 60.0  # longer than a node holds any request
 FINAL_S_MAX = 60.0  # after the last answer; whatever is still open then is counted as such
@@ -82,7 +83,7 @@ async def drive(load: Load, show: Callable[[Tally, float], None]) -> Tally:
     timeout = aiohttp.ClientTimeout(total=ANSWER_S_MAX)
     connector = aiohttp.TCPConnector(limit=0)  # the senders are the bound
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
-        funder = Funder(session, load.urls[0])
+        funder = Funder(Client(load.urls[:1], session))
         genesis_json = await funder.genesis_json()
         plan = Plan(
             genesis_json,

@@ -4,26 +4,22 @@ Law: the published keys are used on development chains alone, and a run begins o
 it will spend is final.
 """
 
-import os
 from collections.abc import Sequence
-from typing import Any, TypeVar
-
-import aiohttp
-import msgspec
+from typing import TypeVar
 
 from chaind.cli.load_orders import Orders
-from chaind.cli.status import NodeSilent
 from chaind.primitives.address import key_address
 from chaind.primitives.amounts import format_amount, parse_amount
 from chaind.primitives.errors import LocalFault
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.transaction import Transaction
+from chaind.wallet.client import Client
 from chaind.wallet.derivation import DEVELOPMENT_NAMES, development_key
+from chaind.wallet.errors import Refused, shown
 
 T = TypeVar("T")
 
 FUNDING_PER_REQUEST = 16  # transactions of 40 KB
-HEADERS = {"Content-Type": "application/json", "Prefer": "wait=final"}
 
 
 class NoDevelopmentChain(LocalFault):
@@ -56,34 +52,20 @@ class FundingRefused(LocalFault):
 class Funder:
     """Moves money from the named accounts to those of the run."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
-        self._session = session
-        self._url = url
-
-    async def _ask(self, method: str, path: str, **kwargs: Any) -> tuple[int, bytes]:
-        try:
-            async with self._session.request(method, self._url + path, **kwargs) as answer:
-                return answer.status, await answer.read()
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:  # ValueError: not a URL
-            raise NodeSilent(url=self._url, reason=_reason(error)) from None
-
-    async def _get(self, path: str) -> bytes:
-        status, body = await self._ask("GET", path)
-        if status != 200:
-            raise NodeSilent(url=self._url, reason=f"{path} answers {status}")
-        return body
+    def __init__(self, client: Client) -> None:
+        self._client = client
 
     async def genesis_json(self) -> bytes:
         """The chain's document. Raises `NoDevelopmentChain`."""
-        body = await self._get("/api/v1/genesis")
+        body = await self._client.genesis_json()
         genesis = Genesis.from_json(body)
         if not genesis.dev:
-            raise NoDevelopmentChain(url=self._url, chain=genesis.name)
+            raise NoDevelopmentChain(url=self._client.url, chain=genesis.name)
         return body
 
     async def height(self) -> int:
         """Of the newest final block."""
-        return int(msgspec.json.decode(await self._get("/status"))["height"])
+        return (await self._client.status()).height
 
     async def fund(self, orders: Orders) -> list[bytes]:
         """Pay what the run needs, until it is final; ids of the transactions that made coins."""
@@ -108,27 +90,21 @@ class Funder:
         found = {}
         for index in range(len(DEVELOPMENT_NAMES)):
             address = genesis.addresses.show(key_address(development_key(index).public))
-            holdings = msgspec.json.decode(await self._get(f"/api/v1/accounts/{address}"))
-            native = holdings["accounts"].get(genesis.native_symbol)
+            native = (await self._client.holdings(address)).accounts.get(genesis.native_symbol)
             found[index] = parse_amount(native) if native else 0
         return found
 
     async def _post(self, group: Sequence[Transaction]) -> None:
-        body = msgspec.json.encode([{"raw": item.raw.hex()} for item in group])
-        status, answer = await self._ask("POST", "/api/v1/transactions", data=body, headers=HEADERS)
-        results = msgspec.json.decode(answer).get("results", [])
-        if status != 200 or any(result["status"] != "final" for result in results):
-            reason = answer.decode(errors="replace")[:500]
-            raise FundingRefused(url=self._url, reason=f"status {status}, {reason}")
+        url = self._client.url
+        try:
+            results = await self._client.submit_all(group)
+        except Refused as refusal:
+            raise FundingRefused(url=url, reason=refusal) from None
+        for result in results:
+            if result.status != "final":
+                reason = result.problem.detail if result.problem else f"one is {result.status}"
+                raise FundingRefused(url=url, reason=shown(reason))
 
 
 def _chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def _reason(error: Exception) -> str:
-    """Why nobody answers; of a refused connection, the system's words alone."""
-    number = error.errno if isinstance(error, aiohttp.ClientConnectorError) else None
-    if number is not None and number > 0:
-        return os.strerror(number)
-    return str(error) or type(error).__name__

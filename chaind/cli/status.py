@@ -14,21 +14,13 @@ from urllib.parse import SplitResult, urlsplit
 import click
 
 from chaind.cli.layout import BASE_PORT, HOST
-from chaind.primitives.errors import LocalFault
+from chaind.wallet.errors import NodeSilent as NodeSilent
+from chaind.wallet.errors import printable
 
 ANSWER_S_MAX = 5.0  # a node that reads local state and takes longer is not well
 ANSWER_BYTES_MAX = 1 << 20
 HASH_DIGITS = 12  # enough to tell two blocks apart by eye
 COLUMNS = ("url", "name", "role", "height", "hash", "view", "peers", "pending", "ready")
-
-
-class NodeSilent(LocalFault):
-    """No usable answer from a node's API."""
-
-    code = "node-silent"
-    text = "{url} gives no answer: {reason}"
-    advice = "Is the node running there? `chaind run` and `chaind devnet` say where they listen."
-    exit_code = 69  # EX_UNAVAILABLE
 
 
 class _Reply(NamedTuple):
@@ -89,7 +81,7 @@ def row(answer: dict[str, object]) -> tuple[str, ...]:
         "hash": str(answer.get("hash", "-"))[:HASH_DIGITS],
         "ready": "yes" if health.get("ready") is True else f"no: {why_not}",
     }
-    return tuple(_printable(str(shown.get(column, "-"))) for column in COLUMNS)
+    return tuple(printable(str(shown.get(column, "-"))) for column in COLUMNS)
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -99,11 +91,6 @@ def table(rows: Sequence[Sequence[str]]) -> str:
         "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
         for cells in rows
     )
-
-
-def _printable(text: str) -> str:
-    """Without what a terminal would obey."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def fetch_health(url: str) -> dict[str, object]:
@@ -129,7 +116,7 @@ def fetch_bytes(url: str, path: str, *, wait_s: float, bytes_max: int) -> bytes:
 
 
 def _unexpected(url: str, reply: _Reply) -> NodeSilent:
-    return NodeSilent(url=url, reason=f"status {reply.status} {_printable(reply.reason)}")
+    return NodeSilent(url=url, reason=f"status {reply.status} {printable(reply.reason)}")
 
 
 def _parse_object(url: str, body: bytes) -> dict[str, object]:

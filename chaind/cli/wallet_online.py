@@ -186,22 +186,27 @@ def history(
     """
     from datetime import UTC, datetime
 
-    import msgspec
-
     from chaind.cli.status import table
+    from chaind.primitives.amounts import format_amount
     from chaind.wallet.errors import printable
+    from chaind.wallet.history import merge
 
     public = wallet_file(name).read_open()
 
     async def work(client: "Client") -> list[dict[str, Any]]:
-        _, scans = await scan_all(client, public, names)
-        entries: list[dict[str, Any]] = [
-            {"account": entry.name, "address": held.text, **msgspec.structs.asdict(activity)}
-            for entry, found in scans
-            for held in found.found
-            for activity in await client.history(held.text, limit)
-        ]
-        return sorted(entries, key=lambda entry: -entry["height"])[:limit]
+        genesis, scans = await scan_all(client, public, names)
+        lines: list[dict[str, Any]] = []
+        for entry, found in scans:
+            own = [held.text for held in found.found]
+            pages = [await client.history(text, limit) for text in own]
+            activities = [activity for page in pages for activity in page]
+            for item in merge(activities, frozenset(own), genesis.native_symbol, client.url):
+                amounts = {"amount": item.units, "fee": item.fee_units}
+                shown = {key: format_amount(units) for key, units in amounts.items()}
+                line = {"account": entry.name, **item._asdict(), **shown}
+                del line["units"], line["fee_units"]
+                lines.append(line)
+        return sorted(lines, key=lambda line: -int(line["height"]))[:limit]
 
     lines = online(urls, work)
     if as_json:
@@ -211,6 +216,6 @@ def history(
     rows: list[tuple[str, ...]] = [columns]
     for line in lines:
         when = datetime.fromtimestamp(line["time_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        shown = {**line, "time": when, "memo": line["memo"] or line["memo_hex"] or "-"}
-        rows.append(tuple(printable(str(shown[key])) for key in columns))
+        cells = {**line, "time": when, "memo": line["memo"] or line["memo_hex"] or "-"}
+        rows.append(tuple(printable(str(cells[key])) for key in columns))
     click.echo(table(rows))

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import msgspec
 
-from chaind.primitives.amounts import AMOUNT_MAX, AmountInvalid, parse_amount
-from chaind.wallet.errors import NodeSilent
+from chaind.primitives.amounts import AmountInvalid, parse_amount
+from chaind.wallet.errors import NodeSilent, shown
 
 Hex32 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**63)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class _Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +118,29 @@ class Submitted(_Answer, frozen=True):
     status: str
 
 
+class ProblemForm(_Answer, frozen=True):
+    """A problem document (RFC 9457)."""
+
+    code: str
+    detail: str = ""
+    advice: str = ""
+    values: Mapping[str, Any] = {}
+
+
+class BatchItem(_Answer, frozen=True):
+    """What became of one of many: accepted, final or refused, with the reason."""
+
+    tx_id: str | None
+    status: str
+    problem: ProblemForm | None = None
+
+
+class BatchResults(_Answer, frozen=True):
+    """One item for each transaction, in order."""
+
+    results: list[BatchItem]
+
+
 class WaitingInput(_Answer, frozen=True):
     """What a waiting transaction takes: a coin, or `amount` from an account."""
 
@@ -168,22 +191,16 @@ class Gift(_Answer, frozen=True):
     balance: str
 
 
-class ProblemForm(_Answer, frozen=True):
-    """A problem document (RFC 9457)."""
-
-    code: str
-    detail: str = ""
-    advice: str = ""
-    values: Mapping[str, Any] = {}
-
-
 def units_of(amount: str, url: str) -> int:
-    """Base units of an amount that a node tells, which may be zero. Raises `NodeSilent`."""
+    """Base units of an amount that a node tells, zero or more. Raises `NodeSilent`."""
     if amount == "0":
         return 0
     try:
-        units = parse_amount(amount)
+        return parse_amount(amount)
     except AmountInvalid as error:
-        raise NodeSilent(url=url, reason=str(error)) from None
-    assert units <= AMOUNT_MAX
-    return units
+        raise NodeSilent(url=url, reason=shown(error)) from None
+
+
+def signed_units(amount: str, url: str) -> int:
+    """Base units of a change. Raises `NodeSilent`."""
+    return -units_of(amount[1:], url) if amount.startswith("-") else units_of(amount, url)

@@ -21,6 +21,8 @@ from chaind.primitives.genesis import Genesis
 from chaind.primitives.transaction import Transaction
 from chaind.wallet.answers import (
     Activity,
+    BatchItem,
+    BatchResults,
     Coin,
     CoinsPage,
     Gift,
@@ -160,13 +162,12 @@ class Client:
                 return submitted
             self._nodes.turn()  # held as long as this node holds anything: the next one may know
 
-    async def submit_all(self, transactions: Iterable[Transaction]) -> bytes:
-        """Hand in many at once and wait for finality; the answer's JSON, a result for each."""
+    async def submit_all(self, transactions: Iterable[Transaction]) -> list[BatchItem]:
+        """Hand in many at once and wait for finality; what became of each, in order."""
         body = msgspec.json.encode([{"raw": item.raw.hex()} for item in transactions])
         path = "/api/v1/transactions?wait=final"
-        return (
-            await self._nodes.ask("POST", path, body=body, headers=JSON, patience_s=FINAL_S)
-        ).body
+        reply = await self._nodes.ask("POST", path, body=body, headers=JSON, patience_s=FINAL_S)
+        return reply.decode(BatchResults).results
 
     async def transfer(
         self,

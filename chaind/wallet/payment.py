@@ -60,6 +60,7 @@ class Terms(NamedTuple):
 
     parameters: Parameters
     chain_prefix: bytes
+    native_symbol: str
     valid_until_ms: int
     salt: bytes
     fee_rate: int
@@ -99,6 +100,7 @@ def plan_payment(
             fee_units=fee_units,
             dust_units=rate * (COIN_INPUT_BYTES + WITNESS_BYTES),
             first=lease.owner,
+            native_symbol=terms.native_symbol,
         )
         plan = _draft(order, selection, lease, change_address, terms)
         needed = (plan.size + LEASE_EXTRA_BYTES) * rate

@@ -60,31 +60,50 @@ class Selection(NamedTuple):
 
 
 def select(
-    funds: Funds, *, asset: str, units: int, fee_units: int, dust_units: int, first: bytes
+    funds: Funds,
+    *,
+    asset: str,
+    units: int,
+    fee_units: int,
+    dust_units: int,
+    first: bytes,
+    native_symbol: str,
 ) -> Selection:
     """Pay `units` of `asset` and a fee; change of at most `dust_units` is added to the fee.
 
     The balance of `first` is taken before others. Raises `WalletFundsLacking`.
     """
+
+    def lacking(symbol: str, available: int, needed: int, fee_units: int) -> WalletFundsLacking:
+        return WalletFundsLacking(
+            asset=symbol,
+            available=format_amount(available),
+            needed=format_amount(needed),
+            fee=f", {format_amount(fee_units)} of them for the fee" if fee_units else "",
+        )
+
     native = (units if asset == NATIVE else 0) + fee_units
     taken: list[Balance] = []
     if asset != NATIVE:
-        taken += _take(_order(funds.balances, asset, first), asset, units, fee_units=0)
+        held = _order(funds.balances, asset, first)
+        if (total := sum(balance.units for balance in held)) < units:
+            raise lacking(asset, total, units, 0)
+        taken += _take(held, units)
     own = _order(funds.balances, NATIVE, first)
     in_accounts = sum(balance.units for balance in own)
     if in_accounts >= native:
-        taken += _take(own, NATIVE, native, fee_units)
+        taken += _take(own, native)
         return Selection(tuple(taken), (), 0, fee_units)
     available = in_accounts + sum(coin.units for coin in funds.coins)
     if available < native:
-        raise _lacking(NATIVE, available, native, fee_units)
+        raise lacking(native_symbol, available, native, fee_units)
     wanted = native - in_accounts
     coins = _choose(funds.coins, wanted, 0 if own else dust_units)
     excess = sum(coin.units for coin in coins) - wanted
     # What the coins give too much is left in the accounts, as far as these would have paid.
     from_accounts = max(0, in_accounts - excess)
     change = excess - (in_accounts - from_accounts)
-    taken += _take(own, NATIVE, from_accounts, fee_units)
+    taken += _take(own, from_accounts)
     if change <= dust_units:
         return Selection(tuple(taken), coins, 0, fee_units + change)
     return Selection(tuple(taken), coins, change, fee_units)
@@ -96,7 +115,8 @@ def _order(balances: Sequence[Balance], asset: str, first: bytes) -> list[Balanc
     return sorted(own, key=lambda entry: (entry.address != first, -entry.units, entry.address))
 
 
-def _take(own: Sequence[Balance], asset: str, units: int, fee_units: int) -> list[Balance]:
+def _take(own: Sequence[Balance], units: int) -> list[Balance]:
+    """So much of balances that hold enough, in order, the last one in part."""
     taken, left = [], units
     for balance in own:
         if not left:
@@ -104,18 +124,8 @@ def _take(own: Sequence[Balance], asset: str, units: int, fee_units: int) -> lis
         part = min(left, balance.units)
         taken.append(balance._replace(units=part))
         left -= part
-    if left:
-        raise _lacking(asset, units - left, units, fee_units)
+    assert not left, "the caller has added them up"
     return taken
-
-
-def _lacking(asset: str, available: int, needed: int, fee_units: int) -> WalletFundsLacking:
-    return WalletFundsLacking(
-        asset=asset or "the native asset",
-        available=format_amount(available),
-        needed=format_amount(needed),
-        fee=f", {format_amount(fee_units)} of them for the fee" if fee_units else "",
-    )
 
 
 def _choose(coins: Sequence[Spendable], wanted: int, slack_units: int) -> tuple[Spendable, ...]:

@@ -135,6 +135,7 @@ class Sender:
         terms = Terms(
             parameters=parameters,
             chain_prefix=self._genesis.chain_prefix,
+            native_symbol=self._genesis.native_symbol,
             valid_until_ms=self._now_ms() + int(parameters.validity_window_ms * VALID_SHARE),
             salt=self._entropy(SALT_BYTES),
             fee_rate=fee_rate(waiting, parameters, self._client.url) if rate is None else rate,
