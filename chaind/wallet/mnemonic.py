@@ -42,6 +42,13 @@ def word_list() -> tuple[str, ...]:
     return tuple(data.decode("ascii").split())
 
 
+@cache
+def _places() -> dict[str, int]:
+    """Places of whole words and of their first four letters."""
+    words = word_list()
+    return {form: place for place, word in enumerate(words) for form in (word, word[:4])}
+
+
 def mnemonic_from_entropy(entropy: bytes) -> str:
     """Words of 16, 20, 24, 28 or 32 bytes, apart by single blanks."""
     bits = len(entropy) * 8
@@ -71,9 +78,7 @@ def read_mnemonic(text: str) -> str:
     given = unicodedata.normalize("NFKD", text).lower().split()
     if len(given) not in WORD_COUNTS:
         raise WordsInvalid(reason=f"there are {len(given)}, not 12, 15, 18, 21 or 24")
-    words = word_list()
-    places = {word: place for place, word in enumerate(words)}
-    places.update((word[:4], place) for place, word in enumerate(words) if len(word) > 4)
+    places = _places()
     number = 0
     for position, word in enumerate(given, start=1):
         if word not in places:
@@ -82,6 +87,6 @@ def read_mnemonic(text: str) -> str:
     checksum_bits = len(given) * WORD_BITS // 33
     size = entropy_bytes(len(given))
     canonical = mnemonic_from_entropy((number >> checksum_bits).to_bytes(size, "big"))
-    if canonical.split() != [words[places[word]] for word in given]:
+    if [places[word] for word in canonical.split()] != [places[word] for word in given]:
         raise WordsInvalid(reason="the checksum does not match")
     return canonical
