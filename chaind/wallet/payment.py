@@ -26,9 +26,8 @@ from chaind.primitives.transaction import (
 )
 from chaind.wallet.selection import Funds, Selection, select
 
-# What spending a coin adds to a later transaction: input, witness, and the arrays around them.
-COIN_INPUT_BYTES = 41
-WITNESS_BYTES = 105
+COIN_INPUT_BYTES = 41  # txid, a large output number, and the arrays around them
+SPENDING_BYTES = COIN_INPUT_BYTES + 105  # and a witness: what a coin of its own owner costs later
 _DUMMY = KeyWitness(bytes(PUBLIC_KEY_BYTES), bytes(SIGNATURE_BYTES))
 
 
@@ -91,24 +90,49 @@ def plan_payment(
     if len(order.memo) > MEMO_BYTES_MAX:
         raise MemoTooLarge(length=len(order.memo), limit=MEMO_BYTES_MAX)
     rate = max(terms.fee_rate, terms.parameters.min_fee_per_byte)
+    # A coin that costs more than it is worth would only make the payment dearer.
+    coins = tuple(coin for coin in funds.coins if coin.units > rate * COIN_INPUT_BYTES)
     fee_units = 0
     while True:
         selection = select(
-            funds,
+            funds._replace(coins=coins),
             asset=order.asset,
             units=order.units,
             fee_units=fee_units,
-            dust_units=rate * (COIN_INPUT_BYTES + WITNESS_BYTES),
+            dust_units=rate * SPENDING_BYTES,
             first=lease.owner,
             native_symbol=terms.native_symbol,
         )
-        plan = _draft(order, selection, lease, change_address, terms)
-        needed = (plan.size + LEASE_EXTRA_BYTES) * rate
-        if selection.fee_units >= needed:
-            break
-        fee_units = needed  # ever higher, and bounded by the largest transaction: it ends
-    _check_limits(plan, terms.parameters)
-    return plan
+        plan = _settle(order, selection, lease, change_address, terms, rate)
+        needed = _fee_of(plan, rate)
+        if plan.selection.fee_units >= needed:
+            _check_limits(plan, terms.parameters)
+            return plan
+        fee_units = needed  # more than before, and bounded by the largest transaction: it ends
+
+
+def _settle(
+    order: Order,
+    selection: Selection,
+    lease: Lease,
+    change_address: bytes,
+    terms: Terms,
+    rate: int,
+) -> Plan:
+    """The body of chosen money: what is beyond the fee comes back, where that is worth a coin."""
+    pot = selection.fee_units + selection.change_units
+    if selection.coins:
+        trial = selection._replace(change_units=max(1, pot))  # no change takes more bytes
+        change = pot - _fee_of(_draft(order, trial, lease, change_address, terms), rate)
+        if change > rate * SPENDING_BYTES:
+            selection = selection._replace(change_units=change, fee_units=pot - change)
+            return _draft(order, selection, lease, change_address, terms)
+    selection = selection._replace(change_units=0, fee_units=pot)
+    return _draft(order, selection, lease, change_address, terms)
+
+
+def _fee_of(plan: Plan, rate: int) -> int:
+    return (plan.size + LEASE_EXTRA_BYTES) * rate
 
 
 def _draft(
