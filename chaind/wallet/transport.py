@@ -23,6 +23,7 @@ from chaind.wallet.secret import Secret
 
 A = TypeVar("A")
 
+ANSWER_S_MIN = 1.0  # one answer, however little patience is left
 READ_S_MAX = 5.0  # one answer to a read: a node that is well takes milliseconds
 HOLD_S_MAX = 45.0  # one answer that a node holds until finality, 30 s at most
 ANSWER_BYTES_MAX = 16 << 20  # a genesis file with many allocations
@@ -126,7 +127,7 @@ class Nodes:
         while True:
             faults: list[ChaindError] = []
             for _ in range(len(self._urls)):
-                left_s = max(READ_S_MAX, deadline_s - loop.time())
+                left_s = max(ANSWER_S_MIN, deadline_s - loop.time())
                 try:
                     reply = await self.once(
                         self.url, method, path, body, headers, answer_s=min(answer_s, left_s)
