@@ -23,8 +23,8 @@ class SecretAbsent(LocalFault):
     """No secret came, or there is nobody to ask."""
 
     code = "secret-absent"
-    text = "no {what} was given: {reason}"
-    advice = "Type it on a terminal, or hand it over with --{option}-fd N{more}."
+    text = "no {what} was given: {reason}. Hand it over with --{option}-fd N{more}."
+    advice = "Secrets are no arguments: every user of the machine can read those."
     exit_code = 77  # EX_NOPERM
 
 

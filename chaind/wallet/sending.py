@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.keys import SecretKey
-from chaind.primitives.transaction import SALT_BYTES, Lease
+from chaind.primitives.transaction import SALT_BYTES, Lease, Transaction
 from chaind.wallet.accounts import FIRST, Place, address_at
 from chaind.wallet.builder import sign
 from chaind.wallet.client import FINAL_S, Client
@@ -153,6 +153,12 @@ class Sender:
         keys = [key_of(draft.places[owner]) for owner in draft.plan.owners]
         transaction = sign(draft.plan.body, *keys)
         try:
+            return await self._hand_in(draft, transaction)
+        except (NodeSilent, NodesBusy) as silence:  # of the payment or of what its key was used for
+            raise self._open(transaction.txid, draft.key, str(silence)) from None
+
+    async def _hand_in(self, draft: Draft, transaction: Transaction) -> Sent:
+        try:
             submitted = await self._client.submit(transaction, patience_s=self._wait_s)
         except Refused as refusal:
             earlier = await self.earlier(draft.order, draft.key)
@@ -161,8 +167,6 @@ class Sender:
             if refusal.problem != "transaction-ended":
                 raise
             raise PaymentEnded(txid=transaction.txid.hex(), reason=refusal) from None
-        except (NodeSilent, NodesBusy) as silence:
-            raise self._open(transaction.txid, draft.key, str(silence)) from None
         if submitted.status != "final":
             raise self._open(transaction.txid, draft.key, "it waits for a block")
         state = await self._client.transaction(transaction.txid)
