@@ -210,4 +210,5 @@ def _show_sent(sent: "Sent", as_json: bool) -> None:
         click.echo(json.dumps(answer))
         return
     when = "was paid before with this key" if sent.earlier else "is final"
-    click.echo(f"{sent.txid.hex()} {when}, in block {sent.height}")
+    where = "" if sent.height is None else f", in block {sent.height}"
+    click.echo(f"{sent.txid.hex()} {when}{where}")

@@ -169,9 +169,16 @@ class Sender:
             raise PaymentEnded(txid=transaction.txid.hex(), reason=refusal) from None
         if submitted.status != "final":
             raise self._open(transaction.txid, draft.key, "it waits for a block")
-        state = await self._client.transaction(transaction.txid)
-        height = state.height if state is not None else None
+        height = await self._height(transaction.txid)
         return Sent(transaction.txid, draft.key, earlier=False, height=height)
+
+    async def _height(self, txid: bytes) -> int | None:
+        """In which block a final payment is; None where nobody tells, which takes nothing back."""
+        try:
+            state = await self._client.transaction(txid)
+        except (NodeSilent, NodesBusy):
+            return None
+        return state.height if state is not None else None
 
     def _lease(self, order: Order, key: str) -> Lease:
         return make_lease(address_at(self._account, FIRST), key, order)

@@ -83,6 +83,15 @@ async def test_whatever_leaves_it_open_says_how_to_ask_again(reply: Reply, why: 
     assert "same key" in caught.value.advice
 
 
+async def test_a_final_payment_is_final_whatever_is_said_afterwards() -> None:
+    final = Reply(200, {"tx_id": TXID, "status": "final"})
+    for after in (Reply(200, raw=b"?"), problem(404, "transaction-unknown")):
+        sent = await send(final, after)
+        assert (sent.earlier, sent.height) == (False, None)
+    sent = await send(final, Reply(200, {"tx_id": TXID, "status": "final", "height": 3}))
+    assert sent.height == 3
+
+
 async def test_an_open_payment_that_cannot_be_looked_up_stays_open() -> None:
     """The refusal may be of a payment that was made: without an answer nobody knows."""
     with pytest.raises(NotFinalYet, match="with key 'k'"):
