@@ -9,13 +9,13 @@ import json
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
-from urllib.parse import SplitResult, urlsplit
 
 import click
 
 from chaind.cli.layout import BASE_PORT, HOST
 from chaind.wallet.errors import NodeSilent as NodeSilent
 from chaind.wallet.errors import printable
+from chaind.wallet.urls import split_url as split_url
 
 ANSWER_S_MAX = 5.0  # a node that reads local state and takes longer is not well
 ANSWER_BYTES_MAX = 1 << 20
@@ -127,21 +127,6 @@ def _parse_object(url: str, body: bytes) -> dict[str, object]:
     if not isinstance(answer, dict):
         raise NodeSilent(url=url, reason="what answers there is not the API of a node")
     return answer
-
-
-def split_url(url: str) -> SplitResult:
-    """The parts of a node's address, which has a scheme and a host. Raises `NodeSilent`."""
-    if "://" not in url:
-        where = url or "HOST:PORT"
-        raise NodeSilent(url=url, reason=f"an address has a scheme: write http://{where}")
-    try:
-        parts = urlsplit(url)
-        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError as error:  # the port, or brackets
-        raise NodeSilent(url=url, reason=str(error)) from None
-    if not sound:
-        raise NodeSilent(url=url, reason="write http://HOST:PORT or https://HOST:PORT")
-    return parts
 
 
 def _get(url: str, path: str, *, wait_s: float, bytes_max: int) -> _Reply:

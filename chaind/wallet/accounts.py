@@ -42,6 +42,7 @@ class AccountExists(LocalFault):
 
     code = "account-exists"
     text = "account {name!r} of this wallet has that name or address already"
+    advice = "Use that account, or choose another name."
     exit_code = 65  # EX_DATAERR
 
 
@@ -77,6 +78,7 @@ class SingleAddress(LocalFault):
 
     code = "single-address"
     text = "account {name!r} has a single address"
+    advice = "Leave out --number, --change and --xpub, or choose an account of the wallet's words."
     exit_code = 65  # EX_DATAERR
 
 

@@ -34,7 +34,7 @@ DEVELOPMENT_NAMES = (
     "judy",
 )
 FAUCET_ACCOUNT = 1_000_000  # an account number that no person is given
-MNEMONIC_WORDS = (12, 15, 18, 21, 24)
+MNEMONIC_WORDS = (12, 15, 18, 21, 24)  # 128 to 256 bits of entropy in steps of 32
 HARDENED = 1 << 31
 XPUB_VERSION = bytes.fromhex("0488b21e")  # BIP-32, main net: what every tool writes as "xpub…"
 COIN_TYPE = 1  # SLIP-44: the type shared by chains that are not registered there

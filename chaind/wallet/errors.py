@@ -30,6 +30,7 @@ class Refused(RuleBroken):
 
     code = "refused"
     text = "{url} refuses: {detail}{hint}"
+    advice = "`chaind status` shows whether that node keeps up with the others."
 
     @property
     def problem(self) -> str:
@@ -47,6 +48,7 @@ class NotThere(Unknown):
 
     code = "not-there"
     text = "{url} knows nothing of it: {detail}{hint}"
+    advice = "Compare what was asked for, or ask another node."
 
 
 class KeySpent(Conflict):

@@ -10,10 +10,10 @@ from importlib.resources import files
 
 from chaind.primitives.errors import LocalFault, Malformed
 from chaind.primitives.hashes import sha256
+from chaind.wallet.derivation import MNEMONIC_WORDS
 
 WORDS_SHA256 = "2f5eed53a4727b4bf8880d8f3f199efc90e58503646d9ff8eff3a2ed3b24dbda"
 WORD_BITS = 11
-WORD_COUNTS = (12, 15, 18, 21, 24)  # 128 to 256 bits of entropy in steps of 32
 
 
 class WordListDamaged(LocalFault):
@@ -52,7 +52,7 @@ def _places() -> dict[str, int]:
 def mnemonic_from_entropy(entropy: bytes) -> str:
     """Words of 16, 20, 24, 28 or 32 bytes, apart by single blanks."""
     bits = len(entropy) * 8
-    assert bits * 33 // 32 in {count * WORD_BITS for count in WORD_COUNTS}
+    assert bits * 33 // 32 in {count * WORD_BITS for count in MNEMONIC_WORDS}
     checksum_bits = bits // 32
     number = int.from_bytes(entropy, "big") << checksum_bits
     number |= sha256(entropy)[0] >> 8 - checksum_bits
@@ -66,7 +66,7 @@ def mnemonic_from_entropy(entropy: bytes) -> str:
 
 def entropy_bytes(word_count: int) -> int:
     """How many random bytes make a mnemonic of so many words."""
-    assert word_count in WORD_COUNTS
+    assert word_count in MNEMONIC_WORDS
     return word_count * WORD_BITS * 32 // 33 // 8
 
 
@@ -76,7 +76,7 @@ def read_mnemonic(text: str) -> str:
     Words may be cut to their first four letters, which are enough to tell them apart.
     """
     given = unicodedata.normalize("NFKD", text).lower().split()
-    if len(given) not in WORD_COUNTS:
+    if len(given) not in MNEMONIC_WORDS:
         raise WordsInvalid(reason=f"there are {len(given)}, not 12, 15, 18, 21 or 24")
     places = _places()
     number = 0

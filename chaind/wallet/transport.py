@@ -11,7 +11,6 @@ import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
-from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -20,6 +19,7 @@ from chaind.primitives.errors import ChaindError
 from chaind.wallet.answers import ProblemForm
 from chaind.wallet.errors import NodesBusy, NodeSilent, NotThere, Refused, shown
 from chaind.wallet.secret import Secret
+from chaind.wallet.urls import split_url
 
 A = TypeVar("A")
 
@@ -183,13 +183,10 @@ class Nodes:
 
 
 def _checked_url(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        plain = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # of the port
-        plain = False
-    if not plain or parts.username is not None or parts.query or parts.fragment:
-        raise NodeSilent(url=shown(url), reason="write http://HOST:PORT or https://HOST:PORT")
+    """The URL that paths are added to. What else could stand in one would be lost or shown."""
+    parts = split_url(url)
+    if parts.username is not None or parts.query or parts.fragment:
+        raise NodeSilent(url=f"the one at {parts.hostname}", reason="write http://HOST:PORT alone")
     return url.rstrip("/")
 
 

@@ -6,10 +6,10 @@ from random import Random
 
 import pytest
 
+from chaind.wallet.derivation import MNEMONIC_WORDS
 from chaind.wallet.mnemonic import (
-    WORD_COUNTS,
-    WordsInvalid,
     WordListDamaged,
+    WordsInvalid,
     entropy_bytes,
     mnemonic_from_entropy,
     read_mnemonic,
@@ -33,7 +33,7 @@ def test_words_may_be_typed_as_people_type_them(case: dict[str, str]) -> None:
     assert read_mnemonic(" ".join(word[:4] for word in words)) == case["mnemonic"]
 
 
-@pytest.mark.parametrize("count", WORD_COUNTS)
+@pytest.mark.parametrize("count", MNEMONIC_WORDS)
 def test_every_length_goes_there_and_back(count: int) -> None:
     entropy = Random(count).randbytes(entropy_bytes(count))
     words = mnemonic_from_entropy(entropy)
