@@ -6,6 +6,7 @@ for. Modules that are heavy are imported inside the commands.
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -240,15 +241,16 @@ def import_account(
     is_new = not file.path.exists()
     addresses = _address_format(genesis) if is_new else file.read_open().addresses
 
-    def add(old: "Contents") -> "Contents":
-        if address is not None:
-            return accounts.add_watched_address(old, account, addresses.parse(address))
-        if xpub is not None:
-            return accounts.add_watched_xpub(old, account, ExtendedPublic.parse(xpub))
-        wif = read_secret("key", secret_fd, "secret")
-        return accounts.add_key(old, account, decode_wif(wif.reveal(), wif_version(addresses)))
-
     password = read_password(password_fd, new=is_new)
+    if address is not None:
+        target = addresses.parse(address)
+        add = partial(accounts.add_watched_address, name=account, address=target)
+    elif xpub is not None:
+        add = partial(accounts.add_watched_xpub, name=account, xpub=ExtendedPublic.parse(xpub))
+    else:
+        wif = read_secret("key", secret_fd, "secret")
+        key = decode_wif(wif.reveal(), wif_version(addresses))
+        add = partial(accounts.add_key, name=account, key=key)
     if is_new:
         contents = add(accounts.empty_wallet(addresses))
         file.create(contents, password)

@@ -192,7 +192,7 @@ def _show_draft(draft: "Draft", genesis: "Genesis", as_json: bool, err: bool) ->
     click.echo(
         f"{format_amount(order.units)} {symbol} to {genesis.addresses.show(order.target)}, "
         f"fee {format_amount(plan.selection.fee_units)} {genesis.native_symbol} "
-        f"({plan.size} bytes, {len(plan.body.inputs)} inputs, "
+        f"({plan.size} bytes, inputs {len(plan.body.inputs)}, "
         f"change {format_amount(plan.selection.change_units)})\nkey {draft.key}",
         err=err,
     )

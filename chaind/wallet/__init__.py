@@ -1,1 +1,1 @@
-"""Keys of people: derivation, building and signing of transactions."""
+"""Keys of people and what they do with them: keystore, derivation, payments, the API's client."""

@@ -42,7 +42,7 @@ from chaind.wallet.transport import HOLD_S_MAX, PAUSE_S_FIRST, PAUSE_S_MAX, Node
 PATIENCE_S = 10.0  # until nodes that do not answer are given up
 FINAL_S = 60.0  # for finality: two holds of a node
 KEY_BYTES = 16  # of a drawn Idempotency-Key: never drawn twice
-PENDING_SEEN = 1_000  # entries that a fee is estimated from
+PENDING_SEEN = 100  # entries that a fee is estimated from: of the largest, 26 MB of JSON
 JSON = {"Content-Type": "application/json"}
 
 

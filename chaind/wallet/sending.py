@@ -29,7 +29,9 @@ from chaind.wallet.payment import Order, Plan, Terms, make_lease, plan_payment
 from chaind.wallet.scan import fee_rate, funds, scan
 from chaind.wallet.selection import Funds, WalletFundsLacking
 
-VALID_SHARE = 0.5  # of the validity window: leaves room for clocks that differ
+# Shares of the validity window after chain time: room for nodes that are behind, and for a chain
+# that stood still or a clock that is wrong.
+VALID_LEAST, VALID_MOST = 0.5, 0.9
 LOOKS_MAX = 5  # at a key whose payments end without being made
 
 
@@ -136,7 +138,7 @@ class Sender:
             parameters=parameters,
             chain_prefix=self._genesis.chain_prefix,
             native_symbol=self._genesis.native_symbol,
-            valid_until_ms=self._now_ms() + int(parameters.validity_window_ms * VALID_SHARE),
+            valid_until_ms=await self._valid_until_ms(parameters.validity_window_ms),
             salt=self._entropy(SALT_BYTES),
             fee_rate=fee_rate(waiting, parameters, self._client.url) if rate is None else rate,
         )
@@ -179,6 +181,12 @@ class Sender:
         except (NodeSilent, NodesBusy):
             return None
         return state.height if state is not None else None
+
+    async def _valid_until_ms(self, window_ms: int) -> int:
+        """Half a window from now, within what the chain takes, whatever the clock here says."""
+        chain_ms = (await self._client.status()).time_ms
+        least, most = (chain_ms + int(window_ms * share) for share in (VALID_LEAST, VALID_MOST))
+        return min(max(self._now_ms() + int(window_ms * VALID_LEAST), least), most)
 
     def _lease(self, order: Order, key: str) -> Lease:
         return make_lease(address_at(self._account, FIRST), key, order)

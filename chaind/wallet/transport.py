@@ -26,7 +26,7 @@ A = TypeVar("A")
 ANSWER_S_MIN = 1.0  # one answer, however little patience is left
 READ_S_MAX = 5.0  # one answer to a read: a node that is well takes milliseconds
 HOLD_S_MAX = 45.0  # one answer that a node holds until finality, 30 s at most
-ANSWER_BYTES_MAX = 16 << 20  # a genesis file with many allocations
+ANSWER_BYTES_MAX = 32 << 20  # a genesis file with many allocations, pages of large transactions
 PAUSE_S_FIRST, PAUSE_S_MAX = 0.1, 2.0  # between rounds of all nodes; doubled each time
 _IN_FLIGHT = 409
 

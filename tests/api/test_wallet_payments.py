@@ -353,6 +353,22 @@ async def test_a_refusal_that_is_no_rivals_doing_is_told(
     assert await balance(door, TARGET) == "1060"
 
 
+@pytest.mark.parametrize("hours", [-5_000, -1, 1, 5_000])
+async def test_a_clock_that_is_wrong_does_not_matter(
+    door: Door, session: aiohttp.ClientSession, hours: int
+) -> None:
+    await fund(door, FIRST)
+    payer = Payer(door, session)
+    sender = Sender(
+        payer.client,
+        door.node.genesis,
+        MAIN,
+        now_ms=lambda: time.time_ns() // 1_000_000 + hours * 3_600_000,
+        entropy=os.urandom,
+    )
+    assert (await sender.pay(order("1"), "k", unlock=unlock(HD))).height
+
+
 async def test_the_order_of_outputs_has_the_payment_first(
     door: Door, session: aiohttp.ClientSession
 ) -> None:
