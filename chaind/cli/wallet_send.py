@@ -74,7 +74,7 @@ def send(
 
     Every payment has an idempotency key. It is shown before anything is sent: whatever happens,
     the same command with --key and that key finds the payment or makes it, at any node, and never
-    makes it twice.
+    makes it twice while the chain remembers keys: a day, unless its genesis says otherwise.
 
     \b
     Examples:
