@@ -219,6 +219,29 @@ async def test_a_bad_signature_is_remembered_and_not_checked_again(
         assert await errors_of(world, forged.raw) == [BadSignature]
 
 
+async def test_a_signature_is_checked_once_whichever_way_it_comes_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fetched for a block first, then brought by gossip; another signature is another matter."""
+    transaction = world.payment()
+    assert await world.verifier.verify([world.check(transaction)]) == [None]
+    forged = with_bad_signature(transaction)
+    assert forged.txid == transaction.txid
+    async with serving(world):
+        assert await errors_of(world, forged.raw) == [BadSignature]
+        monkeypatch.setattr(intake_module, "signature_checks", _never)
+        assert await errors_of(world, transaction.raw) == [None]
+
+
+async def test_verified_ones_remembered_are_bounded_and_the_oldest_go(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake_module, "VERIFIED_REMEMBERED_MAX", 3)
+    batch = [world.payment() for _ in range(5)]
+    await world.verifier.verify([world.check(item) for item in batch])
+    assert list(world.verifier._verified) == [item.wtxid for item in batch[2:]]
+
+
 def _never(_checked: object) -> None:
     raise AssertionError("checked again")
 
