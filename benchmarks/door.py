@@ -71,6 +71,7 @@ async def serve(home: str) -> None:
     section = ApiSection(api_port=0, requests_per_second=10_000_000, requests_burst=10_000_000)
     node: Any = SimpleNamespace(  # what the routes of this benchmark use of a node
         genesis=make_genesis(),
+        ended=False,
         config=Config(node=NodeSection(home=home), api=section),
         clock=SystemClock(),
         metrics=CollectorRegistry(),
