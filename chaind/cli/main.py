@@ -15,6 +15,7 @@ from chaind.cli.devnet import devnet
 from chaind.cli.init import init
 from chaind.cli.load import load
 from chaind.cli.run import run
+from chaind.cli.simulate import simulate
 from chaind.cli.status import status
 from chaind.cli.wallet import wallet
 from chaind.primitives.errors import ChaindError, LocalFault
@@ -45,6 +46,7 @@ def commands() -> None:
       chaind status --url http://127.0.0.1:8081
       chaind load --rate 500             transfers, and how long they take
       chaind wallet create               keys of your own, to pay with
+      chaind simulate --seed 7           whole nodes under faults, on a virtual clock
     """
 
 
@@ -62,7 +64,7 @@ def version() -> None:
     )
 
 
-for _command in (audit, devnet, init, load, run, status, wallet):
+for _command in (audit, devnet, init, load, run, simulate, status, wallet):
     commands.add_command(_command)
 
 

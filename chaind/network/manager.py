@@ -134,10 +134,10 @@ class Network:
         self._verify = verify
         self._ephemeral = ephemeral
         self._reserved: frozenset[bytes] = frozenset()
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}  # a set that keeps its order
         self._peers: dict[Connection, Peer] = {}
         self._by_id: dict[str, Peer] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}  # likewise
         self._group: asyncio.TaskGroup | None = None
         self._server: asyncio.Server | None = None
         self._wake = asyncio.Event()
@@ -264,7 +264,7 @@ class Network:
 
     def connected(self, connection: Connection) -> None:
         """Cheap refusals, before any cryptography."""
-        self._connections.add(connection)
+        self._connections[connection] = None
         self._empty.clear()
         if self._stopping:
             raise ShuttingDown
@@ -328,7 +328,7 @@ class Network:
 
     def gone(self, connection: Connection) -> None:
         """One socket less."""
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
         if not self._connections:
             self._empty.set()
 
@@ -390,8 +390,8 @@ class Network:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         assert self._group is not None, "start comes first"
         task = self._group.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
 
     async def _keep_up(self) -> None:
         """The one standing task: deadlines, dialling, exchange, and the failures of callbacks."""

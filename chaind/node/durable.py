@@ -35,7 +35,7 @@ class GroupCommit:
         self._logs = logs
         self._workers = workers
         self._waiting: list[Callable[[], None]] = []
-        self._futures: set[asyncio.Future[None]] = set()
+        self._futures: dict[asyncio.Future[None], None] = {}  # in the order of their coming
         self._wanted = asyncio.Event()
         self._ended = False
 
@@ -49,7 +49,7 @@ class GroupCommit:
         if self._ended:
             raise NotDurable
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._futures.add(future)
+        self._futures[future] = None
 
         def done() -> None:
             if not future.done():  # the waiter may have been cancelled
@@ -59,7 +59,7 @@ class GroupCommit:
         try:
             await future
         finally:
-            self._futures.discard(future)
+            self._futures.pop(future, None)
 
     async def run(self) -> None:
         """Serve until cancelled. Raises the `LocalFault` of a failed sync, which ends the node."""

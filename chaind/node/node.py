@@ -22,7 +22,7 @@ from chaind.ledger.journal import State
 from chaind.mempool.pool import Pool, PoolLimits
 from chaind.network import messages as wire
 from chaind.network.manager import Network, NetworkConfig
-from chaind.network.noise import KeyPair
+from chaind.network.noise import KEY_BYTES, KeyPair
 from chaind.network.peers import Address, parse_address
 from chaind.node.bodies import Bodies
 from chaind.node.chain import EPOCH, Body, Chain
@@ -42,7 +42,7 @@ from chaind.node.queries import Queries, TransactionInfo
 from chaind.node.recovery import Disk, stored_blocks, stored_intake, stored_votes
 from chaind.node.relay import Relay
 from chaind.node.routing import Router
-from chaind.node.signatures import SignatureChecker
+from chaind.node.signatures import SignatureChecker, Verify
 from chaind.node.sync import Sync
 from chaind.node.timers import Timers
 from chaind.node.tracker import Tracker, lost_for_ever
@@ -50,6 +50,7 @@ from chaind.node.vitals import Vitals
 from chaind.node.waiters import Waiters
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.keys import SecretKey
+from chaind.primitives.keys import verify as verify_signature
 from chaind.primitives.votes import VoteKind, vote_digest
 from chaind.storage.segment import Position
 from chaind.wallet.derivation import faucet_key
@@ -73,7 +74,8 @@ class Identity(NamedTuple):
 class Node:
     """One node on one chain. Construct, then `run`; `stop` from anywhere on the loop.
 
-    `custody_seed` derives the keys of named accounts; None keeps none.
+    `custody_seed` derives the keys of named accounts; None keeps none. `network` and `verify` make
+    the network and check votes; a simulator gives its own.
     """
 
     def __init__(
@@ -88,6 +90,8 @@ class Node:
         rng: Random,
         custody_seed: bytes | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
+        network: Callable[..., Network] = Network,
+        verify: Verify = verify_signature,
     ) -> None:
         self.config = config
         self.genesis = genesis
@@ -130,7 +134,7 @@ class Node:
         self._vote_commit = GroupCommit((disk.store.bodies, disk.votes), workers)
         self._verifier = Verifier(workers)
         self.router = Router(self, disk.store)
-        self.network = Network(
+        self.network = network(
             _network_config(config),
             identity=identity.node,
             genesis_hash=genesis.hash,
@@ -138,6 +142,7 @@ class Node:
             clock=clock,
             rng=rng,
             signer=secret if self.validator_index is not None else None,
+            ephemeral=lambda: KeyPair(entropy(KEY_BYTES)),
         )
         self.network.reserve(self._keys)
         self.queries = Queries(
@@ -160,7 +165,7 @@ class Node:
             workers=workers,
             on_final=self._on_final,
         )
-        self.checker = SignatureChecker(genesis.hash, self._keys, self.quorums)
+        self.checker = SignatureChecker(genesis.hash, self._keys, self.quorums, verify)
         self.engine = self._make_engine(secret)
         self.bodies = Bodies(
             genesis=genesis,

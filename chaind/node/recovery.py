@@ -4,7 +4,8 @@ Final state and tip come from the database; blocks above the tip from the body l
 certificates from the vote log; accepted transactions from the intake journal.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,17 +47,28 @@ class Disk(NamedTuple):
         self.store.close()
 
 
-def open_disk(files: Files, directory: Path, database: KeyValue, genesis: Genesis) -> Disk:
+def open_disk(
+    files: Files,
+    directory: Path,
+    database: KeyValue,
+    genesis: Genesis,
+    salt: Callable[[int], bytes] = os.urandom,
+) -> Disk:
     """Open the logs of a data directory beside its database; writes block 0 on the first start."""
     executed, tip = genesis_of(genesis)
-    store = ChainStore.open(database, files, directory, genesis.hash, executed.delta.writes, tip)
-    votes = AppendLog.open(files, directory, "votes", VOTE_SEGMENT_BYTES, VOTE_RECORD_BYTES_MAX)
+    store = ChainStore.open(
+        database, files, directory, genesis.hash, executed.delta.writes, tip, salt
+    )
+    votes = AppendLog.open(
+        files, directory, "votes", VOTE_SEGMENT_BYTES, VOTE_RECORD_BYTES_MAX, salt=salt
+    )
     journal = AppendLog.open(
         files,
         directory,
         "intake",
         JOURNAL_SEGMENT_BYTES,
         genesis.parameters.transaction_bytes_max,
+        salt=salt,
         backlog=LogBacklog,  # a client can come back; a vote or a body that is due cannot
     )
     for name, torn in (

@@ -13,6 +13,7 @@ patched: it is the body log rolled forward from its own tip, and where there is 
 So a crash while repairing is repaired by the next start.
 """
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -56,19 +57,20 @@ def open_and_heal(
     open_database: Callable[[Path], KeyValue],
     *,
     votes: bool,
+    salt: Callable[[int], bytes] = os.urandom,
 ) -> Disk:
     """Everything durable of a node, healed where a copy exists; `votes`: it is a validator.
 
     Raises the `LocalFault` of what cannot be healed here.
     """
     try:
-        return _open(files, directory, genesis, open_database, votes=votes)
+        return _open(files, directory, genesis, open_database, votes=votes, salt=salt)
     except (StoreCorrupt, FileMissing) as error:
         if isinstance(error, FileMissing) and not _names(error, directory / DATABASE):
             raise
         log.error("database_damaged", error=str(error))
     discard_database(files, directory)
-    return _open(files, directory, genesis, open_database, votes=votes)
+    return _open(files, directory, genesis, open_database, votes=votes, salt=salt)
 
 
 def _names(error: FileMissing, path: Path) -> bool:
@@ -82,11 +84,12 @@ def _open(
     open_database: Callable[[Path], KeyValue],
     *,
     votes: bool,
+    salt: Callable[[int], bytes],
 ) -> Disk:
     """As the disk is now; everything is closed where this raises."""
     database = open_database(directory / DATABASE)
     try:
-        disk = _open_logs(files, directory, database, genesis, votes=votes)
+        disk = _open_logs(files, directory, database, genesis, votes=votes, salt=salt)
     except BaseException:
         database.close()
         raise
@@ -106,10 +109,16 @@ def discard_database(files: Files, directory: Path) -> None:
 
 
 def _open_logs(
-    files: Files, directory: Path, database: KeyValue, genesis: Genesis, *, votes: bool
+    files: Files,
+    directory: Path,
+    database: KeyValue,
+    genesis: Genesis,
+    *,
+    votes: bool,
+    salt: Callable[[int], bytes],
 ) -> Disk:
     try:
-        return open_disk(files, directory, database, genesis)
+        return open_disk(files, directory, database, genesis, salt)
     except LogCorrupt as error:
         path = Path(str(error.values["path"]))
         if votes or not path.name.startswith("votes-"):
@@ -118,7 +127,7 @@ def _open_logs(
         for name in files.list(directory):
             if name.startswith("votes-") and name.endswith(".log"):
                 set_aside(files, directory / name)
-        return open_disk(files, directory, database, genesis)
+        return open_disk(files, directory, database, genesis, salt)
 
 
 class _Held(NamedTuple):

@@ -6,6 +6,7 @@ blocks. What lies in the log above the tip is read again at start, so that nothi
 for is missing. From the log alone the database can be made again: `chaind.node.repair`.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -104,10 +105,11 @@ class ChainStore:
         genesis_hash: bytes,
         genesis_writes: Writes,
         genesis_tip: TipRow,
+        salt: Callable[[int], bytes] = os.urandom,
     ) -> "ChainStore":
         """Open the store, writing block 0 into an empty one. Raises `WrongDirectory`."""
         bodies = AppendLog.open(
-            files, directory, "bodies", BODY_SEGMENT_BYTES, BODY_BYTES_MAX, lossy=True
+            files, directory, "bodies", BODY_SEGMENT_BYTES, BODY_BYTES_MAX, salt=salt, lossy=True
         )
         found = database.get(META_FORMAT)
         if found is None:

@@ -1,0 +1,177 @@
+"""`chaind simulate`: whole nodes under faults, from seeds."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from chaind.primitives.errors import LocalFault
+
+if TYPE_CHECKING:
+    from chaind.simulation.campaign import Report
+    from chaind.simulation.simulation import Options, Outcome
+
+TRACE_LINES = 80  # of a failing seed
+SEEDS_PER_LINE = 50
+
+
+class FaultsUnknown(LocalFault):
+    """No such group of faults."""
+
+    code = "faults-unknown"
+    text = "there are no faults called {name}"
+    advice = "Name some of: {groups}; or all, or none."
+    exit_code = 64  # EX_USAGE
+
+
+class SeedsInvalid(LocalFault):
+    """Not a range."""
+
+    code = "seeds-invalid"
+    text = "{given!r} is no range of seeds"
+    advice = "Write FIRST:END, such as 0:2000; END itself is left out."
+    exit_code = 64  # EX_USAGE
+
+
+class SimulationFailed(LocalFault):
+    """An invariant was broken, or a run fell short."""
+
+    code = "simulation-failed"
+    text = "{failures} of {seeds} seeds failed; {missing} required points were not reached"
+    advice = "The commands above replay the failures."
+
+
+@click.command()
+@click.option("--seed", type=int, help="One seed, told in full.")
+@click.option("--seeds", metavar="FIRST:END", help="Many seeds; END is left out.")
+@click.option("--nodes", type=click.IntRange(1, 100), default=4, show_default=True)
+@click.option(
+    "--faults",
+    default="all",
+    show_default=True,
+    help="all, none, or some of: crash, pause, partition, network, messages, clock, disk.",
+)
+@click.option("--skip", default="", help="Numbers of faults of the plan to leave out: 1,4,5.")
+@click.option("--minutes", type=float, help="Virtual minutes of faults.  [default: 62 seconds]")
+@click.option(
+    "--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes."
+)
+def simulate(
+    seed: int | None,
+    seeds: str | None,
+    nodes: int,
+    faults: str,
+    skip: str,
+    minutes: float | None,
+    jobs: int,
+) -> None:
+    """Run whole nodes on a virtual clock, network and disk, with faults and paying clients.
+
+    The same seed gives the same trace, whose hash is printed. A run checks that no two blocks are
+    final at one height, that no node contradicts itself, that what was answered stays true, that
+    money is conserved, and that all agree again once faults have ended. One that falls short of
+    60 virtual seconds, 30 final blocks, 300 operations or 5 faults fails.
+
+    \b
+    Examples:
+      chaind simulate --seed 7
+      chaind simulate --seeds 0:2000 --nodes 4 --faults all --jobs 2
+      chaind simulate --seed 7 --nodes 7 --minutes 10 --faults crash,disk
+    """
+    from chaind.simulation.campaign import run_all
+    from chaind.simulation.simulation import Options
+
+    base = Options(seed=0, nodes=nodes, groups=_groups(faults), skip=_numbers(skip))
+    if minutes is not None:
+        base = base._replace(seconds=60 * minutes)
+    wanted = _range(seeds) if seeds is not None else [0 if seed is None else seed]
+    runs = [base._replace(seed=number) for number in wanted]
+    done = 0
+
+    def heard(outcome: "Outcome") -> None:
+        nonlocal done
+        done += 1
+        if outcome.violation is not None:
+            click.echo(f"seed {outcome.options.seed} FAILED: {outcome.violation}")
+        elif len(runs) == 1:
+            click.echo(f"seed {outcome.options.seed}: trace {outcome.trace_hash}")
+        elif done % SEEDS_PER_LINE == 0:
+            click.echo(f"{done} of {len(runs)} seeds")
+
+    report = run_all(runs, jobs, heard)
+    for failed in report.failures:
+        _explain(failed)
+    _tell(report)
+    if not report.passed:
+        error = SimulationFailed(
+            failures=len(report.failures), seeds=report.seeds, missing=len(report.missing)
+        )
+        click.echo(f"Error: {error}\n{error.advice}", err=True)
+        sys.exit(1)
+
+
+def _explain(failed: "Outcome") -> None:
+    """The failure with fewer faults, the command that replays it, and the end of its trace."""
+    from chaind.simulation.campaign import shrink
+
+    small = shrink(failed)
+    click.echo(f"\nseed {small.options.seed}: {small.violation}")
+    click.echo(f"replay: {_command(small.options)}")
+    for line in small.faults:
+        click.echo(f"  fault {line}")
+    for line in small.trace[-TRACE_LINES:]:
+        click.echo(f"  {line}")
+
+
+def _command(options: "Options") -> str:
+    """What to type to see this run again."""
+    from chaind.simulation.faults import GROUPS
+
+    groups = "all" if options.groups == GROUPS else ",".join(options.groups) or "none"
+    parts = ["chaind simulate", f"--seed {options.seed}", f"--nodes {options.nodes}"]
+    parts += [f"--faults {groups}", f"--minutes {options.seconds / 60!r}"]
+    if options.skip:
+        parts.append(f"--skip {','.join(map(str, sorted(options.skip)))}")
+    return " ".join(parts)
+
+
+def _tell(report: "Report") -> None:
+    """Totals."""
+    click.echo(f"\n{report.seeds} seeds, traces {report.trace_hash}")
+    for name, total in report.counts.items():
+        click.echo(f"{total:>14,.0f} {name}")
+    click.echo("reached:")
+    for name, total in sorted(report.points.items()):
+        click.echo(f"{total:>14,} {name}")
+    for name in report.missing:
+        click.echo(f"NOT REACHED: {name}")
+
+
+def _groups(text: str) -> tuple[str, ...]:
+    from chaind.simulation.faults import GROUPS
+
+    if text in ("all", "none"):
+        return GROUPS if text == "all" else ()
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in GROUPS:
+            raise FaultsUnknown(name=name, groups=", ".join(GROUPS))
+    return names
+
+
+def _numbers(text: str) -> frozenset[int]:
+    try:
+        return frozenset(int(part) for part in text.split(",") if part)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no list of numbers", param_hint="--skip") from None
+
+
+def _range(text: str) -> list[int]:
+    first, _, end = text.partition(":")
+    try:
+        found = list(range(int(first), int(end)))
+    except ValueError:
+        raise SeedsInvalid(given=text) from None
+    if not found:
+        raise SeedsInvalid(given=text)
+    return found

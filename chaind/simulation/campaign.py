@@ -1,0 +1,117 @@
+"""Many seeds, over some processes: totals, what was reached, and failures made small.
+
+A failing seed is run again without some of its faults for as long as it still fails, so that what
+is printed is a short plan with one command that replays it.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import NamedTuple
+
+from chaind.simulation.faults import GROUPS, KINDS
+from chaind.simulation.simulation import Options, Outcome, Simulation
+
+SHRINK_RUNS_MAX = 40  # two minutes at the most
+REQUIRED_SEEDS = 40  # from so many seeds on, every point below has to be reached
+REQUIRED = (
+    "FALLBACK",
+    "FIRST(⊥)",
+    "NULLIFY",
+    "announced transaction fetched",
+    "asset minted",
+    "block fetched",
+    "compact block completed",
+    "conflicting spend rejected",
+    "ended by a disk fault",
+    "fast path",
+    "finalised by a descendant",
+    "invalid transaction refused",
+    "jump",
+    "nullified view",
+    "payment retried through another node",
+    "policy spent",
+    "slow path",
+    "state catch-up",
+    "told expired",
+    "told rejected",
+    "transaction replaced",
+    "view without a block",
+    *(f"fault: {kind}" for kind in KINDS),
+)
+
+
+class Report(NamedTuple):
+    """What a campaign came to. `missing` are required points that no seed reached."""
+
+    seeds: int
+    counts: Counter[str]
+    points: Counter[str]
+    failures: list[Outcome]
+    missing: list[str]
+    trace_hash: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether every seed held and every point was reached."""
+        return not self.failures and not self.missing
+
+
+def run_one(options: Options) -> Outcome:
+    """One seed, from nothing."""
+    return Simulation(options).run()
+
+
+def run_all(runs: Sequence[Options], jobs: int, heard: Callable[[Outcome], None]) -> Report:
+    """All seeds over `jobs` processes; `heard` is told of each, in order."""
+    counts: Counter[str] = Counter()
+    points: Counter[str] = Counter()
+    failures: list[Outcome] = []
+    hashes = hashlib.blake2b(digest_size=16)
+    for outcome in _outcomes(runs, jobs):
+        counts.update(outcome.counts)
+        points.update(outcome.points)
+        hashes.update(bytes.fromhex(outcome.trace_hash))
+        if outcome.violation is not None:
+            failures.append(outcome)
+        heard(outcome)
+    whole = len(runs) >= REQUIRED_SEEDS and all(one.groups == GROUPS for one in runs)
+    missing = [name for name in REQUIRED if whole and not points[name]]
+    return Report(len(runs), counts, points, failures, missing, hashes.hexdigest())
+
+
+def _outcomes(runs: Sequence[Options], jobs: int) -> Iterator[Outcome]:
+    if jobs == 1:
+        yield from map(run_one, runs)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(run_one, runs)
+
+
+def shrink(outcome: Outcome, rerun: Callable[[Options], Outcome] = run_one) -> Outcome:
+    """The same failure with as few faults as some reruns can find."""
+    best = outcome
+    runs = 0
+    numbers = _numbers(outcome.faults)
+    size = max(1, len(numbers) // 2)
+    while size and runs < SHRINK_RUNS_MAX:
+        for start in range(0, len(numbers), size):
+            without = frozenset(numbers[start : start + size])
+            options = best.options._replace(skip=best.options.skip | without)
+            runs += 1
+            again = rerun(options)
+            if again.violation is not None:
+                best = again
+                numbers = _numbers(again.faults)
+                break
+            if runs >= SHRINK_RUNS_MAX:
+                break
+        else:
+            size = size // 2 if size > 1 else 0
+    return best
+
+
+def _numbers(faults: Iterable[str]) -> list[int]:
+    return [int(line.split(":", 1)[0]) for line in faults]

@@ -1,0 +1,329 @@
+"""One seed: a network, clients, faults, then peace; what came of it.
+
+First the safety phase: faults come and go, nothing may ever be wrong. Then the liveness phase: all
+faults have ended, all machines are up, and within a bound everybody agrees and serves again.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import NamedTuple
+
+import msgspec
+
+from chaind.node.node import Node
+from chaind.node.signatures import Verify
+from chaind.primitives import keys
+from chaind.primitives.address import key_address
+from chaind.primitives.errors import LocalFault
+from chaind.primitives.genesis import (
+    Allocation,
+    ConsensusParameters,
+    Genesis,
+    Parameters,
+    Validator,
+)
+from chaind.primitives.hashes import sha256
+from chaind.primitives.keys import SecretKey
+from chaind.simulation.audit import Audit
+from chaind.simulation.checks import Checks
+from chaind.simulation.client import Promises
+from chaind.simulation.faults import GROUPS, plan
+from chaind.simulation.loop import current_process
+from chaind.simulation.machine import EPOCH_MS, VERIFY_S
+from chaind.simulation.nemesis import Nemesis
+from chaind.simulation.program import Program
+from chaind.simulation.taps import HonestTap
+from chaind.simulation.wire import LinkState
+from chaind.simulation.workload import COIN_UNITS, Client, client_key
+from chaind.simulation.world import Violation, World
+from chaind.storage.errors import DiskDenied, DiskFailed, DiskFull
+from chaind.wallet.derivation import (
+    DEVELOPMENT_MNEMONIC,
+    DEVELOPMENT_NAMES,
+    development_key,
+    seed_from_mnemonic,
+)
+
+CLIENTS = 12
+COINS_PER_CLIENT = 12
+UNITS_PER_COIN = 10**8
+HEAL_S_MAX = 60.0  # from the end of all faults to agreement: back-off, reconnection, catch-up
+QUIET_HEIGHTS = 3  # final everywhere after peace has come
+FLOOR = {"virtual seconds": 60, "final blocks": 30, "client operations": 300, "faults": 5}
+DISK_FAULTS = (DiskFailed, DiskFull, DiskDenied)
+
+
+class Options(NamedTuple):
+    """What one run is asked to be. `skip` leaves out faults of the plan by number."""
+
+    seed: int
+    nodes: int = 4
+    groups: tuple[str, ...] = GROUPS
+    seconds: float = 62.0
+    skip: frozenset[int] = frozenset()
+
+
+class Outcome(NamedTuple):
+    """What came of it. `violation` is None where all held."""
+
+    options: Options
+    violation: str | None
+    trace_hash: str
+    counts: dict[str, float]
+    points: dict[str, int]
+    trace: list[str]
+    faults: list[str]
+
+
+@lru_cache(maxsize=1)
+def _custody_seed() -> bytes:
+    return seed_from_mnemonic(DEVELOPMENT_MNEMONIC)
+
+
+class Simulation:
+    """See the module. Construct and `run`."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.world = world = World(options.seed)
+        rng = world.dice()
+        self.keys = [SecretKey(sha256(b"validator %d" % n)) for n in range(options.nodes)]
+        self.genesis = self._genesis()
+        self.checks = Checks(world, self.genesis)
+        self.promises = Promises(world, self.checks)
+        self.programs: list[Program] = []
+        down_max = max(1, (options.nodes - 1) // 3)
+        self.nemesis = Nemesis(world, self.programs, down_max, self.boot)
+        world.excuses = lambda process, error: self._excused(process.name.split(".")[0], error)
+        for _ in range(options.nodes):
+            world.add_machine()
+        base_s, jitter_s = rng.choice(_LINKS)
+        world.link_all(
+            lambda: LinkState(base_s * rng.uniform(0.5, 1.5), jitter_s, bytes_per_s=12.5e6)
+        )
+        hosts = [machine.host for machine in world.machines]
+        verify = self._verify()
+        for machine, key in zip(world.machines, self.keys, strict=True):
+            machine.disk_s = rng.choice((0.0005, 0.001, 0.003))
+            tap = HonestTap(self.nemesis.messages, self.checks, world.dice())
+            program = Program(
+                machine=machine,
+                genesis=self.genesis,
+                key=key,
+                peers=hosts,
+                tap=tap,
+                rng=world.dice(),
+                custody_seed=_custody_seed(),
+                verify=verify,
+            )
+            tap.program = program
+            self.programs.append(program)
+        self.plan = [
+            fault
+            for fault in plan(
+                world.dice(),
+                nodes=options.nodes,
+                until_s=options.seconds,
+                groups=options.groups,
+            )
+            if fault.number not in options.skip
+        ]
+
+    def _verify(self) -> Verify:
+        """Signature checks of votes: each is computed once for all nodes, and charged to each."""
+        cached = lru_cache(maxsize=1 << 16)(keys.verify)
+
+        def verify(public_key: bytes, digest: bytes, signature: bytes) -> bool:
+            process = current_process()
+            if process is not None:
+                process.charge(VERIFY_S)
+            return cached(public_key, digest, signature)
+
+        return verify
+
+    def _genesis(self) -> Genesis:
+        base = Genesis(
+            name="simulation",
+            dev=True,
+            time_ms=EPOCH_MS,
+            validators=tuple(Validator(public_key=key.public.hex()) for key in self.keys),
+            allocations=(),
+            parameters=Parameters(
+                min_fee_per_byte=1,
+                validity_window_ms=600_000,
+                lease_ms=600_000,
+                min_block_interval_ms=100,
+            ),
+            consensus=ConsensusParameters(
+                delta_ms=100, block_budget_ms=20, empty_block_interval_ms=1_000
+            ),
+        )
+        show = base.addresses.show
+        owners = [key_address(client_key(n).public) for n in range(CLIENTS + 4)]
+        coins = [
+            Allocation(address=show(owner), amount=str(COIN_UNITS // UNITS_PER_COIN), coin=True)
+            for owner in owners[:CLIENTS]
+            for _ in range(COINS_PER_CLIENT)
+        ]
+        named = [
+            key_address(development_key(index).public) for index in range(len(DEVELOPMENT_NAMES))
+        ]
+        accounts = [Allocation(address=show(who), amount="1000") for who in (*owners, *named)]
+        genesis = msgspec.structs.replace(base, allocations=(*coins, *accounts))
+        genesis.check()
+        return genesis
+
+    # Machines.
+
+    def boot(self, program: Program) -> None:
+        """Start the program of a machine, and keep it running."""
+        machine = program.machine
+
+        def ready(node: Node) -> None:
+            self.world.trace.note(machine.name, f"up, height {node.chain.final.height}")
+            self.checks.started(program, node)
+
+        def over(error: BaseException | None) -> None:
+            self._ended(program, error)
+
+        program.boot(ready, over)
+
+    def _ended(self, program: Program, error: BaseException | None) -> None:
+        """A program has ended by itself: a disk that fails excuses it, and nothing else does."""
+        world, machine = self.world, program.machine
+        world.trace.note(machine.name, f"ended: {error!r}")
+        if error is None:
+            return  # it was asked to; whoever asked starts it again
+        if not self._excused(machine.name, error):
+            world.fail(f"{machine.name} ended by itself: {_leaves(error)}")
+            return
+        world.point("ended by a disk fault")
+
+        def again() -> None:
+            if machine.process is None:
+                self.boot(program)
+
+        world.loop.call_later(world.rng.uniform(0.3, 1.0), again)
+
+    def _excused(self, name: str, error: BaseException | None) -> bool:
+        """Whether a fault of its disk explains what a program of this machine raised."""
+        sick = self.world.loop.time() < self.nemesis.sick.get(name, 0.0)
+        return sick and error is not None and _only_disk_faults(error)
+
+    # The run.
+
+    def run(self) -> Outcome:
+        """Everything, to the end or to the first violation."""
+        with suppress(Violation):  # `world.violation` says which
+            self.world.run(self._play())
+        return self._outcome()
+
+    async def _play(self) -> None:
+        world = self.world
+        for program in self.programs:
+            self.boot(program)
+        stop = asyncio.Event()
+        clients = [asyncio.ensure_future(client.run(stop)) for client in self._clients()]
+        await self.nemesis.run(self.plan)
+        await asyncio.sleep(max(0.0, self.options.seconds - world.loop.time()))
+        world.trace.note("world", "peace")
+        peace_s = world.loop.time()
+        for program in self.programs:
+            if program.machine.process is None:
+                self.boot(program)
+        stop.set()
+        await self._converge(peace_s)
+        for client in clients:
+            await client
+        await self._converge(world.loop.time())
+        Audit(world, self.genesis, self.checks, self.promises).all(self.programs)
+
+    def _clients(self) -> list[Client]:
+        return [
+            Client(
+                number=number,
+                world=self.world,
+                genesis=self.genesis,
+                programs=self.programs,
+                promises=self.promises,
+                first_coin=number * COINS_PER_CLIENT,
+                coins=COINS_PER_CLIENT,
+            )
+            for number in range(CLIENTS)
+        ]
+
+    async def _converge(self, since_s: float) -> None:
+        """Every node at one tip, above what was final before, within the bound."""
+        world = self.world
+        wanted = len(self.checks.blocks) + QUIET_HEIGHTS
+        while True:
+            nodes = [program.node for program in self.programs]
+            heights = [-1 if node is None else node.chain.final.height for node in nodes]
+            if min(heights) >= wanted:
+                world.trace.note("world", f"converged after {world.loop.time() - since_s:.2f} s")
+                return
+            if world.loop.time() - since_s > HEAL_S_MAX:
+                world.fail(f"no agreement {HEAL_S_MAX:.0f} s after peace: heights {heights}")
+                return
+            await asyncio.sleep(0.1)
+
+    def _outcome(self) -> Outcome:
+        world = self.world
+        counts = {
+            "virtual seconds": world.loop.time(),
+            "final blocks": len(self.checks.blocks),
+            "final transactions": len(self.checks.final_txids),
+            "client operations": self.promises.operations,
+            "client answers": self.promises.answers,
+            "faults": self.nemesis.applied,
+            "trace events": world.trace.events_total,
+            "callbacks": world.loop.callbacks_total,
+        }
+        violation = world.violation
+        if violation is None and not self.options.skip:
+            short = [
+                f"{counts[name]:.0f} {name} of {least}"
+                for name, least in self.floor().items()
+                if counts[name] < least
+            ]
+            violation = f"falls short: {', '.join(short)}" if short else None
+        return Outcome(
+            self.options,
+            violation,
+            world.trace.hash,
+            counts,
+            dict(sorted(world.points.items())),
+            world.trace.lines() if violation else [],
+            [str(fault) for fault in self.plan],
+        )
+
+    def floor(self) -> dict[str, int]:
+        """What a run has to reach to count."""
+        return {**FLOOR, "faults": FLOOR["faults"] if self.options.groups else 0}
+
+
+_LINKS: Sequence[tuple[float, float]] = (  # one-way delay and mean jitter: LAN, city, continent
+    (0.0003, 0.0001),
+    (0.003, 0.001),
+    (0.015, 0.005),
+    (0.03, 0.01),
+)
+
+
+def _only_disk_faults(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_only_disk_faults, error.exceptions))
+    return isinstance(error, DISK_FAULTS)
+
+
+def _leaves(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(map(_leaves, error.exceptions))
+    text = str(error) if isinstance(error, LocalFault) else repr(error)
+    tail = error.__traceback__
+    while tail is not None and tail.tb_next is not None:
+        tail = tail.tb_next
+    where = "" if tail is None else f" ({tail.tb_frame.f_code.co_qualname}:{tail.tb_lineno})"
+    return text + where
