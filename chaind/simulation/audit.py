@@ -1,12 +1,12 @@
 """The dear invariants, at the end of a run: money, replay, and every promise once more."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from chaind.ledger.checks import Checked
 from chaind.ledger.errors import REFUSALS
 from chaind.ledger.execute import check_on_state
+from chaind.ledger.journal import FinalState
 from chaind.node.node import Node
 from chaind.node.queries import TransactionUnknown
 from chaind.node.replay import Replay, begin_store
@@ -22,12 +22,6 @@ from chaind.simulation.world import World
 from chaind.storage.kv import MemoryStore
 from chaind.storage.log import AppendLog
 from chaind.storage.segment import Position
-
-
-class _Final(NamedTuple):
-    """The final state as a `Reader`."""
-
-    get: Callable[[bytes], bytes | None]
 
 
 class Audit:
@@ -108,8 +102,7 @@ class Audit:
             self._world.fail(f"{shown} tells it as pending, after its time")
             return
         try:
-            reader = _Final(node.chain.state.get_final)
-            check_on_state(reader, checked, node.chain.final_context())
+            check_on_state(FinalState(node.chain.state), checked, node.chain.final_context())
         except REFUSALS as error:
             if lost_for_ever(error, checked, node.queries.is_final):
                 self._world.fail(f"{shown} tells it as pending, though {error}")
