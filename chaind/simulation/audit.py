@@ -45,7 +45,16 @@ class Audit:
             for txid, accepted in self._promises.accepted.items():
                 if name in accepted.machines:
                     self._accepted(name, node, txid)
+            self._no_bans(name, node, programs)
         self._promises.all_in_the_end()
+
+    def _no_bans(self, name: str, node: Node, programs: Sequence[Program]) -> None:
+        """Whatever happened on the way, honest nodes do not think ill of each other."""
+        now_ms = node.clock.now_ms()
+        for other in programs:
+            for who in (other.node_key.node_id, other.machine.host):
+                if node.network.scores.is_banned(who, now_ms=now_ms):
+                    self._world.fail(f"{name} has banned {other.machine.name}, which is honest")
 
     def _states(self, nodes: Sequence[tuple[int, str, Node]]) -> None:
         """Each node's rows and root against a replay of the blocks up to where it stands."""

@@ -11,11 +11,12 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import NamedTuple
 
+from chaind.simulation.adversaries import KINDS as ADVERSARIES
 from chaind.simulation.faults import GROUPS, KINDS
 from chaind.simulation.simulation import Options, Outcome, Simulation
 
 SHRINK_RUNS_MAX = 40  # two minutes at the most
-REQUIRED_SEEDS = 40  # from so many seeds on, every point below has to be reached
+REQUIRED_SEEDS = 100  # from so many seeds on, every point below has to be reached
 REQUIRED = (
     "FALLBACK",
     "FIRST(⊥)",
@@ -40,6 +41,7 @@ REQUIRED = (
     "transaction replaced",
     "view without a block",
     *(f"fault: {kind}" for kind in KINDS),
+    *(f"adversary: {kind}" for kind in ADVERSARIES),
 )
 
 
@@ -77,7 +79,9 @@ def run_all(runs: Sequence[Options], jobs: int, heard: Callable[[Outcome], None]
         if outcome.violation is not None:
             failures.append(outcome)
         heard(outcome)
-    whole = len(runs) >= REQUIRED_SEEDS and all(one.groups == GROUPS for one in runs)
+    whole = len(runs) >= REQUIRED_SEEDS and all(
+        one.groups == GROUPS and one.adversary == "any" for one in runs
+    )
     missing = [name for name in REQUIRED if whole and not points[name]]
     return Report(len(runs), counts, points, failures, missing, hashes.hexdigest())
 

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
+from random import Random
 from typing import NamedTuple
 
 import msgspec
@@ -26,6 +27,7 @@ from chaind.primitives.genesis import (
 )
 from chaind.primitives.hashes import sha256
 from chaind.primitives.keys import SecretKey
+from chaind.simulation.adversaries import KINDS, Adversary
 from chaind.simulation.audit import Audit
 from chaind.simulation.checks import Checks
 from chaind.simulation.client import Promises
@@ -50,19 +52,24 @@ CLIENTS = 12
 COINS_PER_CLIENT = 12
 UNITS_PER_COIN = 10**8
 HEAL_S_MAX = 60.0  # from the end of all faults to agreement: back-off, reconnection, catch-up
+ADVERSARY_SHARE = 0.5  # of seeds that have one
 QUIET_HEIGHTS = 3  # final everywhere after peace has come
 FLOOR = {"virtual seconds": 60, "final blocks": 30, "client operations": 300, "faults": 5}
 DISK_FAULTS = (DiskFailed, DiskFull, DiskDenied)
 
 
 class Options(NamedTuple):
-    """What one run is asked to be. `skip` leaves out faults of the plan by number."""
+    """What one run is asked to be. `skip` leaves out faults of the plan by number.
+
+    `adversary` is a kind of `adversaries.KINDS`, "none", or "any": the seed decides.
+    """
 
     seed: int
     nodes: int = 4
     groups: tuple[str, ...] = GROUPS
     seconds: float = 62.0
     skip: frozenset[int] = frozenset()
+    adversary: str = "any"
 
 
 class Outcome(NamedTuple):
@@ -94,10 +101,17 @@ class Simulation:
         self.checks = Checks(world, self.genesis)
         self.promises = Promises(world, self.checks)
         self.programs: list[Program] = []
+        self.honest: list[Program] = []
+        self.adversary = self._choose_adversary(world.dice())
+        self.liars = [rng.randrange(options.nodes)] if self.adversary else []
         down_max = max(1, (options.nodes - 1) // 3)
         self.nemesis = Nemesis(world, self.programs, down_max, self.boot)
         world.excuses = lambda process, error: self._excused(process.name.split(".")[0], error)
-        for _ in range(options.nodes):
+        seats = list(range(options.nodes))
+        if self.adversary == "twins":
+            self.liars.append(options.nodes)  # a second machine with the first one's key
+            seats.append(self.liars[0])
+        for _ in seats:
             world.add_machine()
         base_s, jitter_s = rng.choice(_LINKS)
         world.link_all(
@@ -105,9 +119,10 @@ class Simulation:
         )
         hosts = [machine.host for machine in world.machines]
         verify = self._verify()
-        for machine, key in zip(world.machines, self.keys, strict=True):
+        for machine, seat in zip(world.machines, seats, strict=True):
             machine.disk_s = rng.choice((0.0005, 0.001, 0.003))
-            tap = HonestTap(self.nemesis.messages, self.checks, world.dice())
+            key = self.keys[seat]
+            tap = self._tap(machine.index, key)
             program = Program(
                 machine=machine,
                 genesis=self.genesis,
@@ -120,6 +135,8 @@ class Simulation:
             )
             tap.program = program
             self.programs.append(program)
+            if machine.index not in self.liars:
+                self.honest.append(program)
         self.plan = [
             fault
             for fault in plan(
@@ -130,6 +147,21 @@ class Simulation:
             )
             if fault.number not in options.skip
         ]
+
+    def _choose_adversary(self, rng: Random) -> str:
+        """The kind of Byzantine validator of this run, empty for none."""
+        options = self.options
+        if (options.nodes - 1) // 3 == 0 or options.adversary == "none":
+            return ""
+        if options.adversary != "any":
+            return options.adversary
+        return rng.choice(tuple(KINDS)) if rng.random() < ADVERSARY_SHARE else ""
+
+    def _tap(self, index: int, key: SecretKey) -> HonestTap | Adversary:
+        if index not in self.liars:
+            return HonestTap(self.nemesis.messages, self.checks, self.world.dice())
+        self.world.point(f"adversary: {self.adversary}")
+        return Adversary(self.adversary, self.genesis, key, self.world.dice())
 
     def _verify(self) -> Verify:
         """Signature checks of votes: each is computed once for all nodes, and charged to each."""
@@ -183,7 +215,8 @@ class Simulation:
 
         def ready(node: Node) -> None:
             self.world.trace.note(machine.name, f"up, height {node.chain.final.height}")
-            self.checks.started(program, node)
+            if program in self.honest:
+                self.checks.started(program, node)
 
         def over(error: BaseException | None) -> None:
             self._ended(program, error)
@@ -199,7 +232,8 @@ class Simulation:
         if not self._excused(machine.name, error):
             world.fail(f"{machine.name} ended by itself: {_leaves(error)}")
             return
-        world.point("ended by a disk fault")
+        if program in self.honest:
+            world.point("ended by a disk fault")
 
         def again() -> None:
             if machine.process is None:
@@ -208,7 +242,9 @@ class Simulation:
         world.loop.call_later(world.rng.uniform(0.3, 1.0), again)
 
     def _excused(self, name: str, error: BaseException | None) -> bool:
-        """Whether a fault of its disk explains what a program of this machine raised."""
+        """Whether a fault of its disk, or its lies, explain what a program there has raised."""
+        if int(name[1:]) in self.liars:
+            return True
         sick = self.world.loop.time() < self.nemesis.sick.get(name, 0.0)
         return sick and error is not None and _only_disk_faults(error)
 
@@ -233,12 +269,14 @@ class Simulation:
         for program in self.programs:
             if program.machine.process is None:
                 self.boot(program)
-        stop.set()
         await self._converge(peace_s)
+        while self._short_of_operations() and world.loop.time() - peace_s < HEAL_S_MAX:
+            await asyncio.sleep(0.5)
+        stop.set()
         for client in clients:
             await client
         await self._converge(world.loop.time())
-        Audit(world, self.genesis, self.checks, self.promises).all(self.programs)
+        Audit(world, self.genesis, self.checks, self.promises).all(self.honest)
 
     def _clients(self) -> list[Client]:
         return [
@@ -246,7 +284,7 @@ class Simulation:
                 number=number,
                 world=self.world,
                 genesis=self.genesis,
-                programs=self.programs,
+                programs=self.honest,
                 promises=self.promises,
                 first_coin=number * COINS_PER_CLIENT,
                 coins=COINS_PER_CLIENT,
@@ -259,7 +297,7 @@ class Simulation:
         world = self.world
         wanted = len(self.checks.blocks) + QUIET_HEIGHTS
         while True:
-            nodes = [program.node for program in self.programs]
+            nodes = [program.node for program in self.honest]
             heights = [-1 if node is None else node.chain.final.height for node in nodes]
             if min(heights) >= wanted:
                 world.trace.note("world", f"converged after {world.loop.time() - since_s:.2f} s")
@@ -268,6 +306,9 @@ class Simulation:
                 world.fail(f"no agreement {HEAL_S_MAX:.0f} s after peace: heights {heights}")
                 return
             await asyncio.sleep(0.1)
+
+    def _short_of_operations(self) -> bool:
+        return self.promises.operations < FLOOR["client operations"]
 
     def _outcome(self) -> Outcome:
         world = self.world
