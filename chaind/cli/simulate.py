@@ -24,6 +24,15 @@ class FaultsUnknown(LocalFault):
     exit_code = 64  # EX_USAGE
 
 
+class AdversaryUnknown(LocalFault):
+    """No such liar."""
+
+    code = "adversary-unknown"
+    text = "there is no adversary called {name}"
+    advice = "Name one of: {kinds}; or any, or none."
+    exit_code = 64  # EX_USAGE
+
+
 class SeedsInvalid(LocalFault):
     """Not a range."""
 
@@ -51,6 +60,12 @@ class SimulationFailed(LocalFault):
     show_default=True,
     help="all, none, or some of: crash, pause, partition, network, messages, clock, disk.",
 )
+@click.option(
+    "--adversary",
+    default="any",
+    show_default=True,
+    help="How one Byzantine validator lies; none, or any: each seed decides.",
+)
 @click.option("--skip", default="", help="Numbers of faults of the plan to leave out: 1,4,5.")
 @click.option("--minutes", type=float, help="Virtual minutes of faults.  [default: 62 seconds]")
 @click.option(
@@ -61,6 +76,7 @@ def simulate(
     seeds: str | None,
     nodes: int,
     faults: str,
+    adversary: str,
     skip: str,
     minutes: float | None,
     jobs: int,
@@ -77,11 +93,18 @@ def simulate(
       chaind simulate --seed 7
       chaind simulate --seeds 0:2000 --nodes 4 --faults all --jobs 2
       chaind simulate --seed 7 --nodes 7 --minutes 10 --faults crash,disk
+      chaind simulate --seeds 0:20 --adversary "equivocating leader"
     """
     from chaind.simulation.campaign import run_all
     from chaind.simulation.simulation import Options
 
-    base = Options(seed=0, nodes=nodes, groups=_groups(faults), skip=_numbers(skip))
+    base = Options(
+        seed=0,
+        nodes=nodes,
+        groups=_groups(faults),
+        skip=_numbers(skip),
+        adversary=_adversary(adversary),
+    )
     if minutes is not None:
         base = base._replace(seconds=60 * minutes)
     wanted = _range(seeds) if seeds is not None else [0 if seed is None else seed]
@@ -130,6 +153,8 @@ def _command(options: "Options") -> str:
     groups = "all" if options.groups == GROUPS else ",".join(options.groups) or "none"
     parts = ["chaind simulate", f"--seed {options.seed}", f"--nodes {options.nodes}"]
     parts += [f"--faults {groups}", f"--minutes {options.seconds / 60!r}"]
+    if options.adversary != "any":
+        parts.append(f'--adversary "{options.adversary}"')
     if options.skip:
         parts.append(f"--skip {','.join(map(str, sorted(options.skip)))}")
     return " ".join(parts)
@@ -137,9 +162,14 @@ def _command(options: "Options") -> str:
 
 def _tell(report: "Report") -> None:
     """Totals."""
+    from chaind.simulation.campaign import TO_AGREE
+
     click.echo(f"\n{report.seeds} seeds, traces {report.trace_hash}")
     for name, total in report.counts.items():
         click.echo(f"{total:>14,.0f} {name}")
+    if report.slowest is not None:
+        seconds, seed = report.slowest.counts[TO_AGREE], report.slowest.options.seed
+        click.echo(f"{seconds:>14,.1f} seconds to agree at the slowest, seed {seed}")
     click.echo("reached:")
     for name, total in sorted(report.points.items()):
         click.echo(f"{total:>14,} {name}")
@@ -157,6 +187,14 @@ def _groups(text: str) -> tuple[str, ...]:
         if name not in GROUPS:
             raise FaultsUnknown(name=name, groups=", ".join(GROUPS))
     return names
+
+
+def _adversary(name: str) -> str:
+    from chaind.simulation.adversaries import KINDS
+
+    if name not in ("any", "none", *KINDS):
+        raise AdversaryUnknown(name=name, kinds=", ".join(KINDS))
+    return name
 
 
 def _numbers(text: str) -> frozenset[int]:

@@ -160,7 +160,9 @@ def _invalid_block(self: Adversary, message: Message, peers: Sequence[Peer]) -> 
         return _to(peers, message)
     wrong = self.rng.randrange(3)
     if wrong == 0:
-        return _to(peers, self.proposal(message, block, block.transactions, height=block.height + 1))
+        return _to(
+            peers, self.proposal(message, block, block.transactions, height=block.height + 1)
+        )
     if wrong == 1 and block.transactions:
         twice = (*block.transactions, block.transactions[0])
         return _to(peers, self.proposal(message, block, twice))
@@ -247,7 +249,9 @@ def _spam(self: Adversary, message: Message, peers: Sequence[Peer]) -> Said:
                 salt = self.rng.randbytes(8)
                 lease = Lease(self.rng.randbytes(20), self.rng.randbytes(32), bytes(32))
                 other = msgspec.structs.replace(body, salt=salt, lease=lease)
-                raws.append(self.swapped(Transaction(other, entry.checked.transaction.witnesses)).raw)
+                raws.append(
+                    self.swapped(Transaction(other, entry.checked.transaction.witnesses)).raw
+                )
         if raws:
             said += _to(peers, wire.Transactions(tuple(raws)))
         said += _to(peers, wire.GetBlocks(1, wire.BLOCKS_MAX))

@@ -17,6 +17,7 @@ from chaind.simulation.simulation import Options, Outcome, Simulation
 
 SHRINK_RUNS_MAX = 40  # two minutes at the most
 REQUIRED_SEEDS = 100  # from so many seeds on, every point below has to be reached
+TO_AGREE = "seconds to agree"
 REQUIRED = (
     "FALLBACK",
     "FIRST(⊥)",
@@ -54,6 +55,7 @@ class Report(NamedTuple):
     failures: list[Outcome]
     missing: list[str]
     trace_hash: str
+    slowest: Outcome | None  # to agree once faults have ended
 
     @property
     def passed(self) -> bool:
@@ -72,18 +74,21 @@ def run_all(runs: Sequence[Options], jobs: int, heard: Callable[[Outcome], None]
     points: Counter[str] = Counter()
     failures: list[Outcome] = []
     hashes = hashlib.blake2b(digest_size=16)
+    slowest: Outcome | None = None
     for outcome in _outcomes(runs, jobs):
         counts.update(outcome.counts)
         points.update(outcome.points)
         hashes.update(bytes.fromhex(outcome.trace_hash))
         if outcome.violation is not None:
             failures.append(outcome)
+        if slowest is None or outcome.counts[TO_AGREE] > slowest.counts[TO_AGREE]:
+            slowest = outcome
         heard(outcome)
     whole = len(runs) >= REQUIRED_SEEDS and all(
         one.groups == GROUPS and one.adversary == "any" for one in runs
     )
     missing = [name for name in REQUIRED if whole and not points[name]]
-    return Report(len(runs), counts, points, failures, missing, hashes.hexdigest())
+    return Report(len(runs), counts, points, failures, missing, hashes.hexdigest(), slowest)
 
 
 def _outcomes(runs: Sequence[Options], jobs: int) -> Iterator[Outcome]:

@@ -34,16 +34,26 @@ class Accepted:
 class Promises:
     """Every answer of every honest node, held against what is final."""
 
-    def __init__(self, world: World, checks: Checks) -> None:
+    def __init__(self, world: World, checks: Checks, enough: int) -> None:
         self._world = world
         self._checks = checks
         self.accepted: dict[bytes, Accepted] = {}
         self.ended: dict[bytes, str] = {}  # told as rejected or expired, and by whom
         self.leases: dict[bytes, bytes] = {}  # idempotency key → the transaction told as its own
         self.operations = 0
+        self.enough = asyncio.Event()  # so many operations have ended
+        self._enough = enough
+        if not enough:
+            self.enough.set()
         self.answers = 0
         self.refusals = 0
         self.unreachable = 0
+
+    def ended_one(self) -> None:
+        """An operation of a client has come to its end."""
+        self.operations += 1
+        if self.operations >= self._enough:
+            self.enough.set()
 
     def took(self, program: Program, txid: bytes, valid_until_ms: int | None) -> None:
         """A node has answered that it accepts."""

@@ -125,8 +125,8 @@ class Machine:
         self.down.set()
         old, self.disk = self.disk, self.disk.copied()
         old.heard, old.on_power_loss, old.operations_left = CrashDisk().heard, None, None
-        self.wires.drop(process, told=told)
         process.end()
+        self.wires.drop(process, told=told)
         self.on_end(how)
 
 

@@ -31,7 +31,7 @@ from chaind.simulation.adversaries import KINDS, Adversary
 from chaind.simulation.audit import Audit
 from chaind.simulation.checks import Checks
 from chaind.simulation.client import Promises
-from chaind.simulation.faults import GROUPS, plan
+from chaind.simulation.faults import GROUPS, Fault, plan
 from chaind.simulation.loop import current_process
 from chaind.simulation.machine import EPOCH_MS, VERIFY_S
 from chaind.simulation.nemesis import Nemesis
@@ -62,6 +62,7 @@ class Options(NamedTuple):
     """What one run is asked to be. `skip` leaves out faults of the plan by number.
 
     `adversary` is a kind of `adversaries.KINDS`, "none", or "any": the seed decides.
+    So it does on the faults, unless there is a `plan`.
     """
 
     seed: int
@@ -70,6 +71,7 @@ class Options(NamedTuple):
     seconds: float = 62.0
     skip: frozenset[int] = frozenset()
     adversary: str = "any"
+    plan: tuple[Fault, ...] | None = None
 
 
 class Outcome(NamedTuple):
@@ -99,7 +101,9 @@ class Simulation:
         self.keys = [SecretKey(sha256(b"validator %d" % n)) for n in range(options.nodes)]
         self.genesis = self._genesis()
         self.checks = Checks(world, self.genesis)
-        self.promises = Promises(world, self.checks)
+        floor = self.floor()
+        can_reach = options.seconds >= floor["virtual seconds"]
+        self.promises = Promises(world, self.checks, floor["client operations"] if can_reach else 0)
         self.programs: list[Program] = []
         self.honest: list[Program] = []
         self.adversary = self._choose_adversary(world.dice())
@@ -137,16 +141,10 @@ class Simulation:
             self.programs.append(program)
             if machine.index not in self.liars:
                 self.honest.append(program)
-        self.plan = [
-            fault
-            for fault in plan(
-                world.dice(),
-                nodes=options.nodes,
-                until_s=options.seconds,
-                groups=options.groups,
-            )
-            if fault.number not in options.skip
-        ]
+        self.agreed_s = 0.0  # from peace to agreement
+        given = self._drawn(world.dice()) if options.plan is None else options.plan
+        kept = [fault for fault in given if fault.number not in options.skip]
+        self.plan = sorted(kept, key=lambda fault: fault.at_s)
 
     def _choose_adversary(self, rng: Random) -> str:
         """The kind of Byzantine validator of this run, empty for none."""
@@ -156,6 +154,10 @@ class Simulation:
         if options.adversary != "any":
             return options.adversary
         return rng.choice(tuple(KINDS)) if rng.random() < ADVERSARY_SHARE else ""
+
+    def _drawn(self, rng: Random) -> list[Fault]:
+        options = self.options
+        return plan(rng, nodes=options.nodes, until_s=options.seconds, groups=options.groups)
 
     def _tap(self, index: int, key: SecretKey) -> HonestTap | Adversary:
         if index not in self.liars:
@@ -270,8 +272,9 @@ class Simulation:
             if program.machine.process is None:
                 self.boot(program)
         await self._converge(peace_s)
-        while self._short_of_operations() and world.loop.time() - peace_s < HEAL_S_MAX:
-            await asyncio.sleep(0.5)
+        with suppress(TimeoutError):  # then it falls short, and `_outcome` says so
+            async with asyncio.timeout(HEAL_S_MAX):
+                await self.promises.enough.wait()
         stop.set()
         for client in clients:
             await client
@@ -300,15 +303,14 @@ class Simulation:
             nodes = [program.node for program in self.honest]
             heights = [-1 if node is None else node.chain.final.height for node in nodes]
             if min(heights) >= wanted:
-                world.trace.note("world", f"converged after {world.loop.time() - since_s:.2f} s")
+                took_s = world.loop.time() - since_s
+                self.agreed_s = max(self.agreed_s, took_s)
+                world.trace.note("world", f"agreed after {took_s:.2f} s")
                 return
             if world.loop.time() - since_s > HEAL_S_MAX:
                 world.fail(f"no agreement {HEAL_S_MAX:.0f} s after peace: heights {heights}")
                 return
             await asyncio.sleep(0.1)
-
-    def _short_of_operations(self) -> bool:
-        return self.promises.operations < FLOOR["client operations"]
 
     def _outcome(self) -> Outcome:
         world = self.world
@@ -319,6 +321,7 @@ class Simulation:
             "client operations": self.promises.operations,
             "client answers": self.promises.answers,
             "faults": self.nemesis.applied,
+            "seconds to agree": self.agreed_s,
             "trace events": world.trace.events_total,
             "callbacks": world.loop.callbacks_total,
         }
@@ -342,6 +345,8 @@ class Simulation:
 
     def floor(self) -> dict[str, int]:
         """What a run has to reach to count."""
+        if self.options.plan is not None:
+            return dict.fromkeys(FLOOR, 0)
         return {**FLOOR, "faults": FLOOR["faults"] if self.options.groups else 0}
 
 

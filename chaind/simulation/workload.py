@@ -105,7 +105,7 @@ class Client:
             work, weights = zip(*_OPERATIONS, strict=True)
             [operation] = self._rng.choices(work, weights)
             await operation(self)
-            self._promises.operations += 1
+            self._promises.ended_one()
 
     # Parts of operations.
 
