@@ -4,8 +4,7 @@ Final state and tip come from the database; blocks above the tip from the body l
 certificates from the vote log; accepted transactions from the intake journal.
 """
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +22,7 @@ from chaind.storage.chain_store import ChainStore, is_block
 from chaind.storage.errors import LogBacklog
 from chaind.storage.files import Files
 from chaind.storage.kv import KeyValue
-from chaind.storage.log import AppendLog
+from chaind.storage.log import SYSTEM_MAKING, AppendLog, SegmentMaking
 from chaind.storage.segment import Position
 
 VOTE_SEGMENT_BYTES = 4 << 20
@@ -52,23 +51,28 @@ def open_disk(
     directory: Path,
     database: KeyValue,
     genesis: Genesis,
-    salt: Callable[[int], bytes] = os.urandom,
+    making: SegmentMaking = SYSTEM_MAKING,
 ) -> Disk:
     """Open the logs of a data directory beside its database; writes block 0 on the first start."""
     executed, tip = genesis_of(genesis)
     store = ChainStore.open(
-        database, files, directory, genesis.hash, executed.delta.writes, tip, salt
+        database, files, directory, genesis.hash, executed.delta.writes, tip, making
     )
     votes = AppendLog.open(
-        files, directory, "votes", VOTE_SEGMENT_BYTES, VOTE_RECORD_BYTES_MAX, salt=salt
+        files,
+        directory,
+        "votes",
+        min(VOTE_SEGMENT_BYTES, making.bytes_max),
+        VOTE_RECORD_BYTES_MAX,
+        salt=making.salt,
     )
     journal = AppendLog.open(
         files,
         directory,
         "intake",
-        JOURNAL_SEGMENT_BYTES,
+        min(JOURNAL_SEGMENT_BYTES, making.bytes_max),
         genesis.parameters.transaction_bytes_max,
-        salt=salt,
+        salt=making.salt,
         backlog=LogBacklog,  # a client can come back; a vote or a body that is due cannot
     )
     for name, torn in (

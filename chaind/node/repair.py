@@ -13,7 +13,6 @@ patched: it is the body log rolled forward from its own tip, and where there is 
 So a crash while repairing is repaired by the next start.
 """
 
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -41,6 +40,7 @@ from chaind.storage.chain_store import (
 from chaind.storage.errors import FileMissing, LogCorrupt, StoreCorrupt
 from chaind.storage.files import Files, set_aside
 from chaind.storage.kv import KeyValue
+from chaind.storage.log import SYSTEM_MAKING, SegmentMaking
 from chaind.storage.segment import Position
 
 DATABASE = "db"
@@ -57,20 +57,20 @@ def open_and_heal(
     open_database: Callable[[Path], KeyValue],
     *,
     votes: bool,
-    salt: Callable[[int], bytes] = os.urandom,
+    making: SegmentMaking = SYSTEM_MAKING,
 ) -> Disk:
     """Everything durable of a node, healed where a copy exists; `votes`: it is a validator.
 
     Raises the `LocalFault` of what cannot be healed here.
     """
     try:
-        return _open(files, directory, genesis, open_database, votes=votes, salt=salt)
+        return _open(files, directory, genesis, open_database, votes=votes, making=making)
     except (StoreCorrupt, FileMissing) as error:
         if isinstance(error, FileMissing) and not _names(error, directory / DATABASE):
             raise
         log.error("database_damaged", error=str(error))
     discard_database(files, directory)
-    return _open(files, directory, genesis, open_database, votes=votes, salt=salt)
+    return _open(files, directory, genesis, open_database, votes=votes, making=making)
 
 
 def _names(error: FileMissing, path: Path) -> bool:
@@ -84,12 +84,12 @@ def _open(
     open_database: Callable[[Path], KeyValue],
     *,
     votes: bool,
-    salt: Callable[[int], bytes],
+    making: SegmentMaking,
 ) -> Disk:
     """As the disk is now; everything is closed where this raises."""
     database = open_database(directory / DATABASE)
     try:
-        disk = _open_logs(files, directory, database, genesis, votes=votes, salt=salt)
+        disk = _open_logs(files, directory, database, genesis, votes=votes, making=making)
     except BaseException:
         database.close()
         raise
@@ -115,10 +115,10 @@ def _open_logs(
     genesis: Genesis,
     *,
     votes: bool,
-    salt: Callable[[int], bytes],
+    making: SegmentMaking,
 ) -> Disk:
     try:
-        return open_disk(files, directory, database, genesis, salt)
+        return open_disk(files, directory, database, genesis, making)
     except LogCorrupt as error:
         path = Path(str(error.values["path"]))
         if votes or not path.name.startswith("votes-"):
@@ -127,7 +127,7 @@ def _open_logs(
         for name in files.list(directory):
             if name.startswith("votes-") and name.endswith(".log"):
                 set_aside(files, directory / name)
-        return open_disk(files, directory, database, genesis, salt)
+        return open_disk(files, directory, database, genesis, making)
 
 
 class _Held(NamedTuple):

@@ -30,6 +30,7 @@ REQUIRED = (
     "ended by a disk fault",
     "fast path",
     "finalised by a descendant",
+    "full node",
     "invalid transaction refused",
     "jump",
     "nullified view",

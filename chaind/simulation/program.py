@@ -8,7 +8,7 @@ an adversary lies.
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -17,7 +17,7 @@ from chaind.network.manager import Network, NetworkConfig
 from chaind.network.messages import Message
 from chaind.network.noise import KeyPair
 from chaind.network.peer import Peer
-from chaind.node.config import Config, CustodySection, NetworkSection, NodeSection
+from chaind.node.config import Config, CustodySection, MempoolSection, NetworkSection, NodeSection
 from chaind.node.node import Identity, Node
 from chaind.node.recovery import Disk, stored_votes
 from chaind.node.repair import open_and_heal
@@ -26,6 +26,7 @@ from chaind.primitives.genesis import Genesis
 from chaind.primitives.keys import SecretKey
 from chaind.simulation.loop import Process
 from chaind.simulation.machine import Machine, MachineWorkers
+from chaind.storage.log import SegmentMaking
 
 PORT = 9080
 
@@ -92,6 +93,13 @@ class TappedNetwork(Network):
             super().send(target, said)
 
 
+class Setup(NamedTuple):
+    """What differs from run to run, so that small bounds are met as well as large ones."""
+
+    segment_bytes: int
+    pool_transactions: int
+
+
 class Unreachable(Exception):
     """The connection to a node was refused, or ended before its answer."""
 
@@ -110,6 +118,7 @@ class Program:
         rng: Random,
         custody_seed: bytes,
         verify: Callable[[bytes, bytes, bytes], bool],
+        setup: "Setup",
     ) -> None:
         self.machine = machine
         self.genesis = genesis
@@ -117,6 +126,7 @@ class Program:
         self.peers = tuple(f"{host}:{PORT}" for host in peers if host != machine.host)
         self.tap = tap
         self.rng = rng
+        self.setup = setup
         self.node: Node | None = None
         self.node_key = KeyPair(rng.randbytes(32))
         machine.on_end = self._gone
@@ -149,7 +159,7 @@ class Program:
             self.genesis,
             files.open_store,
             votes=self.key is not None,
-            salt=rng.randbytes,
+            making=SegmentMaking(rng.randbytes, self.setup.segment_bytes),
         )
         node = Node(
             config=self._config(),
@@ -195,4 +205,5 @@ class Program:
             node=NodeSection(home=f"/{machine.name}", name=machine.name),
             network=NetworkSection(host=machine.host, p2p_port=PORT, peers=self.peers),
             custody=CustodySection(enabled=True),
+            mempool=MempoolSection(transactions_max=self.setup.pool_transactions),
         )

@@ -35,7 +35,7 @@ from chaind.simulation.faults import GROUPS, Fault, plan
 from chaind.simulation.loop import current_process
 from chaind.simulation.machine import EPOCH_MS, VERIFY_S
 from chaind.simulation.nemesis import Nemesis
-from chaind.simulation.program import Program
+from chaind.simulation.program import Program, Setup
 from chaind.simulation.taps import HonestTap
 from chaind.simulation.wire import LinkState
 from chaind.simulation.workload import COIN_UNITS, Client, client_key
@@ -49,10 +49,13 @@ from chaind.wallet.derivation import (
 )
 
 CLIENTS = 12
+WINDOW_MS = 30_000  # short, so that deadlines pass and leases end within a run
+LEASE_MS = 60_000  # beyond the time for which any client repeats a request
 COINS_PER_CLIENT = 12
 UNITS_PER_COIN = 10**8
 HEAL_S_MAX = 60.0  # from the end of all faults to agreement: back-off, reconnection, catch-up
 ADVERSARY_SHARE = 0.5  # of seeds that have one
+FULL_NODE_SHARE = 0.3  # of seeds that have one, which follows and does not vote
 QUIET_HEIGHTS = 3  # final everywhere after peace has come
 FLOOR = {"virtual seconds": 60, "final blocks": 30, "client operations": 300, "faults": 5}
 DISK_FAULTS = (DiskFailed, DiskFull, DiskDenied)
@@ -62,7 +65,8 @@ class Options(NamedTuple):
     """What one run is asked to be. `skip` leaves out faults of the plan by number.
 
     `adversary` is a kind of `adversaries.KINDS`, "none", or "any": the seed decides.
-    So it does on the faults, unless there is a `plan`.
+    So it does on the faults, unless there is a `plan`. `liars` is
+    how many validators lie; None: f, as many as must not matter.
     """
 
     seed: int
@@ -72,6 +76,7 @@ class Options(NamedTuple):
     skip: frozenset[int] = frozenset()
     adversary: str = "any"
     plan: tuple[Fault, ...] | None = None
+    liars: int | None = None
 
 
 class Outcome(NamedTuple):
@@ -99,7 +104,11 @@ class Simulation:
         self.world = world = World(options.seed)
         rng = world.dice()
         self.keys = [SecretKey(sha256(b"validator %d" % n)) for n in range(options.nodes)]
-        self.genesis = self._genesis()
+        self.genesis = self._genesis(world.dice())
+        setup = Setup(
+            segment_bytes=rng.choice((8 << 10, 32 << 10, 1 << 20)),
+            pool_transactions=rng.choice((12, 40, 200_000)),
+        )
         self.checks = Checks(world, self.genesis)
         floor = self.floor()
         can_reach = options.seconds >= floor["virtual seconds"]
@@ -107,14 +116,18 @@ class Simulation:
         self.programs: list[Program] = []
         self.honest: list[Program] = []
         self.adversary = self._choose_adversary(world.dice())
-        self.liars = [rng.randrange(options.nodes)] if self.adversary else []
+        self.liars = rng.sample(range(options.nodes), self._liar_count())
         down_max = max(1, (options.nodes - 1) // 3)
         self.nemesis = Nemesis(world, self.programs, down_max, self.boot)
         world.excuses = lambda process, error: self._excused(process.name.split(".")[0], error)
-        seats = list(range(options.nodes))
-        if self.adversary == "twins":
-            self.liars.append(options.nodes)  # a second machine with the first one's key
-            seats.append(self.liars[0])
+        seats: list[SecretKey | None] = list(self.keys)
+        if options.plan is None and rng.random() < FULL_NODE_SHARE:
+            seats.append(None)
+            world.point("full node")
+        self.targets = len(seats)
+        if self.adversary == "twins":  # a second machine with the same key
+            seats += [self.keys[index] for index in self.liars]
+            self.liars += range(self.targets, len(seats))
         for _ in seats:
             world.add_machine()
         base_s, jitter_s = rng.choice(_LINKS)
@@ -123,9 +136,8 @@ class Simulation:
         )
         hosts = [machine.host for machine in world.machines]
         verify = self._verify()
-        for machine, seat in zip(world.machines, seats, strict=True):
+        for machine, key in zip(world.machines, seats, strict=True):
             machine.disk_s = rng.choice((0.0005, 0.001, 0.003))
-            key = self.keys[seat]
             tap = self._tap(machine.index, key)
             program = Program(
                 machine=machine,
@@ -136,6 +148,7 @@ class Simulation:
                 rng=world.dice(),
                 custody_seed=_custody_seed(),
                 verify=verify,
+                setup=setup,
             )
             tap.program = program
             self.programs.append(program)
@@ -157,10 +170,17 @@ class Simulation:
 
     def _drawn(self, rng: Random) -> list[Fault]:
         options = self.options
-        return plan(rng, nodes=options.nodes, until_s=options.seconds, groups=options.groups)
+        return plan(rng, nodes=self.targets, until_s=options.seconds, groups=options.groups)
 
-    def _tap(self, index: int, key: SecretKey) -> HonestTap | Adversary:
-        if index not in self.liars:
+    def _liar_count(self) -> int:
+        """Byzantine validators: as many as the network bears, unless told otherwise."""
+        options = self.options
+        if not self.adversary:
+            return 0
+        return (options.nodes - 1) // 3 if options.liars is None else options.liars
+
+    def _tap(self, index: int, key: SecretKey | None) -> HonestTap | Adversary:
+        if index not in self.liars or key is None:
             return HonestTap(self.nemesis.messages, self.checks, self.world.dice())
         self.world.point(f"adversary: {self.adversary}")
         return Adversary(self.adversary, self.genesis, key, self.world.dice())
@@ -177,7 +197,7 @@ class Simulation:
 
         return verify
 
-    def _genesis(self) -> Genesis:
+    def _genesis(self, rng: Random) -> Genesis:
         base = Genesis(
             name="simulation",
             dev=True,
@@ -186,12 +206,16 @@ class Simulation:
             allocations=(),
             parameters=Parameters(
                 min_fee_per_byte=1,
-                validity_window_ms=600_000,
-                lease_ms=600_000,
-                min_block_interval_ms=100,
+                validity_window_ms=WINDOW_MS,
+                lease_ms=LEASE_MS,
+                min_block_interval_ms=rng.choice((60, 100, 200)),
+                subsidy_units=rng.choice((0, 1_000)),
+                halving_interval=100,
             ),
             consensus=ConsensusParameters(
-                delta_ms=100, block_budget_ms=20, empty_block_interval_ms=1_000
+                delta_ms=rng.choice((60, 100, 200)),
+                block_budget_ms=20,
+                empty_block_interval_ms=rng.choice((300, 1_000, 2_000)),
             ),
         )
         show = base.addresses.show

@@ -49,6 +49,7 @@ COIN_UNITS = 1_000_000_000
 FEE_UNITS = 4_000  # above a unit per byte of anything sent here, lease included
 THINK_S = 1.1  # mean pause of a client between two operations
 FOLLOW_S = 25.0  # a client that still knows nothing then gives up
+VALID_MS = 15_000  # within the window of the chain, whose clocks may differ
 WAIT_MS = 3_000.0  # of one question for finality
 GONE = (Unreachable, TimeoutError)
 
@@ -125,7 +126,7 @@ class Client:
         *,
         lease: Lease | None = None,
         action: Action | None = None,
-        valid_ms: int = 120_000,
+        valid_ms: int = VALID_MS,
     ) -> Body:
         salt = self._rng.randbytes(8)
         until_ms = self._now_ms() + valid_ms
@@ -133,7 +134,7 @@ class Client:
         return Body(VERSION, self._prefix, salt, until_ms, lease, *ends, action, b"")
 
     def _payment(
-        self, units: int, *, lease_id: bytes | None = None, valid_ms: int = 120_000
+        self, units: int, *, lease_id: bytes | None = None, valid_ms: int = VALID_MS
     ) -> Transaction:
         target = key_address(client_key(self.number + self._rng.randint(1, 3)).public)
         lease = None

@@ -6,8 +6,7 @@ blocks. What lies in the log above the tip is read again at start, so that nothi
 for is missing. From the log alone the database can be made again: `chaind.node.repair`.
 """
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +22,7 @@ from chaind.storage.errors import DiskFailed, FileMissing, LogCorrupt, NoSuchRec
 from chaind.storage.files import Files
 from chaind.storage.indexes import Activity, activity_of, block_rows, state_coin_rows
 from chaind.storage.kv import Change, KeyValue, prefix_end
-from chaind.storage.log import AppendLog
+from chaind.storage.log import SYSTEM_MAKING, AppendLog, SegmentMaking
 from chaind.storage.schema import (
     BLOCK,
     CERTIFICATE,
@@ -105,11 +104,17 @@ class ChainStore:
         genesis_hash: bytes,
         genesis_writes: Writes,
         genesis_tip: TipRow,
-        salt: Callable[[int], bytes] = os.urandom,
+        making: SegmentMaking = SYSTEM_MAKING,
     ) -> "ChainStore":
         """Open the store, writing block 0 into an empty one. Raises `WrongDirectory`."""
         bodies = AppendLog.open(
-            files, directory, "bodies", BODY_SEGMENT_BYTES, BODY_BYTES_MAX, salt=salt, lossy=True
+            files,
+            directory,
+            "bodies",
+            min(BODY_SEGMENT_BYTES, making.bytes_max),
+            BODY_BYTES_MAX,
+            salt=making.salt,
+            lossy=True,
         )
         found = database.get(META_FORMAT)
         if found is None:

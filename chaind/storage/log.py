@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from chaind.storage.errors import (
     DiskFailed,
@@ -50,6 +51,16 @@ from chaind.storage.segment import (
 
 BUFFER_BYTES_MAX = 1 << 26  # a disk 64 MiB behind is stalled: refuse, rather than fill memory
 READ_BYTES = 1 << 14  # one read fetches most records whole
+
+
+class SegmentMaking(NamedTuple):
+    """How all logs of a node make segments: with salts from here, and none larger than this."""
+
+    salt: Callable[[int], bytes] = os.urandom
+    bytes_max: int = 1 << 62
+
+
+SYSTEM_MAKING = SegmentMaking()
 
 
 class AppendLog:

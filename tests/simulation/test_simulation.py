@@ -193,3 +193,24 @@ def test_a_failure_is_shrunk_to_the_faults_that_it_needs() -> None:
     small = shrink(rerun(Options(0)), rerun)
     assert small.violation == "broken"
     assert small.faults == ["3: fault", "8: fault"]
+
+
+def twins(count: int) -> Options:
+    """So many validators that are two, and a network that again and again parts each from itself.
+
+    One side holds one of every pair and one honest node, the other one the rest.
+    """
+    options = Options(STORM_SEEDS[0], seconds=12.0, adversary="twins", liars=count, plan=())
+    seats = Simulation(options).liars[:count]
+    honest = next(index for index in ALL if index not in seats)
+    return options._replace(plan=storm("partition", [[honest, *seats]], 1.0))
+
+
+def test_f_twins_fork_nothing() -> None:
+    held(run(twins(1)))
+
+
+def test_one_more_pair_of_twins_than_the_network_bears_forks_it() -> None:
+    violation = run(twins(2)).violation
+    assert violation is not None
+    assert "another block final" in violation
