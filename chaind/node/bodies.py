@@ -92,12 +92,13 @@ class _Compact:
 class _Want:
     """A block that is needed, and whom it was asked of."""
 
-    __slots__ = ("asked", "asked_ms", "lowest", "owed", "resolve", "since_height", "source")
+    __slots__ = ("asked", "asked_ms", "lowest", "owed", "resolve", "since_height", "source", "view")
 
     def __init__(self, block_hash: bytes, source: Peer | None, since_height: int) -> None:
         self.source = source
         self.since_height = since_height
         self.resolve = False  # the core waits for its verdict
+        self.view: int | None = None  # for which it was proposed, where a proposal told of it
         self.lowest = block_hash  # all blocks above this ancestor are held
         self.asked: set[str] = set()  # node ids, since all were asked last
         self.owed: set[str] = set()  # node ids whose answer has not come
@@ -167,6 +168,7 @@ class Bodies:
         self._compact[block_hash] = compact
         self._transport.send(peer, GetBlockTransactions(block_hash, missing))
         want = self._want(block_hash, peer)
+        want.view = proposal.vote.view
         want.asked.add(peer.node_id)
         want.asked_ms = self._clock.monotonic_ms()
 
@@ -207,14 +209,15 @@ class Bodies:
             if self._height_of(block_hash) is not None:
                 self._advance(block_hash)
                 self._wants.pop(block_hash, None)
-            elif final.height > want.since_height + WANT_HEIGHTS_MAX or (
-                not want.resolve and self._chain.candidate(block_hash) is not None
+            elif (
+                final.height > want.since_height + WANT_HEIGHTS_MAX
+                or (want.view is not None and want.view <= final.view)  # it was passed over
+                or (not want.resolve and self._chain.candidate(block_hash) is not None)
             ):
                 del self._wants[block_hash]
         for block_hash, compact in list(self._compact.items()):
-            if compact.proposal.vote.view <= final.view:  # passed over: nobody can need it
+            if compact.proposal.vote.view <= final.view:
                 del self._compact[block_hash]
-                self._wants.pop(block_hash, None)
         for block_hash in list(self._early):
             if self._chain.candidate(block_hash) is None:
                 del self._early[block_hash]

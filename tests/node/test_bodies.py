@@ -363,3 +363,22 @@ async def test_a_block_that_nobody_has_is_forgotten_at_last(
     await desk.world.make_final(maker.block(3).body.block)
     desk.bodies.forget_final()
     assert wants_of(desk.bodies) == 0
+
+
+async def test_a_passed_over_proposal_whose_transactions_nobody_has_asks_for_nothing_more(
+    desk: Desk, maker: World, tmp_path: Path
+) -> None:
+    """Its leader keeps them back, and would have everybody ask for them for hundreds of blocks."""
+    liar = World(tmp_path / "liar")
+    withheld = liar.block(1, liar.payment()).body.block
+    desk.bodies.offer(proposal_of(withheld), desk.a)  # type: ignore[arg-type]
+    desk.bodies.resolve(withheld.hash, None)
+    await desk.answer(desk.a, BlockTransactions(withheld.hash, ()))
+    desk.later(10_000)
+    assert desk.talk.take()
+    await desk.world.make_final(maker.block(2, maker.payment()).body.block)
+    desk.bodies.forget_final()
+    desk.later(10_000)
+    assert desk.talk.take() == []
+    assert wants_of(desk.bodies) == 0
+    liar.close()
