@@ -60,6 +60,11 @@ class Promises:
         entry = self.accepted.setdefault(txid, Accepted(valid_until_ms))
         entry.machines.add(program.machine.name)
 
+    def void(self, program: Program) -> None:
+        """A node has lost its disk: it can know nothing of what it accepted."""
+        for entry in self.accepted.values():
+            entry.machines.discard(program.machine.name)
+
     def told(self, program: Program, info: TransactionInfo) -> None:
         """A node has said where a transaction is."""
         txid, name = info.txid, program.machine.name

@@ -9,7 +9,9 @@ from random import Random
 from typing import NamedTuple
 
 FIRST_S = 3.0  # nodes have met by then
-GAP_S = 3.5  # mean time from one fault to the next
+GAP_S = 3.3  # mean time from one fault to the next
+MINUTE_S = 60.0
+FAULTS_MIN = 12  # in a minute; a plan that comes out calmer is drawn again
 
 
 class Fault(NamedTuple):
@@ -48,6 +50,10 @@ def _all(_rng: Random, nodes: int) -> Sequence[int]:
     return range(nodes)
 
 
+def _last(_rng: Random, nodes: int) -> Sequence[int]:
+    return (nodes - 1,)
+
+
 def _most(rng: Random, nodes: int) -> Sequence[int]:
     return sorted(rng.sample(range(nodes), rng.randint(min(2, nodes), nodes)))
 
@@ -80,6 +86,7 @@ KINDS: dict[str, _Kind] = {
     "write error": _Kind("disk", 2, (0.1, 3), (1, 1), _one),
     "sync error": _Kind("disk", 2, (0.1, 3), (1, 1), _one),
     "disk full": _Kind("disk", 2, (0.1, 4), (1, 1), _one),
+    "disk lost": _Kind("disk", 5, (0.1, 5), (1, 1), _last),  # of a full node, and only there
     "slow disk": _Kind("disk", 2, (0.5, 6), (10, 400), _one),
     "slow processor": _Kind("pause", 1, (0.5, 4), (1e-4, 5e-3), _one),
 }
@@ -88,6 +95,13 @@ GROUPS = tuple(dict.fromkeys(kind.group for kind in KINDS.values()))
 
 def plan(rng: Random, *, nodes: int, until_s: float, groups: Sequence[str]) -> list[Fault]:
     """Faults between the start and `until_s`, in order; none are still there at its end."""
+    least = FAULTS_MIN if groups and until_s > MINUTE_S else 0
+    while len(faults := _draw(rng, nodes, until_s, groups)) < least:
+        pass
+    return faults
+
+
+def _draw(rng: Random, nodes: int, until_s: float, groups: Sequence[str]) -> list[Fault]:
     kinds = [name for name, kind in KINDS.items() if kind.group in groups]
     weights = [KINDS[name].weight for name in kinds]
     faults: list[Fault] = []

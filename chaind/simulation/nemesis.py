@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from chaind.simulation.disk import CrashDisk
 from chaind.simulation.faults import Fault
 from chaind.simulation.machine import Machine
 from chaind.simulation.program import Program
@@ -31,6 +32,7 @@ class Nemesis:
         programs: Sequence[Program],
         down_max: int,
         boot: Callable[[Program], None],
+        forget: Callable[[Program], None],
     ) -> None:
         self.messages = MessageFaults()
         self.applied = 0
@@ -39,6 +41,7 @@ class Nemesis:
         self._programs = programs
         self._down_max = down_max
         self._boot = boot
+        self._forget = forget  # what a program promised: its disk is lost
         self._cuts: dict[tuple[str, str], int] = {}
         self._normal: dict[tuple[str, str], tuple[float, float, float]] = {}
 
@@ -61,6 +64,8 @@ class Nemesis:
         programs = [self._programs[index] for index in fault.targets]
         if fault.kind in _DOWN and len(programs) == 1 and not self._may_go(programs[0]):
             return
+        if fault.kind == "disk lost" and programs[0].key is not None:
+            return  # a validator must not vote again without its log
         self.applied += 1
         world.point(f"fault: {fault.kind}")
         world.trace.note("nemesis", f"begins {fault}")
@@ -245,6 +250,13 @@ class Nemesis:
         await asyncio.sleep(fault.for_s)
         make(False)
 
+    async def _disk_lost(self, fault: Fault, programs: Sequence[Program]) -> None:
+        [program] = programs
+        program.machine.power_cut(torn=True)
+        program.machine.disk = CrashDisk()
+        self._forget(program)
+        await self._up_again(fault, programs)
+
     async def _slow_disk(self, fault: Fault, programs: Sequence[Program]) -> None:
         [program] = programs
         program.machine.disk_s *= fault.size
@@ -266,6 +278,7 @@ _DOWN = frozenset(
         "write error",
         "sync error",
         "disk full",
+        "disk lost",
     )
 )
 _HOW = {
@@ -292,5 +305,6 @@ _HOW = {
     "write error": Nemesis._failing,
     "sync error": Nemesis._failing,
     "disk full": Nemesis._full,
+    "disk lost": Nemesis._disk_lost,
     "slow disk": Nemesis._slow_disk,
 }

@@ -56,6 +56,7 @@ UNITS_PER_COIN = 10**8
 HEAL_S_MAX = 20.0  # from the end of all faults to agreement: back-off, reconnection, catch-up
 ADVERSARY_SHARE = 0.5  # of seeds that have one
 FULL_NODE_SHARE = 0.3  # of seeds that have one, which follows and does not vote
+QUESTIONS_MAX = 6  # of one node, for single blocks, per final one; 2 is the worst seen
 QUIET_HEIGHTS = 3  # final everywhere after peace has come
 FLOOR = {"virtual seconds": 60, "final blocks": 30, "client operations": 300, "faults": 5}
 DISK_FAULTS = (DiskFailed, DiskFull, DiskDenied)
@@ -118,7 +119,7 @@ class Simulation:
         self.adversary = self._choose_adversary(world.dice())
         self.liars = rng.sample(range(options.nodes), self._liar_count())
         down_max = max(1, (options.nodes - 1) // 3)
-        self.nemesis = Nemesis(world, self.programs, down_max, self.boot)
+        self.nemesis = Nemesis(world, self.programs, down_max, self.boot, self._forget)
         world.excuses = lambda process, error: self._excused(process.name.split(".")[0], error)
         seats: list[SecretKey | None] = list(self.keys)
         if options.plan is None and rng.random() < FULL_NODE_SHARE:
@@ -252,9 +253,10 @@ class Simulation:
     def _ended(self, program: Program, error: BaseException | None) -> None:
         """A program has ended by itself: a disk that fails excuses it, and nothing else does."""
         world, machine = self.world, program.machine
-        world.trace.note(machine.name, f"ended: {error!r}")
         if error is None:
-            return  # it was asked to; whoever asked starts it again
+            world.trace.note(machine.name, "ended as it was asked to")
+            return  # whoever asked starts it again
+        world.trace.note(machine.name, f"ended: {_leaves(error)}")
         if not self._excused(machine.name, error):
             world.fail(f"{machine.name} ended by itself: {_leaves(error)}")
             return
@@ -273,6 +275,11 @@ class Simulation:
             return True
         sick = self.world.loop.time() < self.nemesis.sick.get(name, 0.0)
         return sick and error is not None and _only_disk_faults(error)
+
+    def _forget(self, program: Program) -> None:
+        """The disk of a machine is lost, and with it what it knew for its clients."""
+        self.checks.heights.pop(program.machine.name, None)
+        self.promises.void(program)
 
     # The run.
 
@@ -303,7 +310,14 @@ class Simulation:
         for client in clients:
             await client
         await self._converge(world.loop.time())
+        self._no_storm_of_questions()
         Audit(world, self.genesis, self.checks, self.promises).all(self.honest)
+
+    def _no_storm_of_questions(self) -> None:
+        """A liar costs honest nodes a few questions a block, and not ever more of them."""
+        asked, blocks = self.world.points["block fetched"], len(self.checks.blocks)
+        if asked > QUESTIONS_MAX * blocks * len(self.honest):
+            self.world.fail(f"{asked} questions for single blocks, {blocks} blocks became final")
 
     def _clients(self) -> list[Client]:
         return [
