@@ -24,6 +24,9 @@ from chaind.storage.log import AppendLog
 from chaind.storage.segment import Position
 
 
+UNDER_WAY_MAX = 12  # blocks of the views in hand, and what liars propose there
+
+
 class Audit:
     """Holds nodes against the blocks that they made final."""
 
@@ -46,7 +49,14 @@ class Audit:
                 if name in accepted.machines:
                     self._accepted(name, node, txid)
             self._no_bans(name, node, programs)
+            self._nothing_left(name, node)
         self._promises.all_in_the_end()
+
+    def _nothing_left(self, name: str, node: Node) -> None:
+        """What was wanted is there or given up: memory does not grow with every fault."""
+        left = len(node.bodies._wants) + len(node.bodies._compact) + len(node.chain._candidates)
+        if left > UNDER_WAY_MAX:
+            self._world.fail(f"{name} still holds or wants {left} blocks that are not final")
 
     def _no_bans(self, name: str, node: Node, programs: Sequence[Program]) -> None:
         """Whatever happened on the way, honest nodes do not think ill of each other."""

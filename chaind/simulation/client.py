@@ -13,11 +13,13 @@ from chaind.node.node import Node
 from chaind.node.queries import TransactionInfo, TransactionUnknown
 from chaind.primitives.errors import ChaindError, NotReady
 from chaind.simulation.checks import Checks
+from chaind.simulation.loop import Process
 from chaind.simulation.program import Program, Unreachable
 from chaind.simulation.world import World
 
 T = TypeVar("T")
 HOP_S = (0.0005, 0.01)  # between client and node, one way
+ANSWER_S_MAX = 35.0  # above the node's own bound on waiting for finality
 PATIENCE_S = 6.0  # then a client asks elsewhere
 
 
@@ -48,6 +50,7 @@ class Promises:
         self.answers = 0
         self.refusals = 0
         self.unreachable = 0
+        self.under_way: dict[asyncio.Task[Any], tuple[float, Process]] = {}  # since when, at whom
 
     def ended_one(self) -> None:
         """An operation of a client has come to its end."""
@@ -96,7 +99,11 @@ class Promises:
             self._world.fail(f"key {key!r} paid twice: {self.leases[key].hex()}, {txid.hex()}")
 
     def all_in_the_end(self) -> None:
-        """Nothing that was told as lost has become final after all."""
+        """Nothing that was told as lost has become final after all; nobody waits for ever."""
+        now_s = self._world.loop.time()
+        for since_s, process in self.under_way.values():
+            if process.alive and now_s - since_s > ANSWER_S_MAX:
+                self._world.fail(f"{process.name} has not answered since {since_s:.1f} s")
         for txid, told in self.ended.items():
             if txid in self._checks.final_txids:
                 self._world.fail(f"{txid.hex()} is final, {told}")
@@ -125,9 +132,11 @@ class Connection:
         caller: asyncio.Future[T] = self._world.loop.create_future()
         program.callers[caller] = None
         task = process.spawn(make(node), "api")
+        self._promises.under_way[task] = (self._world.loop.time(), process)
 
         def done(finished: "asyncio.Task[T]") -> None:
             program.callers.pop(caller, None)
+            self._promises.under_way.pop(task, None)
             if caller.done() or not process.alive:
                 if not finished.cancelled():
                     finished.exception()

@@ -11,6 +11,7 @@ from chaind.simulation.program import Program
 from chaind.simulation.wire import LinkState
 from chaind.simulation.world import World
 
+STOP_S = 30.0  # an orderly end takes a second, more where the disk is slow or the program paused
 WRITE_S = 5.0  # in which a machine writes as much as its power cut waits for, or is spared
 
 
@@ -106,7 +107,11 @@ class Nemesis:
         process = program.machine.process
         if program.node is not None and process is not None:
             process.context.run(program.node.stop)
-            await program.machine.down.wait()
+            try:
+                async with asyncio.timeout(STOP_S):
+                    await program.machine.down.wait()
+            except TimeoutError:
+                self._world.fail(f"{program.machine.name} did not stop within {STOP_S:.0f} s")
         await self._up_again(fault, programs)
 
     async def _up_again(self, fault: Fault, programs: Sequence[Program]) -> None:
