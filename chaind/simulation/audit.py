@@ -23,7 +23,6 @@ from chaind.storage.kv import MemoryStore
 from chaind.storage.log import AppendLog
 from chaind.storage.segment import Position
 
-
 UNDER_WAY_MAX = 12  # blocks of the views in hand, and what liars propose there
 
 
