@@ -210,7 +210,7 @@ class Simulation:
                 min_fee_per_byte=1,
                 validity_window_ms=WINDOW_MS,
                 lease_ms=LEASE_MS,
-                min_block_interval_ms=rng.choice((60, 100, 200)),
+                min_block_interval_ms=rng.choice((100, 150, 300)),
                 subsidy_units=rng.choice((0, 1_000)),
                 halving_interval=100,
             ),

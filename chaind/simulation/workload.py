@@ -47,7 +47,7 @@ from chaind.wallet.derivation import DEVELOPMENT_NAMES
 
 COIN_UNITS = 1_000_000_000
 FEE_UNITS = 4_000  # above a unit per byte of anything sent here, lease included
-THINK_S = 1.1  # mean pause of a client between two operations
+THINK_S = 1.4  # mean pause of a client between two operations
 FOLLOW_S = 25.0  # a client that still knows nothing then gives up
 VALID_MS = 15_000  # within the window of the chain, whose clocks may differ
 WAIT_MS = 3_000.0  # of one question for finality
