@@ -136,13 +136,17 @@ def simulate(
 def _explain(failed: "Outcome") -> None:
     """The failure with fewer faults, the command that replays it, and the end of its trace."""
     from chaind.simulation.campaign import shrink
+    from chaind.simulation.simulation import SHORT
 
-    small = shrink(failed)
-    click.echo(f"\nseed {small.options.seed}: {small.violation}")
-    click.echo(f"replay: {_command(small.options)}")
-    for line in small.faults:
-        click.echo(f"  fault {line}")
-    for line in small.trace[-TRACE_LINES:]:
+    click.echo(f"\nreplay: {_command(failed.options)}")
+    if failed.violation is not None and not failed.violation.startswith(SHORT):
+        click.echo("leaving out faults that it does not need …")
+        failed = shrink(failed)
+        click.echo(f"seed {failed.options.seed}: {failed.violation}")
+        click.echo(f"replay: {_command(failed.options)}")
+    for fault in failed.faults:
+        click.echo(f"  fault {fault}")
+    for line in failed.trace[-TRACE_LINES:]:
         click.echo(f"  {line}")
 
 

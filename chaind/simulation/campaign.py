@@ -15,7 +15,8 @@ from chaind.simulation.adversaries import KINDS as ADVERSARIES
 from chaind.simulation.faults import GROUPS, KINDS
 from chaind.simulation.simulation import Options, Outcome, Simulation
 
-SHRINK_RUNS_MAX = 40  # two minutes at the most
+SHRINK_RUNS_MAX = 24  # a minute or two
+SECONDS = "virtual seconds"
 REQUIRED_SEEDS = 100  # from so many seeds on, every point below has to be reached
 TO_AGREE = "seconds to agree"
 REQUIRED = (
@@ -102,19 +103,16 @@ def _outcomes(runs: Sequence[Options], jobs: int) -> Iterator[Outcome]:
 
 def shrink(outcome: Outcome, rerun: Callable[[Options], Outcome] = run_one) -> Outcome:
     """The same failure with as few faults as some reruns can find."""
-    best = outcome
-    runs = 0
-    numbers = _numbers(outcome.faults)
-    size = max(1, len(numbers) // 2)
+    late = [fault.number for fault in outcome.faults if fault.at_s > outcome.counts[SECONDS]]
+    best = _without(outcome, late, rerun) or outcome
+    runs, size = 1, max(1, len(best.faults) // 2)
     while size and runs < SHRINK_RUNS_MAX:
+        numbers = [fault.number for fault in best.faults]
         for start in range(0, len(numbers), size):
-            without = frozenset(numbers[start : start + size])
-            options = best.options._replace(skip=best.options.skip | without)
             runs += 1
-            again = rerun(options)
-            if again.violation is not None:
-                best = again
-                numbers = _numbers(again.faults)
+            smaller = _without(best, numbers[start : start + size], rerun)
+            if smaller is not None:
+                best = smaller
                 break
             if runs >= SHRINK_RUNS_MAX:
                 break
@@ -123,5 +121,10 @@ def shrink(outcome: Outcome, rerun: Callable[[Options], Outcome] = run_one) -> O
     return best
 
 
-def _numbers(faults: Iterable[str]) -> list[int]:
-    return [int(line.split(":", 1)[0]) for line in faults]
+def _without(
+    outcome: Outcome, numbers: Iterable[int], rerun: Callable[[Options], Outcome]
+) -> Outcome | None:
+    """The run again with these faults left out as well, if it still fails."""
+    options = outcome.options
+    again = rerun(options._replace(skip=options.skip.union(numbers)))
+    return again if again.violation is not None else None

@@ -60,6 +60,7 @@ MORE_S_MAX = 120.0  # for which clients go on where they have done too little
 QUESTIONS_MAX = 6  # of one node, for single blocks, per final one; 2 is the worst seen
 QUIET_HEIGHTS = 3  # final everywhere after peace has come
 FLOOR = {"virtual seconds": 60, "final blocks": 30, "client operations": 300, "faults": 5}
+SHORT = "falls short"
 DISK_FAULTS = (DiskFailed, DiskFull, DiskDenied)
 
 
@@ -90,7 +91,7 @@ class Outcome(NamedTuple):
     counts: dict[str, float]
     points: dict[str, int]
     trace: list[str]
-    faults: list[str]
+    faults: list[Fault]
 
 
 @lru_cache(maxsize=1)
@@ -371,7 +372,7 @@ class Simulation:
                 for name, least in self.floor().items()
                 if counts[name] < least
             ]
-            violation = f"falls short: {', '.join(short)}" if short else None
+            violation = f"{SHORT}: {', '.join(short)}" if short else None
         return Outcome(
             self.options,
             violation,
@@ -379,7 +380,7 @@ class Simulation:
             counts,
             dict(sorted(world.points.items())),
             world.trace.lines() if violation else [],
-            [str(fault) for fault in self.plan],
+            self.plan,
         )
 
     def floor(self) -> dict[str, int]:

@@ -202,11 +202,12 @@ def test_a_failure_is_shrunk_to_the_faults_that_it_needs() -> None:
     def rerun(options: Options) -> Outcome:
         left = [number for number in range(12) if number not in options.skip]
         broken = "broken" if {3, 8} <= set(left) else None
-        return Outcome(options, broken, "", {}, {}, [], [f"{n}: fault" for n in left])
+        faults = [Fault(n, float(n), "kill", (0,), 1.0, 1.0) for n in left]
+        return Outcome(options, broken, "", {"virtual seconds": 9.5}, {}, [], faults)
 
     small = shrink(rerun(Options(0)), rerun)
     assert small.violation == "broken"
-    assert small.faults == ["3: fault", "8: fault"]
+    assert [fault.number for fault in small.faults] == [3, 8]
 
 
 def twins(count: int) -> Options:
