@@ -9,7 +9,8 @@ from chaind.primitives.errors import LocalFault
 
 if TYPE_CHECKING:
     from chaind.simulation.campaign import Report
-    from chaind.simulation.simulation import Options, Outcome
+    from chaind.simulation.simulation import Options as RunOptions
+    from chaind.simulation.simulation import Outcome
 
 TRACE_LINES = 80  # of a failing seed
 SEEDS_PER_LINE = 50
@@ -150,13 +151,16 @@ def _explain(failed: "Outcome") -> None:
         click.echo(f"  {line}")
 
 
-def _command(options: "Options") -> str:
+def _command(options: "RunOptions") -> str:
     """What to type to see this run again."""
     from chaind.simulation.faults import GROUPS
+    from chaind.simulation.simulation import Options
 
     groups = "all" if options.groups == GROUPS else ",".join(options.groups) or "none"
     parts = ["chaind simulate", f"--seed {options.seed}", f"--nodes {options.nodes}"]
-    parts += [f"--faults {groups}", f"--minutes {options.seconds / 60!r}"]
+    parts.append(f"--faults {groups}")
+    if options.seconds != Options(seed=0).seconds:
+        parts.append(f"--minutes {options.seconds / 60!r}")
     if options.adversary != "any":
         parts.append(f'--adversary "{options.adversary}"')
     if options.skip:

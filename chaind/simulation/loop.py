@@ -84,8 +84,10 @@ class Sockets(Protocol):
 class _Task(asyncio.Task[T]):
     """A task that knows whose it is, and has a place in sets that does not hang on its address."""
 
-    process: Process | None = None
-    number = 0
+    def __init__(self, coro: Coroutine[Any, Any, T], number: int, **options: Any) -> None:
+        self.number = number  # first, since asyncio's own sets take the task in hand at once
+        self.process: Process | None = None
+        super().__init__(coro, **options)
 
     def __hash__(self) -> int:
         return self.number
@@ -253,9 +255,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         context: Context | None = None,
     ) -> "asyncio.Task[T]":
         """See `asyncio`."""
-        task: _Task[T] = _Task(coro, loop=self, name=name, context=context)
         self._tasks_total += 1
-        task.number = self._tasks_total
+        task: _Task[T] = _Task(coro, self._tasks_total, loop=self, name=name, context=context)
         self._open[task] = None
         task.add_done_callback(self._open.pop, context=_WORLD)
         process = _process.get() if context is None else context.get(_process)
