@@ -6,7 +6,7 @@ blocks. What lies in the log above the tip is read again at start, so that nothi
 for is missing. From the log alone the database can be made again: `chaind.node.repair`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
