@@ -6,6 +6,7 @@ it, each name or not, and of unsynced batches of a store the first few.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -221,16 +222,18 @@ class CrashStore(MemoryStore):
         value: bytes | None = self._rows.get(key)  # one thread only: no lock
         return value
 
-    def write(self, batch: Iterable[Change], *, sync: bool) -> None:
+    def prepare(self, batch: Iterable[Change], *, sync: bool) -> Callable[[], None]:
         """See `KeyValue`."""
-        changes = list(batch)
+        return partial(self._write_or_fail, list(batch), sync)
+
+    def _write_or_fail(self, changes: list[Change], sync: bool) -> None:
         if self._failed:
             reason = "an earlier write to this store failed"
             raise DiskFailed(path=str(self._path), operation="write", reason=reason)
         self._failed = True
         self._disk.step("write", self._path)
         self._undo.append([(key, self.get(key)) for key, _ in changes])
-        super().write(changes, sync=sync)
+        self._write(changes)
         if sync:
             self._disk.step("sync", self._path)
             self._undo.clear()
@@ -240,7 +243,7 @@ class CrashStore(MemoryStore):
         """Loses power: the first few unsynced batches are kept, by chance."""
         kept = random.randint(0, len(self._undo))
         for changes in reversed(self._undo[kept:]):
-            super().write(reversed(changes), sync=True)
+            self._write(reversed(changes))
         self._undo.clear()
 
 
