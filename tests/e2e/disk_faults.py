@@ -113,16 +113,18 @@ class Campaign:
         order = self._control(node)
         self.story.append(f"{node.home.name}: {at} {name} {errno.errorcode[number]}: ")
         order.write_text(json.dumps({"at": at, "name": name, "errno": number}))
-        process = node.process
+        process, mark = node.process, log_size(node)
         assert process is not None
         if at == "read":
             raw_blocks(node, 1, 50)
         until(lambda: process.poll() is not None or not order.exists(), "the disk fails")
         outcome = "healed"
-        if at != "read" and at != "get":
+        if at == "get":  # it makes its database again, or ends where it did so a moment ago
+            until(lambda: "database_set_aside" in logged(node, mark), f"{node.home.name} notices")
+            until(lambda: process.poll() is not None or node.ready(), f"{node.home.name} goes on")
+        elif at != "read":
             self.exits[process.wait(READY_S)] += 1
             outcome = "refused"
-        time.sleep(0.2)
         if process.poll() is not None:
             node.process = None
             order.unlink(missing_ok=True)
