@@ -27,7 +27,10 @@ EVENTS_MAX = 60_000  # a schedule needs a few thousand; more is a storm of messa
 
 
 class Network:
-    """n validators, an observer, and an adversary, on one heap of events."""
+    """n validators, an observer, and an adversary, on one heap of events.
+
+    The seed draws the adversary, unless `mode` names it; it has f validators, or `faults`.
+    """
 
     def __init__(
         self,
@@ -36,6 +39,8 @@ class Network:
         *,
         kind: type[Simplex] = Simplex,
         quorums: Callable[[int], Quorums] = lambda n: Quorums([1] * n),
+        mode: str | None = None,
+        faults: int | None = None,
     ) -> None:
         self.random = random = Random(seed)
         self.seed, self.n, self.kind = seed, n, kind
@@ -53,8 +58,10 @@ class Network:
         self.stopped_at_gst = False
         self.silenced = False
         self.hostile_bodies = Library()
-        faults = self.honest_quorums.byzantine
-        self.mode = random.choice(("honest", "silent", "twins", "chaos"))
+        if faults is None:
+            faults = self.honest_quorums.byzantine
+        drawn = random.choice(("honest", "silent", "twins", "chaos"))
+        self.mode = drawn if mode is None else mode
         bad = set(random.sample(range(n), faults)) if self.mode != "honest" else set()
         self.bad = bad
         self.chaos = Chaos(self, sorted(bad)) if self.mode == "chaos" else None

@@ -1,6 +1,13 @@
 """Rules 3 to 7 of Epidemic Simplex: each fires when it must, and does not when it must not."""
 
+from simplex_kit import block, certificate, vote
 from simplex_script import run, tables
+
+from chaind.consensus import rules
+from chaind.consensus.core import Verdict
+from chaind.consensus.quorums import Quorums
+from chaind.consensus.views import View
+from chaind.primitives.votes import CertificateKind, VoteKind
 
 RULE_3 = {
     "FIRST for a proposal that is justified and checked": """
@@ -294,3 +301,26 @@ def test_rule_6_finalize(script: str) -> None:
 @tables(RULE_7)
 def test_rule_7_decide(script: str) -> None:
     run(script)
+
+
+def test_rule_3_looks_at_the_justification_itself() -> None:
+    """Whatever else keeps an unjustified proposal from being checked."""
+    view, proposal = View(2, Quorums([1] * 4)), block("b", 2, "a", 1)
+    view.proposals[proposal.hash] = proposal
+
+    def first(*, justified: bool) -> rules.Say | None:
+        return rules.first_vote(view, 2, False, lambda _: justified, lambda _: Verdict.OK)
+
+    assert first(justified=False) is None
+    assert first(justified=True) == (VoteKind.FIRST, proposal.hash)
+
+
+def test_rule_6_looks_at_fallbacks_itself() -> None:
+    """Whatever else was said by then: rule 5 nullifies after the same FIRSTs that allow rule 4."""
+    view = View(1, Quorums([1] * 4))
+    proof = certificate(CertificateKind.NOTAR, 1, "a", (0, 1, 3))
+    view.add(proof)
+    view.tally.add(vote(3, VoteKind.FIRST, 1, "a"))
+    assert rules.final_vote(view, 3, lambda _: True) == (VoteKind.FINALIZE, proof.block)
+    view.tally.add(vote(3, VoteKind.FALLBACK, 1, "b"))
+    assert rules.final_vote(view, 3, lambda _: True) is None
