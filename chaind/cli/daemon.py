@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -43,7 +44,8 @@ WRITE_BUFFER_BYTES = 8 << 20
 GC_THRESHOLDS = (50_000, 50, 1_000)  # Python's own cost a fifth of the work under load
 MNEMONIC_BYTES_MAX = 4_096  # 24 words of any language
 
-STARTS_MAX = 2  # a database that is damaged again at once lies on a disk that cannot be trusted
+# A database that is damaged twice within this time lies on a disk that cannot be trusted.
+TRUSTED_AFTER_S = 600.0
 
 log = structlog.get_logger("chaind")
 
@@ -110,13 +112,14 @@ def run(config: Config, seams: Seams = SYSTEM) -> int:
     """Run until a signal or a fault; the process's exit status.
 
     A database that turns out to be damaged is set aside when everything is closed, and the node
-    starts once more, which makes it again.
+    starts once more, which makes it again; but not a second time within `TRUSTED_AFTER_S`.
     """
     configure_logs(config.log)
     gc.set_threshold(*GC_THRESHOLDS)
-    for _ in range(STARTS_MAX):
-        fault = _run_once(config, seams)
-        if not isinstance(fault, StoreCorrupt):
+    damaged_s = -TRUSTED_AFTER_S  # when it was found damaged last
+    while isinstance(fault := _run_once(config, seams), StoreCorrupt):
+        before_s, damaged_s = damaged_s, time.monotonic()
+        if damaged_s - before_s < TRUSTED_AFTER_S:
             break
     if fault is None:
         return 0

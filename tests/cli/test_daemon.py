@@ -1,0 +1,48 @@
+"""`daemon.run`: what a node does about a database that turns out to be damaged."""
+
+import pytest
+
+from chaind.cli import daemon
+from chaind.node.config import Config
+from chaind.primitives.errors import LocalFault
+from chaind.storage.errors import DiskFull, StoreCorrupt
+
+DAMAGED = StoreCorrupt(path="db", reason="made up")
+FULL = DiskFull(path="db", operation="write", reason="made up")
+
+
+class Runs:
+    """Stands for `_run_once`: how long each run lasts, and what ends it."""
+
+    def __init__(self, *runs: tuple[float, LocalFault | None]) -> None:
+        self.left = list(runs)
+        self.now_s = 50.0
+
+    def once(self, _config: Config, _seams: daemon.Seams) -> LocalFault | None:
+        lasted_s, fault = self.left.pop(0)
+        self.now_s += lasted_s
+        return fault
+
+
+@pytest.mark.parametrize(
+    ("runs", "status"),
+    [
+        ([(5.0, None)], 0),
+        ([(5.0, FULL)], FULL.exit_code),
+        ([(0.5, DAMAGED), (5.0, None)], 0),
+        ([(0.5, DAMAGED), (0.5, DAMAGED)], DAMAGED.exit_code),
+        ([(0.5, DAMAGED), (5.0, FULL)], FULL.exit_code),
+        ([(0.5, DAMAGED), (86_400.0, DAMAGED), (86_400.0, DAMAGED), (5.0, None)], 0),
+        ([(86_400.0, DAMAGED), (599.0, DAMAGED)], DAMAGED.exit_code),
+    ],
+)
+def test_a_damaged_database_is_made_again_but_not_twice_in_a_row(
+    runs: list[tuple[float, LocalFault | None]], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Runs(*runs)
+    monkeypatch.setattr(daemon, "_run_once", made.once)
+    monkeypatch.setattr(daemon, "configure_logs", lambda _section: None)
+    monkeypatch.setattr(daemon.gc, "set_threshold", lambda *_: None)
+    monkeypatch.setattr(daemon.time, "monotonic", lambda: made.now_s)
+    assert daemon.run(Config()) == status
+    assert made.left == []
