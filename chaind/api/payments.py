@@ -12,6 +12,7 @@ from aiohttp import web
 from chaind.api.accounts import balance_of
 from chaind.api.answers import JSON_MEDIA, Answer, respond
 from chaind.api.bodies import read_json, wait_preference
+from chaind.api.chaos import chaos_wanted, die_after
 from chaind.api.context import Api
 from chaind.api.forms import Amount, FieldInvalid
 from chaind.api.guards import check_media
@@ -78,6 +79,7 @@ async def post_transfer(api: Api, request: web.Request) -> web.Response:
     key = request.headers.get("Idempotency-Key")
     if key is None and api.section.require_idempotency_key:
         raise IdempotencyKeyMissing
+    chaos = chaos_wanted(api, request)
     form = await read_json(request, api.section.body_bytes_max, TransferRequest)
     order = TransferOrder(
         source=_one_of("from", form.from_, form.from_id),
@@ -87,8 +89,10 @@ async def post_transfer(api: Api, request: web.Request) -> web.Response:
         memo=form.memo.encode(),
         key=key,
     )
-    wait = wish == "final" or (wish is None and key is not None)
+    wait = chaos or wish == "final" or (wish is None and key is not None)
     payment = await api.node.payments.transfer(order, wait=wait)
+    if chaos:
+        die_after(payment)
     refuse_ended(payment.info)
     txid_hex = payment.txid.hex()
     if payment.info.status in OPEN_STATUSES and key is not None:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from chaind.api import accounts, blocks, health, nodes, payments, transactions
+from chaind.api import accounts, blocks, chaos, health, nodes, payments, transactions
 from chaind.api.answers import JSON_MEDIA, MSGPACK_MEDIA
 from chaind.api.batches import RawForm
 from chaind.api.context import Api
@@ -34,6 +34,11 @@ WAIT = Parameter("wait", '"final" holds the answer until it is final, 30 s at mo
 PREFER = Parameter("Prefer", "wait=final, as in the query", place="header")
 IDEMPOTENCY_KEY = Parameter(
     "Idempotency-Key", "1 to 255 characters; pays once per paying account and key", place="header"
+)
+CHAOS = Parameter(
+    chaos.HEADER,
+    "true: the node dies when the payment is final, before it answers; where [chaos] is enabled",
+    place="header",
 )
 
 
@@ -260,7 +265,7 @@ ROUTES: tuple[Route, ...] = (
         {200: payments.TransferAnswer, 202: payments.QueuedAnswer},
         aliases=("/transfer",),
         request=payments.TransferRequest,
-        parameters=(WAIT, PREFER, IDEMPOTENCY_KEY),
+        parameters=(WAIT, PREFER, IDEMPOTENCY_KEY, CHAOS),
         errors=(404, 409, 413, 415, 422),
         access=Access.DEVELOPMENT,
     ),

@@ -75,6 +75,21 @@ class NoMnemonic(LocalFault):
     exit_code = 78  # EX_CONFIG
 
 
+class ChaosRefused(LocalFault):
+    """Dying on request, on a chain where somebody's money is."""
+
+    code = "chaos-refused"
+    text = "[chaos] is enabled, but {chain} is no development chain"
+    advice = "Set [chaos] enabled = false, and see that CHAIND_CHAOS_ENABLED is not true."
+    exit_code = 78  # EX_CONFIG
+
+
+def check_chaos(config: Config, genesis: Genesis) -> None:
+    """Raise `ChaosRefused` where a node must not die on request."""
+    if config.chaos.enabled and not genesis.dev:
+        raise ChaosRefused(chain=genesis.name)
+
+
 def custody_seed(config: Config, genesis: Genesis) -> bytes | None:
     """Seed of the named accounts, None where custody is off.
 
@@ -150,6 +165,7 @@ def _first_fault(group: BaseExceptionGroup[LocalFault]) -> LocalFault:
 async def _serve(config: Config, seams: Seams) -> None:
     home, files = Home(config.node.home_path()), seams.files
     genesis = Genesis.load(home.genesis)
+    check_chaos(config, genesis)
     with DirectoryLock.acquire(home.path):
         files.make_dir(home.chain)
         key_file = config.node.validator_key_path()

@@ -152,6 +152,12 @@ class FaucetSection(Struct, frozen=True, kw_only=True):
     total_per_hour_max: Coins = 100_000_000
 
 
+class ChaosSection(Struct, frozen=True, kw_only=True):
+    """Whether a caller may make this node die, to see that nothing is lost by it."""
+
+    enabled: bool = False
+
+
 class LogSection(Struct, frozen=True, kw_only=True):
     """What is written to standard error."""
 
@@ -168,6 +174,7 @@ class Config(Struct, frozen=True, kw_only=True):
     mempool: MempoolSection = MempoolSection()
     custody: CustodySection = CustodySection()
     faucet: FaucetSection = FaucetSection()
+    chaos: ChaosSection = ChaosSection()
     log: LogSection = LogSection()
 
 

@@ -4,6 +4,7 @@ happened and what to do is said in two lines, with an exit status of its own, an
 Real nodes are started only as far as they come; each row is one process.
 """
 
+import json
 import os
 import shutil
 import socket
@@ -43,6 +44,11 @@ def _lose_genesis() -> None:
     Path("one/genesis.json").unlink()
 
 
+def _leave_development() -> None:
+    path = Path("one/genesis.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"dev": False}))
+
+
 CUSTODY = {"CHAIND_CUSTODY_ENABLED": "true", "CHAIND_CUSTODY_MNEMONIC_FILE": "words"}
 # These end while a node starts: the home "one" is there, and made before.
 STARTS = {
@@ -60,6 +66,11 @@ STARTS = {
         ("run", "--home", "one", *FREE), 78,
         "the mnemonic has 3 words: 12, 15, 18, 21 or 24 are needed", "Write the 12",
         _write("words", b"secret secret secret"), CUSTODY,
+    ),
+    "chaos beside money": Row(
+        ("run", "--home", "one", *FREE), 78,
+        "[chaos] is enabled, but devnet is no development chain", "CHAIND_CHAOS_ENABLED",
+        _leave_development, {"CHAIND_CHAOS_ENABLED": "true"},
     ),
     "no token file": Row(
         ("run", "--home", "one", *FREE), 78,

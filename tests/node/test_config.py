@@ -63,6 +63,7 @@ def test_later_sources_win_file_environment_command_line(tmp_path: Path) -> None
         ("CHAIND_API_REQUIRE_IDEMPOTENCY_KEY", "1", "api", "require_idempotency_key", True),
         ("CHAIND_NODE_NAME", "12", "node", "name", "12"),
         ("CHAIND_LOG_FORMAT", "json", "log", "format", "json"),
+        ("CHAIND_CHAOS_ENABLED", "true", "chaos", "enabled", True),
     ],
 )
 def test_environment_is_read_as_the_type_of_the_setting(
