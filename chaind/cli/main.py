@@ -17,6 +17,7 @@ from chaind.cli.load import load
 from chaind.cli.run import run
 from chaind.cli.simulate import simulate
 from chaind.cli.status import status
+from chaind.cli.stress import stress
 from chaind.cli.wallet import wallet
 from chaind.primitives.errors import ChaindError, LocalFault
 
@@ -45,6 +46,7 @@ def commands() -> None:
       chaind init --home n1 --genesis genesis.json
       chaind status --url http://127.0.0.1:8081
       chaind load --rate 500             transfers, and how long they take
+      chaind stress --home devnet        pay with the same keys again and again, and count
       chaind wallet create               keys of your own, to pay with
       chaind simulate --seed 7           whole nodes under faults, on a virtual clock
     """
@@ -64,7 +66,7 @@ def version() -> None:
     )
 
 
-for _command in (audit, devnet, init, load, run, simulate, status, wallet):
+for _command in (audit, devnet, init, load, run, simulate, status, stress, wallet):
     commands.add_command(_command)
 
 
