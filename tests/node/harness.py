@@ -91,6 +91,7 @@ class Seat:
         self.identity = Identity(KeyPair.generate(), key)
         self.calls: Sequence[int] | None = None  # seats that it dials; None: all others
         self.sections: dict[str, dict[str, object]] = {}  # of the configuration, over the defaults
+        self.custody = True  # whether it keeps the keys of named accounts
         self.node: Node | None = None
         self.ended: asyncio.Task[None] | None = None
         self._workers: SystemWorkers | None = None
@@ -130,7 +131,7 @@ class Seat:
             clock=self.cluster.clock,
             workers=self._workers,
             rng=Random(self.index),
-            custody_seed=seed_from_mnemonic(DEVELOPMENT_MNEMONIC),
+            custody_seed=seed_from_mnemonic(DEVELOPMENT_MNEMONIC) if self.custody else None,
         )
         if not self.cluster.exchange:
             node.network._exchange._interval_ms = None
