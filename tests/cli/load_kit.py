@@ -1,6 +1,7 @@
 """What the tests of the load tool share: chains, plans, and servers that are no nodes."""
 
 import dataclasses
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,6 +30,19 @@ def free_port() -> int:
     """A port that nobody listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+def free_base_port() -> int:
+    """A base port under which the API and P2P ports of four nodes are free."""
+    for base in range(20_000 + os.getpid() % 1_000 * 8, 60_000, 8):
+        try:
+            for port in (*range(base, base + 4), *range(base + 1_000, base + 1_004)):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return base
+    raise AssertionError("no free ports")
 
 
 def make_plan(**changes: Any) -> Plan:

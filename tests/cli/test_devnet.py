@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from load_kit import free_base_port
 
 from chaind.cli.banner import examples
 from chaind.cli.layout import places
@@ -21,19 +22,6 @@ from chaind.cli.supervise import Record, stop_network
 
 STUB = Path(__file__).with_name("stub_chaind.py")
 LINES_S_MAX = 30.0
-
-
-def free_base_port() -> int:
-    """A base port under which the API and P2P ports of four nodes are free."""
-    for base in range(20_000 + os.getpid() % 1_000 * 8, 60_000, 8):
-        try:
-            for port in (*range(base, base + 4), *range(base + 1_000, base + 1_004)):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return base
-    raise AssertionError("no free ports")
 
 
 class Devnet:
