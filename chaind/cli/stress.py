@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chaind.cli.descriptors import raise_limit
 from chaind.cli.layout import BASE_PORT, HOST
 from chaind.cli.parameters import Whole
 from chaind.cli.status import split_url
-from chaind.primitives.errors import LocalFault
+from chaind.primitives.errors import ChaindError, LocalFault
 
 if TYPE_CHECKING:
     from chaind.cli.stress_drive import Stress
@@ -103,6 +104,7 @@ def stress(**options: Any) -> None:
       chaind stress --home devnet --conflicts 10 --spends 64
     """
     plan = make_plan(options)
+    raise_limit()
     from chaind.cli.load_tally import table
 
     with progress(plan.rounds or plan.keys) as show:
@@ -177,7 +179,7 @@ def run_stress(plan: "Stress", show: Callable[[int, str], None]) -> "Verdict":
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(drive(plan, show))
-    except* LocalFault as group:
+    except* ChaindError as group:
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Said(NamedTuple):
-    """An answer to a payment: its status, and the body, of a refusal the problem's code."""
+    """An answer to a payment: its status, and the body; of a refusal the problem's code, no id."""
 
     status: int
     body: bytes
@@ -61,9 +61,9 @@ def judge_keys(
     left_open = paid_once = 0
     for key, record in records.items():
         held = [payments.get(key, set()) for payments in paid]
-        acknowledged = {said.txid for said in record.said if said.status == 200}
+        acknowledged = {said.txid for said in record.said if said.txid}
         for said, times in record.said.items():
-            answers[str(said.status) if said.status == 200 else said.body.decode()] += times
+            answers[str(said.status) if said.txid else said.body.decode()] += times
         faults["charged_twice"] += len(set().union(*held)) > 1
         faults["answers_differ"] += len(record.said) > 1
         faults["acknowledged_lost"] += any(acknowledged - txids for txids in held)

@@ -23,7 +23,7 @@ from ledger_audit import audit
 from local_network import PATIENCE_S, LocalNetwork, NodeProcess, until
 from payments_under_way import settle
 
-DEATH_STATUS = 137  # what the node's own documentation says
+DEATH_STATUS = 137  # as chaind.toml says
 CHAOS = {"X-Simulate-Chaos": "true"}
 FAULTS = ("not_recovered", "paid_twice", "lost")
 
