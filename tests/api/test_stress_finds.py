@@ -3,14 +3,18 @@
 A stress test that a broken node passes would prove nothing.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from api_kit import Door
 
+from chaind.api.problems import NodeStopping
 from chaind.cli.stress_drive import Stress, drive
 from chaind.cli.stress_verdict import Verdict
-from chaind.node.payments import KeyReused, Payment, TransferOrder
+from chaind.node.intake import Submission
+from chaind.node.payments import FaucetClosed, KeyReused, Payment, TransferOrder
+from chaind.primitives.transaction import Transaction
 
 KEYS, DUPLICATES = 3, 4
 
@@ -102,3 +106,32 @@ async def test_conflicting_spends_of_one_balance(door: Door) -> None:
     verdict = await stress(door, rounds=2, at_once=2)
     assert verdict.summary()["verdict"] == "held"
     assert (verdict.counts["spends"], verdict.counts["final"]) == (12, 6)
+
+
+async def test_a_node_that_takes_a_spend_and_refuses_it_is_found(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = door.node.intake.submit
+
+    async def deny(raws: Sequence[bytes], *, local: bool) -> list[Submission]:
+        taken = await submit(raws, local=local)
+        if Transaction.decode(raws[0]).body.lease is not None:
+            return taken  # what funds the round
+        return [Submission(each.txid, NodeStopping(), False) for each in taken]
+
+    monkeypatch.setattr(door.node.intake, "submit", deny)
+    monkeypatch.setattr("chaind.cli.stress_drive.PATIENCE_S", 1.0)
+    verdict = await stress(door, rounds=1)
+    assert verdict.open == 6, "503 leaves open what became of a spend"
+    assert verdict.faults.total() == 0
+
+    async def refuse(raws: Sequence[bytes], *, local: bool) -> list[Submission]:
+        return [
+            each if each.error is None else Submission(each.txid, FaucetClosed(), False)
+            for each in await deny(raws, local=local)
+        ]
+
+    monkeypatch.setattr(door.node.intake, "submit", refuse)
+    verdict = await stress(door, rounds=1)
+    assert verdict.faults["rejected_but_final"] == 3
+    assert verdict.summary()["verdict"] == "broken"

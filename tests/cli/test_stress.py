@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,10 +15,10 @@ from load_kit import free_base_port
 
 from chaind.cli import audit_url
 from chaind.cli.main import commands
-from chaind.cli.processes import CHAIND
+from chaind.cli.processes import CHAIND, ProcessMark, mark
 from chaind.cli.stress import audit_supply
-from chaind.cli.stress_kill import Gate
-from chaind.cli.stress_verdict import judge_keys
+from chaind.cli.stress_kill import Gate, NoDevnet, running_devnet
+from chaind.cli.stress_verdict import Verdict, judge_keys
 from chaind.cli.supervise import Record
 
 PATIENCE_S = 60.0
@@ -102,6 +103,40 @@ def test_what_cannot_be_done_is_refused(
     result = stress(*arguments)
     assert result.exit_code == status, result.output
     assert words in result.stderr
+
+
+def test_a_devnet_that_is_not_whole_is_left_alone(tmp_path: Path) -> None:
+    """A node that ends with a terminal, or that is down, is none to kill and start again."""
+    living, dead = mark(os.getpid()), ProcessMark(os.getpid(), "another boot")
+    assert living is not None
+    Record(supervisor=living, nodes=(living,)).write(tmp_path)
+    with pytest.raises(NoDevnet, match="foreground"):
+        running_devnet(tmp_path)
+    Record(supervisor=dead, nodes=(living, dead)).write(tmp_path)
+    with pytest.raises(NoDevnet, match="node1 is down"):
+        running_devnet(tmp_path)
+    Record(supervisor=dead, nodes=(living, living), base_port=9_000).write(tmp_path)
+    assert [node.url for node in running_devnet(tmp_path)] == [
+        "http://127.0.0.1:9000",
+        "http://127.0.0.1:9001",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("broken", "left_open", "status"), [(0, 0, 0), (0, 2, 75), (1, 0, 1), (1, 2, 1)]
+)
+def test_the_exit_status_is_the_verdict(
+    broken: int, left_open: int, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdict = Verdict({"keys": 2}, Counter(charged_twice=broken), left_open)
+    report = SimpleNamespace(violations=[], consistent=True, height=7)
+    monkeypatch.setattr("chaind.cli.stress.run_stress", lambda *_: verdict)
+    monkeypatch.setattr(audit_url, "audit_url", lambda *_: report)
+    result = stress("--json")
+    assert result.exit_code == status, result.output
+    told = json.loads(result.stdout)
+    assert told["faults"] == {"charged_twice": broken, "supply_wrong": 0}
+    assert ("2 payment(s)" in result.stderr) == (status == 75)
 
 
 def test_supply_that_does_not_add_up_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
