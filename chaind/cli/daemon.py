@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -127,14 +128,16 @@ def run(config: Config, seams: Seams = SYSTEM) -> int:
     """Run until a signal or a fault; the process's exit status.
 
     A database that turns out to be damaged is set aside when everything is closed, and the node
-    starts once more, which makes it again; but not a second time within `TRUSTED_AFTER_S`.
+    starts once more, which makes it again; but not a second time within `TRUSTED_AFTER_S`, nor
+    where it was asked to stop meanwhile.
     """
     configure_logs(config.log)
     gc.set_threshold(*GC_THRESHOLDS)
     damaged_s = -TRUSTED_AFTER_S  # when it was found damaged last
-    while isinstance(fault := _run_once(config, seams), StoreCorrupt):
+    asked = threading.Event()
+    while isinstance(fault := _run_once(config, seams, asked), StoreCorrupt):
         before_s, damaged_s = damaged_s, time.monotonic()
-        if damaged_s - before_s < TRUSTED_AFTER_S:
+        if asked.is_set() or damaged_s - before_s < TRUSTED_AFTER_S:
             break
     if fault is None:
         return 0
@@ -142,11 +145,11 @@ def run(config: Config, seams: Seams = SYSTEM) -> int:
     return fault.exit_code
 
 
-def _run_once(config: Config, seams: Seams) -> LocalFault | None:
+def _run_once(config: Config, seams: Seams, asked: threading.Event) -> LocalFault | None:
     fault: LocalFault | None = None
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(config, seams))
+            runner.run(_serve(config, seams, asked))
     except* LocalFault as group:
         fault = _first_fault(group)
         log.error("stopped_by_fault", code=fault.code, error=str(fault))
@@ -162,7 +165,7 @@ def _first_fault(group: BaseExceptionGroup[LocalFault]) -> LocalFault:
     return error
 
 
-async def _serve(config: Config, seams: Seams) -> None:
+async def _serve(config: Config, seams: Seams, asked: threading.Event) -> None:
     home, files = Home(config.node.home_path()), seams.files
     genesis = Genesis.load(home.genesis)
     check_chaos(config, genesis)
@@ -187,8 +190,13 @@ async def _serve(config: Config, seams: Seams) -> None:
             rng=Random(os.urandom(16)),  # noqa: S311 — jitter and sampling, no secrets
         )
         loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            asked.set()  # a node that a fault is ending does not hear it any more
+            node.stop()
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, node.stop)
+            loop.add_signal_handler(number, stop)
         api = ApiServer(node)
         try:
             await _run(node, api)

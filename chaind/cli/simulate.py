@@ -20,8 +20,8 @@ class FaultsUnknown(LocalFault):
     """No such group of faults."""
 
     code = "faults-unknown"
-    text = "there are no faults called {name}"
-    advice = "Name some of: {groups}; or all, or none."
+    text = "there are no faults called {name}, only {groups}"
+    advice = "Name some of those, or all, or none."
     exit_code = 64  # EX_USAGE
 
 
@@ -29,8 +29,8 @@ class AdversaryUnknown(LocalFault):
     """No such liar."""
 
     code = "adversary-unknown"
-    text = "there is no adversary called {name}"
-    advice = "Name one of: {kinds}; or any, or none."
+    text = "there is no adversary called {name}, only {kinds}"
+    advice = "Name one of those, or any, or none."
     exit_code = 64  # EX_USAGE
 
 

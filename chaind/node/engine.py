@@ -113,6 +113,7 @@ class Engine:
         self._timers = timers
         self._has_work = has_work
         self._started = False
+        self._ended = False
         self.bodies: Bodies | None = None  # set once by the node: each needs the other
         self._queue: deque[Event] = deque()
         self._stepping = False
@@ -137,6 +138,8 @@ class Engine:
 
     def feed(self, event: Event) -> None:
         """Give the core an event; effects happen before this returns, unless a step is running."""
+        if self._ended:  # a peer's last words, while a fault closes everything
+            return
         self._queue.append(event)
         if self._stepping:
             return
@@ -422,7 +425,8 @@ class Engine:
             self._vote_log.drop_before(min(self._segment_views))
 
     def stop(self) -> None:
-        """Cancel every timer."""
+        """Cancel every timer, and hear nothing more: the logs may be closed from now on."""
+        self._ended = True
         for timer in list(self._running):
             self._cancel(timer)
         if self._build_timer is not None:

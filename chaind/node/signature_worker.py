@@ -24,8 +24,11 @@ def main() -> None:
         checks = requests.read(size)
         if len(checks) < size:  # the node ended in the middle of a request
             return
-        answers.write(verify_packed(checks))
-        answers.flush()
+        try:
+            answers.write(verify_packed(checks))
+            answers.flush()
+        except BrokenPipeError:  # it ended meanwhile
+            os._exit(0)  # without another try to flush
 
 
 if __name__ == "__main__":

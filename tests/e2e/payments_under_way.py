@@ -97,10 +97,16 @@ def same_chain(nodes: list[NodeProcess]) -> bool:
 
 def settle(nodes: list[NodeProcess]) -> None:
     """Wait until nothing is pending and all stand at the same height."""
-    until(lambda: all(not node.get("/pending")["count"] for node in nodes), "nothing pending")
+    until(lambda: not any(map(_has_pending, nodes)), "nothing pending")
     top = max(node.height() for node in nodes)
     until(lambda: all(node.height() >= top for node in nodes), "all at the same height")
     assert same_chain(nodes)
+
+
+def _has_pending(node: NodeProcess) -> bool:
+    """Whether something waits, or the node cannot say: it may be healing."""
+    told = node.get("/pending")
+    return told is None or told.get("count") != 0
 
 
 def lost(load: Load, nodes: list[NodeProcess]) -> set[bytes]:

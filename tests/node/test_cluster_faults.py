@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from harness import FUNDED, Cluster, address, order
 
+from chaind.consensus.core import TimerFired, TimerId
 from chaind.node import finality as finality_module
 from chaind.node import sync as sync_module
 from chaind.node.durable import NotDurable
@@ -246,3 +247,16 @@ async def test_a_stop_answers_whoever_waits(tmp_path: Path) -> None:
         async with asyncio.timeout(5):
             await cluster.stop(0)
             assert (await waiting).status in ("pending", "included")
+
+
+async def test_an_engine_that_was_stopped_is_deaf(tmp_path: Path) -> None:
+    """A fault closes the logs while the peers still talk."""
+    async with Cluster(tmp_path, validators=1) as cluster:
+        node = cluster[0]
+        await cluster.until(lambda: node.chain.final.height >= 1)
+        node.engine.stop()
+        view = node.engine.view
+        node.engine.feed(TimerFired(TimerId.VIEW))
+        node.engine.work_arrived()
+        assert node.engine.view == view
+        assert not node.engine._queue

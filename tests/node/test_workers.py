@@ -3,6 +3,9 @@
 import asyncio
 import os
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -79,3 +82,18 @@ async def test_an_answer_nobody_waits_for_any_more_misplaces_no_other(
     await asyncio.sleep(0)
     left.cancel()
     assert await workers.verify(CHECKS[:20]) == VERDICTS[:20]
+
+
+def test_a_process_whose_node_died_ends_without_a_word() -> None:
+    """Its node may be killed while it checks."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        pipe = theirs.fileno()
+        worker = subprocess.Popen(
+            [sys.executable, "-P", "-m", "chaind.node.signature_worker"],
+            stdin=pipe, stdout=pipe, stderr=subprocess.PIPE,
+        )  # fmt: skip
+    with ours:
+        ours.sendall(len(CHECKS).to_bytes(4, "big") + b"".join(CHECKS))
+    _, said = worker.communicate(timeout=30)
+    assert (worker.returncode, said) == (0, b"")
