@@ -50,7 +50,9 @@ class World:
         for other in said:
             if contradict(other, vote):
                 raise Broken(f"contradiction: {other} and {vote}")
-        if any(other.kind is VoteKind.FINALIZE for other in said):
+        # After a restart certificates go out first, and its FINALIZE may be heard before its FIRST.
+        late = vote.kind is not VoteKind.FIRST
+        if late and any(other.kind is VoteKind.FINALIZE for other in said):
             raise Broken(f"{vote} after FINALIZE")
         if vote.kind is VoteKind.FALLBACK:
             self.seen["fallback"] += 1

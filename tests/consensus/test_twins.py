@@ -11,6 +11,12 @@ def test_f_twins_break_nothing(nodes: int) -> None:
         assert not broken, f"seed {seed}"
 
 
+def test_what_a_restarted_node_said_may_be_heard_in_another_order() -> None:
+    """FIRST and FINALIZE were cast and synced together; the crash came before they were sent."""
+    _, broken, _ = run(Schedule(15_060, 4, 1))
+    assert not broken
+
+
 def test_one_pair_of_twins_more_forks() -> None:
     assert any(FORK in run(Schedule(seed, 4, 2))[1] for seed in range(60))
 
