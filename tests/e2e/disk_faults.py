@@ -161,6 +161,18 @@ class Campaign:
         self.counts[f"running flip {kind}", outcome] += 1
         self.story[-1] += outcome
 
+    def _catch_up(self) -> None:
+        """Start all nodes that were stopped, let them agree and serve everything, and stop them."""
+        nodes = self.network.nodes
+        for node in nodes:
+            node.start()
+        self.network.await_ready()
+        settle(nodes)
+        for node in nodes:
+            until(lambda node=node: serves_all(node), f"{node.home.name} serves its chain")
+        for node in nodes:
+            assert node.end() == 0, "a node did not end cleanly"
+
     def _start(self, node: NodeProcess, family: str = "") -> str:
         """Start; what came of it."""
         mark = log_size(node)
@@ -216,6 +228,8 @@ class Campaign:
             for node in network.nodes:
                 assert node.end() == 0, "a node did not end cleanly"
             latent = sum(heal_latent(node.home) for node in network.nodes)
+            if latent:  # what its own log could not give back, a node fetches once it runs
+                self._catch_up()
             missing = lost(load, network.nodes)
             reports = [audit_home(node.home) for node in network.nodes]
         except Exception:
