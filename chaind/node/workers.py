@@ -21,7 +21,7 @@ from chaind.primitives.errors import LocalFault
 
 T = TypeVar("T")
 DISK_THREADS = 3  # votes and bodies, the intake journal, the database
-PROCESSES_MAX = 4  # one checks as fast as two thirds of the loop's work come
+PROCESSES_MAX = 4  # one checks some 25,000 a second, more than the loop takes in
 CHECKS_AT_ONCE = 128  # 5 ms of one process: a batch is shared, a message is cheap beside it
 ATTEMPTS_MAX = 3  # of one request, with a new process each time
 
