@@ -6,6 +6,7 @@ by plain values and hold no connection.
 """
 
 import ipaddress
+import re
 from collections.abc import Iterable, Set
 from random import Random
 from typing import Annotated, Final, NamedTuple
@@ -21,6 +22,7 @@ NEW_PER_SOURCE_MAX: Final = 64  # one answer's worth: 16 liars are needed to fil
 FORGET_NEW_FAILURES: Final = 4  # hearsay that never answered
 FORGET_TRIED_FAILURES: Final = 20  # about five hours of the longest back-off
 HOST_CHARS_MAX: Final = 253  # RFC 1035, a full domain name
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")  # a name, with what people put in theirs, or IPv4
 FAILURES_MAX: Final = 62  # counted no further: the back-off has long reached its cap
 
 
@@ -84,25 +86,33 @@ class _Entry(Struct, kw_only=True, forbid_unknown_fields=True):
         return Address(self.host, self.port)
 
 
-def check_address(host: str, port: int) -> Address:
-    """The address of a person's words. Raises `AddressInvalid`."""
-    if not 1 <= port <= 65_535:
-        raise AddressInvalid(host=host[:80], port=port, reason="the port is out of range")
-    if not 1 <= len(host) <= HOST_CHARS_MAX or not host.isascii() or any(c <= " " for c in host):
-        raise AddressInvalid(host=host[:80], port=port, reason="the host is no name and no IP")
-    return Address(host, port)
-
-
 def parse_address(text: str) -> Address:
     """HOST:PORT or [IPv6]:PORT. Raises `AddressInvalid`."""
     host, _, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise AddressInvalid(host=host[:80], port=port[:80], reason="IPv6 needs brackets")
-    if not port.isdecimal() or len(port) > 5:
-        raise AddressInvalid(host=host[:80], port=port[:80], reason="the port is no number")
-    return check_address(host, int(port))
+
+    def refuse(reason: str) -> AddressInvalid:
+        return AddressInvalid(host=host[:80], port=port[:80], reason=reason)
+
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not bracketed and ":" in host:
+        raise refuse("IPv6 needs brackets")
+    if bracketed and not _is_ipv6(host[1:-1]):
+        raise refuse("brackets hold an IPv6 address")
+    if not bracketed and not (len(host) <= HOST_CHARS_MAX and _NAME.fullmatch(host)):
+        raise refuse("the host is no name and no IP")
+    if not (port.isascii() and port.isdecimal() and len(port) <= 5):
+        raise refuse("the port is no number")
+    if not 1 <= int(port) <= 65_535:
+        raise refuse("the port is out of range")
+    return Address(host[1:-1] if bracketed else host, int(port))
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return host.isascii() and host.isprintable()  # a zone (fe80::1%eth0) may be anything there
 
 
 def reach(host: str) -> int | None:

@@ -22,6 +22,7 @@ KEYS_MAX = 16  # bounds the signatures that one input can cost
 ENCODED_BYTES_MAX = 4096
 CHAIN_TIME_MS_MAX = 2**53  # what JSON numbers carry exactly; the year 287396
 AGE_BLOCKS_MAX = 2**32
+NUMBER_DIGITS_MAX = 19  # of a text: whatever they are, 64 bits hold them, as encoding demands
 
 
 class PolicyInvalid(Malformed, PeerFault):
@@ -190,7 +191,7 @@ class _Parser:
 
     def number(self) -> int:
         token = self.take()
-        if not token.isdecimal() or len(token) > 20:
+        if not token.isdecimal() or len(token) > NUMBER_DIGITS_MAX:
             raise PolicyInvalid(reason=f"{token[:40]!r} is not a number")
         return int(token)
 

@@ -195,6 +195,8 @@ def test_book_survives_a_restart_but_not_its_configuration() -> None:
     [
         ("127.0.0.1:9080", Address("127.0.0.1", 9080)),
         ("[::1]:1", Address("::1", 1)),
+        ("[fe80::1%eth0]:1", Address("fe80::1%eth0", 1)),
+        ("my_node-1.lan:1", Address("my_node-1.lan", 1)),
         ("node.example:65535", Address("node.example", 65_535)),
     ],
 )
@@ -204,8 +206,10 @@ def test_parse_address(text: str, address: Address) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "host", ":1", "host:", "host:0", "host:65536", "::1:9", "h:1e3", "a b:1", "h:²"]
-)
+    "text",
+    ["", "host", ":1", "host:", "host:0", "host:65536", "::1:9", "h:1e3", "a b:1", "h:²", "h:١",
+     "[h]:1", "[]:1", "[[..]]:8", "[h:1", "ä:1", "h\0:1", f"{'h' * 254}:1", "[::1%\n]:1"],
+)  # fmt: skip
 def test_parse_address_refuses(text: str) -> None:
     with pytest.raises(AddressInvalid):
         parse_address(text)

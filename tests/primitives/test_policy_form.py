@@ -100,6 +100,8 @@ def test_spaces_and_capital_digits_are_read() -> None:
         ("after(ff)", "is not a number"),
         ("after(١)", "a term expected"),
         (f"after({CHAIN_TIME_MS_MAX + 1})", "out of range"),
+        ("after(" + "9" * 19 + ")", "out of range"),
+        ("after(21700555555000000000)", "is not a number"),  # beyond 64 bits; found by fuzzing
         ("after(" + "9" * 5000 + ")", "is not a number"),
         ("older(0)", "out of range"),
         (f"older({AGE_BLOCKS_MAX + 1})", "out of range"),
