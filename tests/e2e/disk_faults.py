@@ -138,7 +138,10 @@ class Campaign:
         self.story[-1] += outcome
 
     def flipped(self) -> None:
-        """Flip a bit of a block or of a table under a running node; it has to heal by itself."""
+        """Flip a bit of a block or of a table under a running node.
+
+        It heals by itself, or ends where it made its database again a moment ago.
+        """
         node = self.dice.choice(self.network.nodes)
         kind = self.dice.choice(("bodies-*.log", "db/*.ldb"))
         files = [path for path in (node.home / "chain").glob(kind) if path.stat().st_size > 200]
@@ -152,12 +155,22 @@ class Campaign:
             byte = file.read(1)[0]
             file.seek(place)
             file.write(bytes([byte ^ 1 << self.dice.randrange(8)]))
-        mark = log_size(node)
+        process, mark = node.process, log_size(node)
+        assert process is not None
         serves_all(node)  # so that it reads what was hit
-        until(lambda: serves_all(node) and node.ready(), f"{node.home.name} serves its chain")
-        assert node.process is not None
-        assert node.process.poll() is None, f"it ended\n{node.log_tail()}"
-        outcome = "healed" if any(word in logged(node, mark) for word in HEALED) else "unharmed"
+        until(
+            lambda: process.poll() is not None or (serves_all(node) and node.ready()),
+            f"{node.home.name} serves its chain",
+        )
+        if (status := process.poll()) is not None:
+            assert status > 1, f"it ended by {status}\n{node.log_tail()}"
+            assert "database_set_aside" in logged(node, mark), node.log_tail()
+            self.exits[status] += 1
+            node.process = None
+            outcome = "refused"
+            assert self._start(node) in ("unharmed", "healed"), "it does not start again"
+        else:
+            outcome = "healed" if any(word in logged(node, mark) for word in HEALED) else "unharmed"
         self.counts[f"running flip {kind}", outcome] += 1
         self.story[-1] += outcome
 
