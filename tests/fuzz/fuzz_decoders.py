@@ -8,6 +8,7 @@ inputs, from which both fuzzers start.
 import json
 import struct
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -190,14 +191,20 @@ def _stream(*bodies: bytes) -> bytes:
     return b"".join(struct.pack(">H", len(part) + 16) + part + bytes(16) for part in records)
 
 
+@cache  # making keys costs as much as the handshake itself
+def _keys(seed: int) -> tuple[SecretKey, KeyPair, KeyPair]:
+    """Of a validator, of its node, and of the connection."""
+    one, other = bytes([seed]) * 32, bytes([seed + 8]) * 32
+    return SecretKey(one), KeyPair(one), KeyPair(other)
+
+
 def _shaker(initiator: bool) -> Handshaker:
-    seed = 1 if initiator else 2
-    key = SecretKey(bytes([seed]) * 32)
+    key, static, ephemeral = _keys(1 if initiator else 2)
     return Handshaker(
         initiator=initiator,
         genesis_hash=CHAIN_HASH,
-        static=KeyPair(bytes([seed]) * 32),
-        ephemeral=KeyPair(bytes([seed + 8]) * 32),
+        static=static,
+        ephemeral=ephemeral,
         hello=Hello(PROTOCOL_VERSION, "fuzz", 9080, 7, key.public),
         sign=key.sign,
         verify=verify,
