@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from chaind.api import accounts, blocks, chaos, health, nodes, payments, transactions
+from chaind.api import accounts, blocks, chaos, events, health, nodes, payments, transactions
 from chaind.api.answers import JSON_MEDIA, MSGPACK_MEDIA
 from chaind.api.batches import RawForm
 from chaind.api.context import Api
@@ -279,6 +279,23 @@ ROUTES: tuple[Route, ...] = (
         request=payments.FaucetRequest,
         errors=(404, 413, 415, 422),
         access=Access.DEVELOPMENT,
+    ),
+    Route(
+        "GET",
+        f"{V1}/events",
+        events.get_events,
+        "Every final movement of money, oldest first",
+        {200: events.EventsPage},
+        parameters=(
+            LIMIT,
+            Parameter("cursor", 'next_cursor of the page before, or "tip" for what comes from now'),
+            Parameter("account", "Only what this address or named account holds"),
+            Parameter("asset", "Only this asset, by its symbol"),
+            Parameter(
+                "wait", "Seconds that an empty page waits for an event, 30 at most", "integer"
+            ),
+        ),
+        errors=(404, 503),
     ),
     Route("GET", "/health/live", health.get_live, "The process answers", {200: health.LiveAnswer}),
     Route(

@@ -37,6 +37,7 @@ from chaind.node.healer import Healer
 from chaind.node.ingest import Ingest
 from chaind.node.intake import Intake, Verifier
 from chaind.node.metrics import NodeCollector
+from chaind.node.movements import Feed
 from chaind.node.payments import Accounts, Payments
 from chaind.node.queries import Queries, TransactionInfo
 from chaind.node.recovery import Disk, stored_blocks, stored_intake, stored_votes
@@ -153,6 +154,8 @@ class Node:
             tracker=self.tracker,
             network=self.network,
         )
+        self.feed = Feed(genesis, self.chain, disk.store)
+        self.events.subscribe(self.feed.handle)
         self.waiters = Waiters(self.network.peers, self.timers.call_later)
         self.events.subscribe(self.waiters.handle)
         self.finality = Finality(
@@ -314,6 +317,7 @@ class Node:
                 started()
                 await self._stop_wanted.wait()
                 self.waiters.release()
+                self.feed.release()
                 await self._journal_commit.durable()  # whoever waits for it is answered
                 await self.network.stop()
                 self.engine.stop()
@@ -322,6 +326,7 @@ class Node:
         finally:
             self.ended = True
             self.engine.stop()
+            self.feed.release()
             self._disk.close()
 
     def stop(self) -> None:

@@ -37,6 +37,7 @@ from chaind.storage.schema import (
     Location,
     OutcomeRow,
     TipRow,
+    TransactionRow,
     activity_prefix,
     block_row,
     certificate_key,
@@ -273,11 +274,13 @@ class ChainStore:
 
     def location(self, txid: bytes) -> Location | None:
         """Where a final transaction stands."""
+        row = self.transaction_row(txid)
+        return Location(row.height, row.place) if row is not None else None
+
+    def transaction_row(self, txid: bytes) -> TransactionRow | None:
+        """Where a final transaction stands, and what it moved."""
         value = self._database.get(TRANSACTION + txid)
-        if value is None:
-            return None
-        row = transaction_row.decode(value)
-        return Location(row.height, row.place)
+        return transaction_row.decode(value) if value is not None else None
 
     def outcome(self, txid: bytes) -> OutcomeRow | None:
         """How a transaction that never applied ended."""
@@ -297,6 +300,14 @@ class ChainStore:
             row = transaction_row.decode(value)
             found.append((Location(row.height, row.place), activity_of(txid, row, address)))
         return found
+
+    def activity_from(self, address: bytes, start: Location, limit: int) -> list[bytes]:
+        """Oldest first: ids of transactions of an address at a location or above it."""
+        prefix = activity_prefix(address)
+        rows = self._database.scan(
+            prefix + location_suffix(*start), prefix_end(prefix), limit=limit
+        )
+        return [txid for _, txid in rows]
 
     def coins(self, address: bytes, limit: int) -> list[tuple[bytes, int, bytes]]:
         """(txid, index, coin row) of an address's final unspent coins, by outpoint."""
