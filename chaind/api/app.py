@@ -165,9 +165,11 @@ class ApiServer:
         self.port = node.config.api.api_port
 
     async def start(self) -> None:
-        """Listen. Raises `ApiPortBusy`, `ApiAddressInvalid`, or what `make_token` raises."""
+        """Listen. Raises `ApiPortBusy`, `ApiAddressInvalid`, or what `make_token` raises, or
+        what webhooks do when they start."""
         section = self._node.config.api
         app, self._api = make_app(self._node, make_token(section, self._home))
+        await self._api.webhooks.start()
         self._runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_S)
         await self._runner.setup()
         assert self._runner.server is not None
@@ -201,6 +203,7 @@ class ApiServer:
             await self._runner.cleanup()
             self._runner = None
         if self._api is not None:
+            await self._api.webhooks.stop()
             self._api.metrics.close()
             self._api = None
             if not self._node.config.api.token_file:

@@ -172,8 +172,11 @@ def query_integer(request: web.Request, name: str, default: int, low: int, high:
 def query_cursor(request: web.Request, parts: int) -> tuple[int, ...] | None:
     """The numbers of a cursor that an earlier page gave. Raises `QueryInvalid`."""
     text = request.query.get("cursor")
-    if text is None:
-        return None
+    return None if text is None else parse_cursor(text, parts)
+
+
+def parse_cursor(text: str, parts: int) -> tuple[int, ...]:
+    """The numbers of a cursor. Raises `QueryInvalid`."""
     fields = text.split(".")
     plain = all(field.isascii() and field.isdigit() and len(field) <= 15 for field in fields)
     if len(fields) != parts or not plain:

@@ -1,4 +1,4 @@
-"""What every handler is given: the node, the forms of its chain, the guards and the channels."""
+"""What every handler is given: the node, its chain's forms, guards, channels, webhooks."""
 
 from aiohttp import web
 
@@ -6,6 +6,7 @@ from chaind.api.channels import Hub
 from chaind.api.forms import Forms
 from chaind.api.guards import Guards
 from chaind.api.metrics import ApiMetrics
+from chaind.api.webhook_subscriptions import Subscriptions
 from chaind.node.config import ApiSection
 from chaind.node.node import Node
 
@@ -25,5 +26,6 @@ class Api:
         )
         self.metrics = ApiMetrics(node.metrics)
         self.hub = Hub(node, self.forms)
+        self.webhooks = Subscriptions(node, self.forms)
         self.sockets: set[web.WebSocketResponse] = set()
         self.document = b""

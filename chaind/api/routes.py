@@ -5,7 +5,17 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from chaind.api import accounts, blocks, chaos, events, health, nodes, payments, transactions
+from chaind.api import (
+    accounts,
+    blocks,
+    chaos,
+    events,
+    health,
+    nodes,
+    payments,
+    transactions,
+    webhooks,
+)
 from chaind.api.answers import JSON_MEDIA, MSGPACK_MEDIA
 from chaind.api.batches import RawForm
 from chaind.api.context import Api
@@ -296,6 +306,52 @@ ROUTES: tuple[Route, ...] = (
             ),
         ),
         errors=(404, 503),
+    ),
+    Route(
+        "GET",
+        f"{V1}/webhooks",
+        webhooks.get_webhooks,
+        "Webhook subscriptions of this node",
+        {200: webhooks.WebhooksAnswer},
+        access=Access.TOKEN,
+    ),
+    Route(
+        "POST",
+        f"{V1}/webhooks",
+        webhooks.post_webhook,
+        "Have events of the feed posted to a URL, signed, in order, at least once",
+        {201: webhooks.WebhookAnswer},
+        request=webhooks.WebhookRequest,
+        errors=(404, 413, 415),
+        access=Access.TOKEN,
+    ),
+    Route(
+        "GET",
+        f"{V1}/webhooks/{{id}}",
+        webhooks.get_webhook,
+        "How far a subscription has come, and its dead letters",
+        {200: webhooks.WebhookAnswer},
+        errors=(404,),
+        access=Access.TOKEN,
+    ),
+    Route(
+        "DELETE",
+        f"{V1}/webhooks/{{id}}",
+        webhooks.delete_webhook,
+        "End a subscription",
+        {200: webhooks.RemovedAnswer},
+        errors=(404,),
+        access=Access.TOKEN,
+    ),
+    Route(
+        "POST",
+        f"{V1}/webhooks/{{id}}/retry",
+        webhooks.post_webhook_retry,
+        "Try dead letters again",
+        {202: webhooks.WebhookAnswer},
+        request=webhooks.RetryRequest,
+        errors=(404, 413, 415),
+        access=Access.TOKEN,
     ),
     Route("GET", "/health/live", health.get_live, "The process answers", {200: health.LiveAnswer}),
     Route(

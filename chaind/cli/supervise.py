@@ -29,6 +29,7 @@ READY_ANSWER_S_MAX = 1.0
 END_GRACE_S = 10.0  # a node closes in well under a second; then it hangs and is killed
 SUPERVISOR_GRACE_S = 2 * END_GRACE_S + 2  # it may itself have to kill, and wait, first
 CUSTODY = "CHAIND_CUSTODY_ENABLED"
+PRIVATE_WEBHOOKS = "CHAIND_WEBHOOKS_ALLOW_PRIVATE"
 
 
 class NodeDied(LocalFault):
@@ -120,19 +121,21 @@ def start_nodes(starting: Sequence[Place], nodes: Sequence[Place], children: lis
     for node in starting:
         log = node.home / "log"
         log_bytes = log.stat().st_size if log.exists() else 0
-        environ = {**os.environ, CUSTODY: _custody(), "CHAIND_NODE_NAME": node.name}
+        environ = {**os.environ, **_development(), "CHAIND_NODE_NAME": node.name}
         process = spawn_chaind(run_arguments(node, nodes), log, environ)
         children.append(Child(node, process, log_bytes))
 
 
-def _custody() -> str:
-    """The development accounts are in custody unless the user says otherwise."""
-    return os.environ.get(CUSTODY, "true")
+def _development() -> dict[str, str]:
+    """The development accounts are in custody, and webhooks may go to this machine, unless the
+    user says otherwise."""
+    return {name: os.environ.get(name, "true") for name in (CUSTODY, PRIVATE_WEBHOOKS)}
 
 
 def restart_line(node: Place, nodes: Sequence[Place]) -> str:
     """What a person types to start one node as the devnet did."""
-    return f"{CUSTODY}={shlex.quote(_custody())} {shell_line(run_arguments(node, nodes))}"
+    variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in _development().items())
+    return f"{variables} {shell_line(run_arguments(node, nodes))}"
 
 
 def wait_ready(children: Sequence[Child], signals: Signals) -> None:

@@ -26,6 +26,7 @@ DEV_CHAIN = "dev"
 ENVIRONMENT_PREFIX = "CHAIND_"
 _PYTHON_OF_SCRIPTS = "CHAIND_PYTHON"
 _LOAD_PREFIX = "CHAIND_LOAD_"  # options of `chaind load`, which refuses what it does not know
+_WEBHOOK_SECRET = "CHAIND_WEBHOOK_SECRET"  # noqa: S105 — of `chaind webhooks`, no setting
 _WALLET_PREFIX = "CHAIND_WALLET_"  # of `chaind wallet`: a password may be among them
 # Kubernetes sets these in every pod beside a service called chaind.
 _SERVICE_VARIABLE = re.compile(r"CHAIND_(SERVICE_HOST|SERVICE_PORT\w*|PORT(_\w+)?)")
@@ -158,6 +159,13 @@ class ChaosSection(Struct, frozen=True, kw_only=True):
     enabled: bool = False
 
 
+class WebhooksSection(Struct, frozen=True, kw_only=True):
+    """Where webhooks may go, and for how long one event is tried."""
+
+    allow_private: bool = False
+    retry_for_s: Count = 86_400
+
+
 class LogSection(Struct, frozen=True, kw_only=True):
     """What is written to standard error."""
 
@@ -175,6 +183,7 @@ class Config(Struct, frozen=True, kw_only=True):
     custody: CustodySection = CustodySection()
     faucet: FaucetSection = FaucetSection()
     chaos: ChaosSection = ChaosSection()
+    webhooks: WebhooksSection = WebhooksSection()
     log: LogSection = LogSection()
 
 
@@ -240,7 +249,7 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[_Setting]:
     for variable, value in environ.items():
         if (
             not variable.startswith(ENVIRONMENT_PREFIX)
-            or variable == _PYTHON_OF_SCRIPTS
+            or variable in (_PYTHON_OF_SCRIPTS, _WEBHOOK_SECRET)
             or variable.startswith((_LOAD_PREFIX, _WALLET_PREFIX))
             or _SERVICE_VARIABLE.fullmatch(variable)
         ):

@@ -81,6 +81,11 @@ class Home:
         return self.path / "peers.json"
 
     @property
+    def webhooks(self) -> Path:
+        """Subscriptions with their secrets, a file each, and how far each has come."""
+        return self.path / "webhooks"
+
+    @property
     def log(self) -> Path:
         """Where `chaind devnet` sends the output of the node."""
         return self.path / "log"

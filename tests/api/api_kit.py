@@ -19,6 +19,7 @@ from chaind.node.config import (
     FaucetSection,
     NetworkSection,
     NodeSection,
+    WebhooksSection,
 )
 from chaind.node.node import Identity, Node
 from chaind.node.recovery import open_disk
@@ -43,6 +44,7 @@ STRANGER = SecretKey(b"\x09" * 32)  # holds a coin; no node keeps its key
 NOBODY = SecretKey(b"\x0a" * 32)  # never paid
 COIN_AMOUNT = "77.5"
 NO_SETTINGS = FaucetSection()
+NO_HOOKS = WebhooksSection()
 TOKEN = "GOLD"
 
 
@@ -82,6 +84,7 @@ async def start_node(
     *,
     custody: bool = True,
     faucet: FaucetSection = NO_SETTINGS,
+    webhooks: WebhooksSection = NO_HOOKS,
 ) -> tuple[Node, "asyncio.Task[None]"]:
     """A running node."""
     workers = SystemWorkers(2)
@@ -94,6 +97,7 @@ async def start_node(
             api=api,
             custody=CustodySection(enabled=custody),
             faucet=faucet,
+            webhooks=webhooks,
         ),
         genesis=genesis,
         identity=Identity(KeyPair(b"\x05" * 32), VALIDATOR),

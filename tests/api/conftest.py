@@ -9,7 +9,7 @@ import pytest
 from api_kit import Door, make_genesis, start_node
 
 from chaind.api.app import ApiServer
-from chaind.node.config import ApiSection, FaucetSection
+from chaind.node.config import ApiSection, FaucetSection, WebhooksSection
 
 
 @pytest.fixture
@@ -31,22 +31,31 @@ def faucet_settings() -> dict[str, Any]:
 
 
 @pytest.fixture
+def webhook_settings() -> dict[str, Any]:
+    """Settings of [webhooks]."""
+    return {}
+
+
+@pytest.fixture
 async def door(
     tmp_path: Path,
     api_settings: dict[str, Any],
     genesis_changes: dict[str, Any],
     faucet_settings: dict[str, Any],
+    webhook_settings: dict[str, Any],
 ) -> AsyncIterator[Door]:
     """A node of a development chain that keeps keys, reached over HTTP."""
     section = ApiSection(**{"api_port": 0, **api_settings})
     faucet = FaucetSection(**faucet_settings)
     genesis = make_genesis(**genesis_changes)
-    node, running = await start_node(tmp_path, genesis, section, faucet=faucet)
+    webhooks = WebhooksSection(**webhook_settings)
+    node, running = await start_node(tmp_path, genesis, section, faucet=faucet, webhooks=webhooks)
     server = ApiServer(node)
     try:
         await server.start()
         async with Door(node, server, tmp_path, running) as door:
             yield door
+            server = door.server  # a test may have started another one
     finally:
         await server.stop()
         node.stop()

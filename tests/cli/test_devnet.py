@@ -202,8 +202,8 @@ def test_network_outlives_its_nodes_until_the_last(devnet: Devnet) -> None:
     told, _, command = line.partition(" Start it again: ")
     assert told == "node1 ended (signal SIGKILL); 1 of 2 run."
     words = shlex.split(command)
-    assert words[0] == "CHAIND_CUSTODY_ENABLED=true"
-    assert words[2:5] == ["run", "--home", f"{devnet.home}/node1"]
+    assert words[:2] == ["CHAIND_CUSTODY_ENABLED=true", "CHAIND_WEBHOOKS_ALLOW_PRIVATE=true"]
+    assert words[3:6] == ["run", "--home", f"{devnet.home}/node1"]
     assert words[-2:] == ["--peer", f"127.0.0.1:{devnet.base_port + 1_000}"]
     assert first.alive()
     refused = devnet.run("--detach")
