@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from chaind.api.webhook_targets import WebhookUrlInvalid, read_url
 from chaind.node.movements import Kind, Position, Selection
 from chaind.primitives.errors import LocalFault
 from chaind.storage.files import Files
@@ -104,7 +105,8 @@ class Records:
             for letter in record.dead:
                 read_position(letter.id)
             bytes.fromhex(record.account or "")
-        except (msgspec.DecodeError, ValueError):
+            read_url(record.url)
+        except (msgspec.DecodeError, ValueError, WebhookUrlInvalid):
             raise WebhookFileInvalid(path=path) from None
         if record.id != own:
             raise WebhookFileInvalid(path=path)

@@ -19,6 +19,7 @@ from chaind.cli.simulate import simulate
 from chaind.cli.status import status
 from chaind.cli.stress import stress
 from chaind.cli.wallet import wallet
+from chaind.cli.webhooks import webhooks
 from chaind.primitives.errors import ChaindError, LocalFault
 
 
@@ -48,6 +49,7 @@ def commands() -> None:
       chaind load --rate 500             transfers, and how long they take
       chaind stress --home devnet        pay with the same keys again and again, and count
       chaind wallet create               keys of your own, to pay with
+      chaind webhooks listen             receive what a node tells of payments
       chaind simulate --seed 7           whole nodes under faults, on a virtual clock
     """
 
@@ -66,7 +68,7 @@ def version() -> None:
     )
 
 
-for _command in (audit, devnet, init, load, run, simulate, status, stress, wallet):
+for _command in (audit, devnet, init, load, run, simulate, status, stress, wallet, webhooks):
     commands.add_command(_command)
 
 

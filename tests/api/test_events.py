@@ -247,17 +247,10 @@ async def test_whoever_waits_is_let_go_when_the_node_ends(door: Door) -> None:
     await asyncio.wait_for(waiting, 10)
 
 
-@pytest.mark.parametrize(
-    ("query", "code"),
-    [
-        ("cursor=1.2", "query-invalid"),
-        ("cursor=1.2.x", "query-invalid"),
-        ("cursor=1.99999999999.0", "query-invalid"),
-        ("wait=31", "query-invalid"),
-        ("limit=501", "query-invalid"),
-        ("asset=no-such", "query-invalid"),
-    ],
-)
-async def test_what_is_refused(door: Door, query: str, code: str) -> None:
-    assert (await door.get(f"/api/v1/events?{query}", 400))["code"] == code
+async def test_what_is_refused(door: Door) -> None:
+    for query in (
+        "cursor=1.2", "cursor=1.2.x", "cursor=1.99999999999.0", "cursor=", "wait=31", "limit=501",
+        "asset=no-such",
+    ):  # fmt: skip
+        assert (await door.get(f"/api/v1/events?{query}", 400))["code"] == "query-invalid", query
     assert (await door.get("/api/v1/events?account=nobody", 404))["code"] == "name-unknown"

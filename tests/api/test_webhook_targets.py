@@ -31,20 +31,14 @@ def test_which_addresses_are_everybodys() -> None:
     assert [text for text in OWN if is_public(ipaddress.ip_address(text))] == []
 
 
-@pytest.mark.parametrize("address", OWN)
-async def test_a_literal_address_is_refused(door: Door, address: str) -> None:
-    host = f"[{address}]" if ":" in address else address
-    body = {"url": f"http://{host}:8080/status", "secret": SECRET}
-    problem = await door.post(HOOKS, body, 403, headers=door.token)
-    assert problem["code"] == "webhook-target-refused"
-
-
-@pytest.mark.parametrize("name", ["localhost", "0x7f.1", "0177.0.0.1"])
-async def test_a_name_that_leads_here_is_refused(door: Door, name: str) -> None:
-    body = {"url": f"http://{name}:1/", "secret": SECRET}
-    async with door.session.post(HOOKS, json=body, headers=door.token) as response:
-        code = (await response.json(content_type=None))["code"]
-        assert code in ("webhook-target-refused", "webhook-url-invalid")
+async def test_what_leads_here_is_refused(door: Door) -> None:
+    hosts = [f"[{address}]" if ":" in address else address for address in OWN]
+    for host in (*hosts, "localhost", "0x7f.1"):
+        body = {"url": f"http://{host}:8080/status", "secret": SECRET}
+        problem = await door.post(HOOKS, body, 403, headers=door.token)
+        assert problem["code"] == "webhook-target-refused", host
+    octal = {"url": "http://0177.0.0.1/", "secret": SECRET}  # neither a name nor an address
+    assert (await door.post(HOOKS, octal, 400, headers=door.token))["code"] == "webhook-url-invalid"
 
 
 class Told(AbstractResolver):

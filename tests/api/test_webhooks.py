@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from api_kit import BOB, Door
+from msgspec.structs import replace
 from receiver import SECRET, Receiver
 
 from chaind.api import webhook_delivery, webhook_subscriptions
 from chaind.api.app import ApiServer
-from chaind.api.webhook_records import Record, WebhookFileInvalid
+from chaind.api.webhook_records import DeadLetter, Record, WebhookFileInvalid
 from chaind.node.movements import KINDS
 
 HOOKS = "/api/v1/webhooks"
@@ -237,32 +238,33 @@ async def test_the_secret_is_in_its_file_and_nowhere_else(
     assert SECRET in (door.home / "webhooks" / f"{hook['id']}.json").read_text()
 
 
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [
-        ({"url": "ftp://127.0.0.1/"}, "webhook-url-invalid"),
-        ({"url": "file:///etc/passwd"}, "webhook-url-invalid"),
-        ({"url": "http:///"}, "webhook-url-invalid"),
-        ({"url": "http://a:b@example.com/"}, "webhook-url-invalid"),
-        ({"url": "http://example.com/#there"}, "webhook-url-invalid"),
-        ({"url": "http://example.com:0/"}, "webhook-url-invalid"),
-        ({"url": "http://example.com:70000/"}, "webhook-url-invalid"),
-        ({"url": "http://2130706433/"}, "webhook-url-invalid"),
-        ({"url": "http://example.com/a b"}, "webhook-url-invalid"),
-        ({"url": "http://example.com/" + "a" * 2_048}, "webhook-url-invalid"),
-        ({"url": "http://[::1"}, "webhook-url-invalid"),
-        ({"secret": "short"}, "body-malformed"),
-        ({"secret": "x" * 257}, "body-malformed"),
-        ({"events": ["paid"]}, "body-malformed"),
-        ({"event": ["payment"]}, "body-malformed"),
-        ({"asset": "no-such"}, "field-invalid"),
-        ({"cursor": "now"}, "field-invalid"),
-        ({"cursor": "1.99999999999.0"}, "field-invalid"),
-    ],
-)
-async def test_what_is_refused(door: Door, change: dict[str, Any], code: str) -> None:
-    body = {"url": "http://127.0.0.1:1/", "secret": SECRET} | change
-    assert (await door.post(HOOKS, body, 400, headers=door.token))["code"] == code
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"url": "ftp://127.0.0.1/"}, "webhook-url-invalid"),
+    ({"url": "file:///etc/passwd"}, "webhook-url-invalid"),
+    ({"url": "http:///"}, "webhook-url-invalid"),
+    ({"url": "http://a:b@example.com/"}, "webhook-url-invalid"),
+    ({"url": "http://example.com/#there"}, "webhook-url-invalid"),
+    ({"url": "http://example.com:0/"}, "webhook-url-invalid"),
+    ({"url": "http://example.com:70000/"}, "webhook-url-invalid"),
+    ({"url": "http://2130706433/"}, "webhook-url-invalid"),
+    ({"url": "http://example.com/a b"}, "webhook-url-invalid"),
+    ({"url": "http://example.com/" + "a" * 2_048}, "webhook-url-invalid"),
+    ({"url": "http://[::1"}, "webhook-url-invalid"),
+    ({"secret": "short"}, "body-malformed"),
+    ({"secret": "x" * 257}, "body-malformed"),
+    ({"events": ["paid"]}, "body-malformed"),
+    ({"event": ["payment"]}, "body-malformed"),
+    ({"asset": "no-such"}, "field-invalid"),
+    ({"cursor": "now"}, "field-invalid"),
+    ({"cursor": "1.99999999999.0"}, "field-invalid"),
+]
+
+
+async def test_what_is_refused(door: Door) -> None:
+    for change, code in REFUSED:
+        body = {"url": "http://127.0.0.1:1/", "secret": SECRET} | change
+        problem = await door.post(HOOKS, body, 400, headers=door.token)
+        assert problem["code"] == code, change
     assert (await door.get(HOOKS, headers=door.token))["count"] == 0
 
 
@@ -311,19 +313,28 @@ async def test_metrics(door: Door) -> None:
         assert float(lines["chaind_webhooks_dead_letters"]) == 0
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"{}", b"[]", b"\xff", b'{"id":"0123456789abcdef","cursor":"1.x.2"}']
-)
-async def test_a_file_that_cannot_be_read_stops_the_start(door: Door, content: bytes) -> None:
+async def test_a_file_that_cannot_be_read_stops_the_start(door: Door) -> None:
     await door.server.stop()
     directory = door.home / "webhooks"
     directory.mkdir(exist_ok=True)
     path = directory / "0123456789abcdef.json"
-    path.write_bytes(content)
-    server = ApiServer(door.node)
-    with pytest.raises(WebhookFileInvalid):
-        await server.start()
-    await server.stop()
+    good = Record(
+        id=path.stem, url="http://127.0.0.1:1/", secret=SECRET, kinds=(), account=None, asset=None,
+        created_ms=0, cursor="0.0.0",
+    )  # fmt: skip
+    wrong = (
+        replace(good, id="f" * 16),
+        replace(good, cursor="1.x.2"),
+        replace(good, account="xy"),
+        replace(good, url="ftp://127.0.0.1/"),
+        replace(good, dead=[DeadLetter(id="1", reason="", failed_ms=0)]),
+    )
+    for content in (b"", b"{}", b"[]", b"\xff", *(record.encode() for record in wrong)):
+        path.write_bytes(content)
+        server = ApiServer(door.node)
+        with pytest.raises(WebhookFileInvalid):
+            await server.start()
+        await server.stop()
     path.unlink()
     (directory / ".0123456789abcdef.json.tmp").write_bytes(b"torn")  # of a write that never ended
     door.server = ApiServer(door.node)
