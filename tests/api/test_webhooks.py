@@ -176,6 +176,45 @@ async def test_what_nobody_takes_becomes_a_dead_letter_and_can_be_sent_again(doo
         assert receiver.taken[-1].event_id == letter["event_id"]
 
 
+async def test_an_answer_is_its_status_and_comes_in_time(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_subscriptions, "ANSWER_S_MAX", 0.3)
+    await restart(door)
+    heads = {
+        "endless": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+        "late": b"HTTP/1.1 200 OK\r\n",  # and the rest never comes
+        "noise": b"SSH-2.0-x\r\n",
+    }
+    told: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.write(heads[head.split(b"/")[1].split(b" ")[0].decode()])
+        await reader.read()  # until the node hangs up
+        writer.close()
+        told.put_nowait(head)
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        hooks = {
+            name: await subscribe(door, f"http://127.0.0.1:{port}/{name}", account="bob")
+            for name in heads
+        }
+        await pay(door, 1)
+        found = await until(door, hooks["endless"]["id"], lambda found: found["delivered"])
+        assert found["last_error"] is None
+        for name, reason in (("late", "no answer within 10 s"), ("noise", "no HTTP answer")):
+            found = await until(door, hooks[name]["id"], lambda found: found["failures"])
+            assert (found["last_error"], found["delivered"]) == (reason, 0)
+        for name in heads:
+            own = hooks[name]["id"]
+            async with door.session.delete(f"{HOOKS}/{own}", headers=door.token) as response:
+                assert response.status == 200
+        for _ in heads:  # none of their connections is kept
+            await asyncio.wait_for(told.get(), 10)
+
+
 async def test_an_operator_can_end_a_pause(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook_delivery, "BACKOFF_MS_FIRST", 600_000)
     monkeypatch.setattr(webhook_delivery, "BACKOFF_MS_MAX", 600_000)

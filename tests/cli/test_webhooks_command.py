@@ -1,0 +1,161 @@
+"""`chaind webhooks` against a node process: subscribe, receive, look, send again, end."""
+
+import json
+import os
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from click.testing import CliRunner, Result
+from load_kit import free_port
+
+from chaind.cli.layout import shell_line
+from chaind.cli.main import commands
+from chaind.cli.processes import end, log_tail, mark, spawn_chaind, wait_until
+from chaind.cli.status import NodeSilent, fetch
+
+PATIENCE_S = 30.0
+SECRET = "canary-webhook-secret-77"
+
+
+class Running(NamedTuple):
+    """A node process, its home and its log."""
+
+    url: str
+    home: Path
+    log: Path
+
+    def invoke(self, *arguments: str, secret: str | None = SECRET) -> Result:
+        """`chaind webhooks ARGUMENTS` about this node."""
+        words = ["webhooks", *arguments, "--url", self.url, "--home", str(self.home)]
+        variables = {"CHAIND_WEBHOOK_SECRET": secret}
+        return CliRunner().invoke(commands, words, prog_name="chaind", env=variables)
+
+    def told(self, *arguments: str) -> str:
+        """What a command prints, which must succeed."""
+        result = self.invoke(*arguments)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    directory = tmp_path_factory.mktemp("node")
+    home, port, log = directory / "home", free_port(), directory / "log"
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("CHAIND_")}
+    mine |= {
+        "CHAIND_CUSTODY_ENABLED": "true",
+        "CHAIND_LOG_LEVEL": "debug",
+        "CHAIND_WEBHOOKS_ALLOW_PRIVATE": "true",
+        "CHAIND_WEBHOOK_SECRET": SECRET,  # of no concern to a node, and none of its settings
+    }
+    words = ["run", "--home", str(home), "--api-port", str(port), "--p2p-port", "0"]
+    process = spawn_chaind(words, log, mine)
+    url = f"http://127.0.0.1:{port}"
+
+    def ready() -> bool:
+        assert process.poll() is None, log_tail(log)
+        try:
+            return bool(fetch(url, "/health/ready"))
+        except NodeSilent:
+            return False
+
+    try:
+        assert wait_until(ready, PATIENCE_S), log_tail(log)
+        yield Running(url, home, log)
+    finally:
+        found = mark(process.pid)
+        assert found is not None, log_tail(log)
+        end([found], PATIENCE_S)
+        process.wait()
+
+
+def pay(url: str) -> str:
+    request = urllib.request.Request(
+        url + "/transfer?wait=final",
+        json.dumps({"from": "alice", "to": "bob", "amount": "2.5"}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+        return str(json.load(answer)["tx_id"])
+
+
+def test_from_the_subscription_to_its_end(node: Running) -> None:
+    port = free_port()
+    target = f"http://127.0.0.1:{port}/"
+    added = json.loads(node.told("add", target, "--account", "bob", "--event", "payment", "--json"))
+    own = added["id"]
+    command = shell_line(["webhooks", "listen", "--port", str(port), "--count", "2"])
+    environ = {**os.environ, "CHAIND_WEBHOOK_SECRET": SECRET}
+    receiver = subprocess.Popen(
+        ["sh", "-c", f"exec {command}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environ,
+    )  # fmt: skip
+    assert receiver.stderr is not None
+    assert receiver.stderr.readline() == f"Listening on {target}\n"
+    for _ in range(2):
+        pay(node.url)
+    output, errors = receiver.communicate(timeout=PATIENCE_S)
+    assert (receiver.returncode, errors) == (0, "")
+    lines = [line.split() for line in output.splitlines()]
+    assert [line[1::2] for line in lines] == [["payment", "2.5"]] * 2
+    pay(node.url)
+
+    def failing() -> bool:
+        [listed] = json.loads(node.told("list", "--json"))["webhooks"]
+        return bool(listed["failures"])
+
+    assert wait_until(failing, PATIENCE_S)
+    header, line = node.told("list").splitlines()
+    assert header.split()[:3] == ["id", "url", "cursor"]
+    assert line.split()[:2] == [own, target]
+    assert line.endswith("no connection")
+    assert json.loads(node.told("show", own))["delivered"] == 2
+    assert f"{own} tries at once; 0 dead" in node.told("retry", own)
+    assert f"{own} is removed" in node.told("remove", own)
+    assert len(node.told("list").splitlines()) == 1
+    refused = node.invoke("show", own)
+    assert refused.exit_code == 1
+    assert f"has no webhook {own}" in refused.stderr
+    assert SECRET not in node.log.read_text()
+
+
+def test_a_delivery_with_another_secret_is_not_believed(node: Running) -> None:
+    port = free_port()
+    added = json.loads(node.told("add", f"http://127.0.0.1:{port}/", "--json"))
+    command = shell_line(["webhooks", "listen", "--port", str(port)])
+    environ = {**os.environ, "CHAIND_WEBHOOK_SECRET": SECRET + "x"}
+    receiver = subprocess.Popen(
+        ["sh", "-c", f"exec {command}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environ,
+    )  # fmt: skip
+    assert receiver.stderr is not None
+    receiver.stderr.readline()
+    pay(node.url)
+    assert "Refused a delivery: the delivery's signature" in receiver.stderr.readline()
+    receiver.terminate()
+    output, _ = receiver.communicate(timeout=PATIENCE_S)
+    assert (receiver.returncode, output) == (0, "")
+    assert json.loads(node.told("show", added["id"]))["last_error"] == "status 403"
+    node.told("remove", added["id"])
+
+
+def test_what_is_refused(node: Running, tmp_path: Path) -> None:
+    short = node.invoke("add", "http://127.0.0.1:1/", secret="short")
+    assert short.exit_code == 1
+    assert "$.secret" in short.stderr
+    nobody = node.invoke("add", "http://127.0.0.1:1/", secret=None)
+    assert nobody.exit_code == 77
+    assert "CHAIND_WEBHOOK_SECRET" in nobody.stderr
+    words = ["webhooks", "list", "--home", str(tmp_path)]
+    absent = CliRunner().invoke(commands, words, prog_name="chaind")
+    assert (absent.exit_code, str(tmp_path / "api.token") in absent.stderr) == (77, True)
+    taken = ["webhooks", "listen", "--port", node.url.rpartition(":")[2]]
+    busy = CliRunner().invoke(
+        commands, taken, prog_name="chaind", env={"CHAIND_WEBHOOK_SECRET": SECRET}
+    )
+    assert busy.exit_code == 69
+    assert "cannot listen on" in busy.stderr
