@@ -4,7 +4,6 @@ Law: the secret and the node's token come from files, descriptors, the environme
 never from arguments; nothing prints them.
 """
 
-import asyncio
 import json
 import os
 from collections.abc import Callable
@@ -76,12 +75,13 @@ def webhooks() -> None:
     answered with 2xx within 10 seconds is tried again after pauses that grow to 5 minutes, for a
     day ([webhooks] retry_for_s); then it is a dead letter, and the next event gets its turn.
 
+    The secret, 16 characters or more, comes from CHAIND_WEBHOOK_SECRET, a descriptor or a prompt.
+
     \b
     Examples:
-      export CHAIND_WEBHOOK_SECRET=at-least-16-characters
-      chaind webhooks listen &
-      chaind webhooks add http://127.0.0.1:8900/ --home devnet/node0
-      chaind webhooks list --home devnet/node0
+      chaind webhooks listen
+      chaind webhooks add http://127.0.0.1:8900/
+      chaind webhooks list
     """
 
 
@@ -209,6 +209,8 @@ def listen(host: str, port: int, count: int | None, secret_fd: int | None, as_js
       chaind webhooks listen
       chaind webhooks listen --port 9000 --json
     """
+    import asyncio
+
     from chaind.cli.webhook_listen import serve
 
     asyncio.run(serve(host, port, read_webhook_secret(secret_fd, new=False), count, as_json))
@@ -244,6 +246,8 @@ def ask(
     body: dict[str, Any] | None = None,
 ) -> Any:
     """The JSON that a node's webhooks answer. Raises `NodeSilent`, `Refused` and their kin."""
+    import asyncio
+
     import aiohttp
 
     from chaind.node.config import NodeSection
