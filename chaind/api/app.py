@@ -203,9 +203,9 @@ class ApiServer:
             await self._runner.cleanup()
             self._runner = None
         if self._api is not None:
-            await self._api.webhooks.stop()
-            self._api.metrics.close()
-            self._api = None
+            api, self._api = self._api, None
+            api.metrics.close()
             if not self._node.config.api.token_file:
                 with suppress(FileNotFoundError):
                     self._home.api_token.unlink()
+            await api.webhooks.stop()

@@ -80,6 +80,7 @@ class Subscriber:
         self._written_ms = shared.clock.monotonic_ms()
         self._written_height = self.position.height
         self._lock = asyncio.Lock()
+        self._forgotten = False
         self._writing: asyncio.Future[None] | None = None
 
     async def run(self) -> None:
@@ -93,24 +94,42 @@ class Subscriber:
 
     async def close(self) -> None:
         """Note on disk how far it has come."""
-        if self._writing is not None:
-            await self._writing
         if self._changed or self.position.height > self._written_height:
             await self.save()
+        async with self._lock:
+            await self._written()
+
+    async def forget(self) -> None:
+        """Remove the subscription's file; nothing writes it again."""
+        async with self._lock:
+            await self._written()
+            self._forgotten = True
+            await asyncio.to_thread(self._shared.records.remove, self.record.id)
 
     async def save(self) -> None:
         """Write the subscription's file."""
         async with self._lock:
+            await self._written()
+            if self._forgotten:
+                return
             self.record.cursor = str(self.position)
             data, self._changed = self.record.encode(), False
             self._written_height = self.position.height
             self._written_ms = self._shared.clock.monotonic_ms()
-            loop = asyncio.get_running_loop()
-            self._writing = loop.run_in_executor(
+            self._writing = asyncio.get_running_loop().run_in_executor(
                 None, self._shared.records.write, self.record.id, data
             )
-            await asyncio.shield(self._writing)  # `close` awaits what a cancelled task began
-            self._writing = None
+            await self._written()
+
+    async def _written(self) -> None:
+        """Return when no thread writes the file: one may, for a task that was cancelled."""
+        writing = self._writing
+        if writing is not None:
+            try:
+                await asyncio.shield(writing)
+            finally:
+                if writing.done():
+                    self._writing = None
 
     async def retry(self, letters: set[str]) -> None:
         """Try these dead letters, and whatever is held up, now."""

@@ -95,7 +95,10 @@ class Subscriptions:
             self._serve(record)
 
     async def stop(self) -> None:
-        """End every delivery, and note how far each subscription has come."""
+        """End every delivery, and note how far each subscription has come.
+
+        Raises what the disk does, once everything is closed.
+        """
         if self._shared is None:
             return
         assert self._unsubscribe is not None, "started"
@@ -104,10 +107,12 @@ class Subscriptions:
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)  # told by `_ended`
-        for subscriber in self._subscribers.values():
-            await subscriber.close()
         await self._shared.session.close()
         self._shared = None
+        closing = [subscriber.close() for subscriber in self._subscribers.values()]
+        for result in await asyncio.gather(*closing, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
 
     def all(self) -> list[Subscriber]:
         """Every subscription, the oldest first."""
@@ -149,8 +154,7 @@ class Subscriptions:
         task = self._tasks.pop(own)
         task.cancel()
         await asyncio.wait([task])
-        await subscriber.close()
-        await asyncio.to_thread(self._records.remove, own)
+        await subscriber.forget()
         log.info("webhook_removed", webhook=own)
         return subscriber
 

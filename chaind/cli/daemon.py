@@ -204,8 +204,10 @@ async def _serve(config: Config, seams: Seams, asked: threading.Event) -> None:
             discard_database(files, home.chain)
             raise
         finally:
-            await api.stop()
-            await workers.close()
+            try:
+                await api.stop()
+            finally:
+                await workers.close()
         log.info("stopped")
 
 

@@ -14,6 +14,7 @@ from chaind.api import webhook_delivery, webhook_subscriptions
 from chaind.api.app import ApiServer
 from chaind.api.webhook_records import DeadLetter, Record, WebhookFileInvalid
 from chaind.node.movements import KINDS
+from chaind.storage.chain_store import BlockDamaged, ChainStore
 
 HOOKS = "/api/v1/webhooks"
 
@@ -248,6 +249,34 @@ async def test_a_removed_subscription_is_gone_from_node_and_disk(door: Door) -> 
         second = await subscribe(door, receiver.url, cursor=removed["cursor"])
         assert second["id"] != hook["id"]
         await receiver.until(lambda: len(receiver.heard) == 4)  # goes on without a gap
+
+
+async def test_a_file_does_not_come_back_after_its_removal(door: Door) -> None:
+    for _ in range(5):
+        hook = await subscribe(door, "http://127.0.0.1:1/")
+        webhooks = door.server._api.webhooks
+        retries = [webhooks.retry(hook["id"], None) for _ in range(3)]
+        await asyncio.gather(*retries, webhooks.remove(hook["id"]))
+        assert list((door.home / "webhooks").iterdir()) == []
+
+
+async def test_a_block_that_cannot_be_read_is_waited_for(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_delivery, "READ_AGAIN_MS", 10)
+    await pay(door, 1)
+
+    def damaged(_store: ChainStore, height: int) -> bytes:
+        raise BlockDamaged(height=height)
+
+    async with Receiver() as receiver:
+        with monkeypatch.context() as patched:
+            patched.setattr(ChainStore, "block", damaged)
+            assert (await door.get("/api/v1/events", 503))["code"] == "block-damaged"
+            hook = await subscribe(door, receiver.url, cursor="1.0.0")
+            await until(door, hook["id"], lambda found: found["last_error"] == "block-damaged")
+            assert receiver.heard == []
+        await receiver.until(lambda: len(receiver.taken) == 2)
 
 
 async def test_all_of_it_needs_the_token(door: Door) -> None:
