@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import aiohttp
 import msgspec
+import structlog
 from msgspec.structs import replace
 
 from chaind import __version__
@@ -33,6 +34,8 @@ DEAD_LETTERS_MAX = 1_000  # then nothing more is given up: the subscription stay
 SAVE_MS = 1_000  # between writes of a cursor that moves quickly: what a crash may send again
 IDLE_BLOCKS_MAX = 1_000  # looked through without an event, before that is noted on disk
 READ_AGAIN_MS = 1_000  # where a block cannot be read until it is fetched again
+
+log = structlog.get_logger("chaind.webhooks")
 
 
 class Totals:
@@ -213,12 +216,15 @@ class Subscriber:
         self._shared.totals.failed += 1
         record.failures += 1
         record.last_error = reason
+        if record.failures == 1:  # the outage, not each attempt
+            log.warning("webhook_failing", webhook=record.id, reason=reason)
         if record.failing_since_ms is None:
             record.failing_since_ms = now_ms
         waited_ms = now_ms - record.failing_since_ms
         if waited_ms >= self._shared.retry_for_ms and len(record.dead) < DEAD_LETTERS_MAX:
             letter = DeadLetter(id=str(movement.position), reason=reason, failed_ms=now_ms)
             record.dead.append(letter)
+            log.warning("webhook_dead_letter", webhook=record.id, event_id=letter.id)
             height, place, part = movement.position
             self.position = Position(height, place, part + 1)
             record.failing_since_ms = None

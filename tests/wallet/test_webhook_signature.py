@@ -1,4 +1,4 @@
-"""The signature of a delivery: frozen, as another library makes it, and refused when anything moves."""
+"""The signature of a delivery: frozen, as others make it, and refused when anything moves."""
 
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
