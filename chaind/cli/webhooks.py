@@ -245,11 +245,12 @@ def ask(
     path: str,
     body: dict[str, Any] | None = None,
 ) -> Any:
-    """The JSON that a node's webhooks answer. Raises `NodeSilent`, `Refused` and their kin."""
+    """The JSON that a node's webhooks answer. Raises `TokenAbsent`, `NodeSilent`, `Refused`, …"""
     import asyncio
 
     import aiohttp
 
+    from chaind.api.guards import read_token
     from chaind.node.config import NodeSection
     from chaind.node.home import Home
     from chaind.wallet.secret import Secret
@@ -259,7 +260,7 @@ def ask(
         token_file = Home(home or NodeSection().home_path()).api_token
     if not token_file.is_file():
         raise TokenAbsent(path=token_file)
-    token = Secret(token_file.read_text(encoding="ascii").strip())
+    token = Secret(read_token(token_file))
     data = None if body is None else json.dumps(body).encode()
 
     async def once() -> Any:
