@@ -103,6 +103,27 @@ class Certificate(
         return encode(self)
 
 
+class VoteBundle(
+    msgspec.Struct, array_like=True, frozen=True, gc=False, forbid_unknown_fields=True
+):
+    """Votes of one kind for one block (None: ⊥), however many.
+
+    `voters` is a bitmap as in `Certificate`; `signatures` are in bit order.
+    """
+
+    epoch: int
+    view: int
+    kind: VoteKind
+    block: bytes | None
+    voters: bytes
+    signatures: tuple[bytes, ...]
+
+    def votes(self) -> Iterator[Vote]:
+        """The votes inside."""
+        for voter, signature in zip(bitmap_indices(self.voters), self.signatures, strict=True):
+            yield Vote(self.epoch, self.view, self.kind, self.block, voter, signature)
+
+
 certificate_decoder: Decoder[Certificate] = Decoder("certificate", Certificate)
 vote_decoder: Decoder[Vote] = Decoder("vote", Vote)
 
@@ -145,6 +166,21 @@ def check_vote_form(vote: Vote) -> None:
         raise BadCertificate(view=vote.view, reason="signature is not 64 bytes")
     if vote.view < 1 or vote.epoch < 0 or not 0 <= vote.voter < VALIDATORS_MAX:
         raise BadCertificate(view=vote.view, reason="epoch, view or voter out of range")
+
+
+def check_bundle_form(bundle: VoteBundle) -> None:
+    """Raise where a bundle contradicts itself, or a vote of its kind could not have its block."""
+
+    def refuse(reason: str) -> None:
+        raise BadCertificate(view=bundle.view, reason=reason)
+
+    voters = bitmap_indices(bundle.voters)
+    if not voters or bundle.voters.endswith(b"\0") or voters[-1] >= VALIDATORS_MAX:
+        refuse("bitmap empty, too long or with trailing zero bytes")
+    if len(bundle.signatures) != len(voters):
+        refuse("as many signatures as voters are needed")
+    for vote in bundle.votes():
+        check_vote_form(vote)
 
 
 def check_certificate_form(certificate: Certificate) -> None:
