@@ -27,6 +27,7 @@ from chaind.primitives.votes import (
 )
 
 FLUSH_MS = 10  # news of so long travel together
+TURNS = 2  # a flush serves every second neighbour: the others may hear meanwhile from elsewhere
 VIEWS_MAX = 64  # above the last final one, the newest; older ones are told by certificates
 SIGNATURES_MAX = 4_096  # of one message: a vote of every validator that a chain can have
 BUNDLES_MAX = 256  # likewise; two of a proof, three proofs of a view
@@ -40,6 +41,16 @@ def _part(kind: VoteKind, block: bytes | None) -> tuple[CertificateKind, int]:
         return CertificateKind.FINAL, 0
     proves = CertificateKind.NULL if block is None else CertificateKind.NOTAR
     return proves, 0 if kind is VoteKind.FIRST else 1
+
+
+class _Link:
+    """A neighbour: in which flushes it is served, and its view when it last told, -1 before."""
+
+    __slots__ = ("turn", "view")
+
+    def __init__(self, turn: int) -> None:
+        self.turn = turn
+        self.view = -1
 
 
 class _Known:
@@ -107,9 +118,12 @@ class Gossip:
         weights = quorums.weights
         self._everyone = (1 << len(weights)) - 1
         self._each = weights[0] if len(set(weights)) == 1 else None  # what each one weighs
-        self._links: dict[int, int] = {}  # each one's view when it last told, -1 before
+        self._links: dict[int, _Link] = {}
+        self._links_total = 0
         self._proofs: dict[_Key, _Proof] = {}
-        self._dirty: dict[_Key, _Proof] = {}
+        # What has news, for the neighbours of each turn.
+        self._dirty: tuple[dict[_Key, _Proof], ...] = tuple({} for _ in range(TURNS))
+        self._turn = 0
         self._proposals: dict[tuple[int, bytes], set[int]] = {}  # the links that hold it
         self._floor = 0  # nothing up to this view is kept
         self._top = 0  # the newest view kept
@@ -119,14 +133,15 @@ class Gossip:
     @property
     def waiting(self) -> bool:
         """Whether `flush` may find something."""
-        return bool(self._dirty)
+        return any(self._dirty)
 
     # Neighbours.
 
     def link_up(self, link: int) -> None:
         """A neighbour that is not known to hold anything."""
-        self._links[link] = -1
-        self._dirty.update(self._proofs)
+        self._links[link] = _Link(self._links_total % TURNS)
+        self._links_total += 1
+        self._has_news(self._proofs)
 
     def link_down(self, link: int) -> None:
         """A neighbour less, and all that was known of it."""
@@ -146,7 +161,7 @@ class Gossip:
             if proof is not None and proof.held[part] >> vote.voter & 1:
                 for known in proof.known.values():
                     known.held[part] &= known.heard[part] | ~(1 << vote.voter)
-                self._dirty[proof.key] = proof
+                self._has_news({proof.key: proof})
         self.took(None, votes)
 
     def say_certificates(self, certificates: Iterable[Certificate]) -> None:
@@ -200,7 +215,14 @@ class Gossip:
         fresh = bits & ~proof.held[part]
         if not fresh:
             return []
-        return [vote for vote in bundle.votes() if fresh >> vote.voter & 1]
+        epoch, view, vote_kind, block = bundle.epoch, bundle.view, bundle.kind, bundle.block
+        return [
+            Vote(epoch, view, vote_kind, block, voter, signature)
+            for voter, signature in zip(
+                bitmap_indices(bundle.voters), bundle.signatures, strict=True
+            )
+            if fresh >> voter & 1
+        ]
 
     def heard_proposal(self, link: int, proposal: Propose) -> None:
         """The neighbour holds a proposal that is passed on already."""
@@ -227,7 +249,7 @@ class Gossip:
                 proof.held[part] |= bit
                 proof.signatures[part][vote.voter] = vote.signature
                 touched[key] = proof
-        self._dirty.update(touched)
+        self._has_news(touched)
         for proof in touched.values():
             if not proof.complete and self._enough(proof, proof.held[0] | proof.held[1]):
                 proof.complete = True
@@ -239,15 +261,16 @@ class Gossip:
 
         Then it may have missed what was sent: it is told again all that it is not heard to hold.
         """
-        stuck = self._links.get(link) == view
-        if link in self._links:
-            self._links[link] = view
+        neighbour = self._links.get(link)
+        if neighbour is None:
+            return
+        stuck, neighbour.view = neighbour.view == view, view
         if stuck:
             for key, proof in self._proofs.items():
                 known = proof.known.get(link)
                 if key[0] >= view and known is not None:
                     known.held = list(known.heard)
-                    self._dirty[key] = proof
+                    self._has_news({key: proof})
 
     def completed(self) -> list[Certificate]:
         """The certificates that have come together since this was last asked.
@@ -260,23 +283,34 @@ class Gossip:
     # Outwards.
 
     def flush(self) -> list[tuple[int, tuple[VoteBundle, ...]]]:
-        """What each neighbour is not known to hold, in messages of bounded size."""
-        dirty, self._dirty = list(self._dirty.values()), {}
+        """What neighbours are not known to hold, in messages of bounded size.
+
+        All neighbours where `urgent`; otherwise those whose turn it is.
+        """
+        turns = range(TURNS) if self.urgent else (self._turn,)
+        self._turn = (self._turn + 1) % TURNS
         self.urgent = False
         found = []
-        for link in self._links:
-            bundles: list[VoteBundle] = []
-            signatures = 0
-            for proof in dirty:
-                for bundle in self._delta(proof, link):
-                    signatures += len(bundle.signatures)
-                    if bundles and (signatures > SIGNATURES_MAX or len(bundles) == BUNDLES_MAX):
-                        found.append((link, tuple(bundles)))
-                        bundles, signatures = [], len(bundle.signatures)
-                    bundles.append(bundle)
-            if bundles:
-                found.append((link, tuple(bundles)))
+        for turn in turns:
+            dirty = list(self._dirty[turn].values())
+            self._dirty[turn].clear()
+            for link, neighbour in self._links.items():
+                if dirty and neighbour.turn == turn:
+                    found += [(link, bundles) for bundles in self._messages(dirty, link)]
         return found
+
+    def _messages(self, dirty: list[_Proof], link: int) -> Iterator[tuple[VoteBundle, ...]]:
+        bundles: list[VoteBundle] = []
+        signatures = 0
+        for proof in dirty:
+            for bundle in self._delta(proof, link):
+                signatures += len(bundle.signatures)
+                if bundles and (signatures > SIGNATURES_MAX or len(bundles) == BUNDLES_MAX):
+                    yield tuple(bundles)
+                    bundles, signatures = [], len(bundle.signatures)
+                bundles.append(bundle)
+        if bundles:
+            yield tuple(bundles)
 
     def forget(self, view: int) -> None:
         """A block of this view is final here: nothing up to it is told any more."""
@@ -285,11 +319,16 @@ class Gossip:
         self._floor = view
         for key in [key for key in self._proofs if key[0] <= view]:
             del self._proofs[key]
-            self._dirty.pop(key, None)
+            for dirty in self._dirty:
+                dirty.pop(key, None)
         for name in [name for name in self._proposals if name[0] <= view]:
             del self._proposals[name]
 
     # Within.
+
+    def _has_news(self, proofs: dict[_Key, _Proof]) -> None:
+        for dirty in self._dirty:
+            dirty.update(proofs)
 
     def _delta(self, proof: _Proof, link: int) -> Iterator[VoteBundle]:
         known = proof.of(link)
