@@ -398,9 +398,7 @@ class Gossip:
 
 def _proves(certificate: Certificate) -> CertificateKind:
     """FAST is made of the votes of NOTAR."""
-    return (
-        CertificateKind.NOTAR if certificate.kind is CertificateKind.FAST else certificate.kind
-    )
+    return CertificateKind.NOTAR if certificate.kind is CertificateKind.FAST else certificate.kind
 
 
 def _bytes(bits: int) -> bytes:

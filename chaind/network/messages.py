@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
 
+from chaind.consensus.gossip import BUNDLES_MAX, SIGNATURES_MAX
 from chaind.network.frames import FRAME_BYTES_MAX
 from chaind.primitives.block import COMMITMENT_BYTES_MAX, HEADER_BYTES
 from chaind.primitives.codec import Decoder, encode
@@ -18,9 +19,12 @@ from chaind.primitives.coinbase import COINBASE_BYTES_MAX
 from chaind.primitives.errors import Malformed, PeerFault, TooLarge
 from chaind.primitives.hashes import HASH_BYTES, sha256d
 from chaind.primitives.votes import (
+    VALIDATORS_MAX,
     Certificate,
     Vote,
+    VoteBundle,
     VoteKind,
+    check_bundle_form,
     check_certificate_form,
     check_vote_form,
 )
@@ -217,6 +221,12 @@ class Tip(_Message, frozen=True, tag=19):
     final_height: Count
 
 
+class Bundles(_Message, frozen=True, tag=20):
+    """Votes over the overlay: what the receiver is not known to hold, by view, kind and block."""
+
+    bundles: Annotated[tuple[VoteBundle, ...], Meta(min_length=1, max_length=BUNDLES_MAX)]
+
+
 Message = (
     Transactions
     | Announce
@@ -238,10 +248,13 @@ Message = (
     | Pong
     | Goodbye
     | Tip
+    | Bundles
 )
 
 _ID_BYTES = HASH_BYTES + 2  # with its MessagePack header
 _VOTE_BYTES = 128  # 32 of hash, 64 of signature, three integers, headers
+_SIGNATURE_BYTES = 66  # with its MessagePack header
+_BUNDLE_BYTES = 64 + VALIDATORS_MAX // 8  # one without its signatures
 _ADDRESS_BYTES = HOST_CHARS_MAX + 8
 
 # Encoded bytes that an honest message of each type stays within, by tag.
@@ -266,6 +279,7 @@ BYTES_MAX: Final[dict[type[Any], int]] = {
     Pong: SLACK_BYTES,
     Goodbye: SLACK_BYTES,
     Tip: SLACK_BYTES,
+    Bundles: SLACK_BYTES + BUNDLES_MAX * _BUNDLE_BYTES + SIGNATURES_MAX * _SIGNATURE_BYTES,
 }
 
 _BY_TAG: Final = {kind.__struct_config__.tag: kind for kind in BYTES_MAX}
@@ -275,6 +289,11 @@ _decoder: Final[Decoder[Message]] = Decoder("message", Message)
 def _check_votes(message: Votes) -> None:
     for vote in message.votes:
         check_vote_form(vote)
+
+
+def _check_bundles(message: Bundles) -> None:
+    for bundle in message.bundles:
+        check_bundle_form(bundle)
 
 
 def _check_certificates(message: Certificates) -> None:
@@ -299,6 +318,7 @@ def _check_proposal(message: Proposal) -> None:
 _CHECKS: Final[dict[type[Any], Callable[[Any], None]]] = {
     Proposal: _check_proposal,
     Votes: _check_votes,
+    Bundles: _check_bundles,
     Certificates: _check_certificates,
     Blocks: _check_blocks,
 }
@@ -312,6 +332,8 @@ def work_of(message: Message) -> int:
     match message:
         case Votes(items) | Certificates(items):
             return len(items)
+        case Bundles(bundles):
+            return sum(len(bundle.signatures) for bundle in bundles)
         case Announce(wtxids) | GetTransactions(wtxids) | GetBlockTransactions(_, wtxids):
             return 1 + len(wtxids) // LOOKUPS_PER_WORK
         case GetBlock() | GetBlocks() | GetCertificates() | GetPeers() | Status():

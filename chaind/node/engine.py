@@ -53,13 +53,16 @@ from chaind.node.clock import Clock
 from chaind.node.durable import GroupCommit
 from chaind.node.finality import Finality
 from chaind.node.signatures import SignatureChecker
+from chaind.node.spread import Spread
 from chaind.node.timers import Timers
 from chaind.primitives.block import commitment_decoder
 from chaind.primitives.errors import LocalFault
-from chaind.primitives.votes import Certificate
+from chaind.primitives.votes import Certificate, Vote
 from chaind.storage.log import AppendLog
 
 VOTES_AT_ONCE = 64  # then the core is asked again what it wants: repetitions cost no signature
+
+NOBODY = 0  # no peer has this number
 
 log = structlog.get_logger("chaind.consensus")
 
@@ -101,6 +104,7 @@ class Engine:
         clock: Clock,
         timers: Timers,
         has_work: Callable[[], bool],
+        spread: Spread | None = None,
     ) -> None:
         self._core = core
         self._checker = checker
@@ -112,6 +116,7 @@ class Engine:
         self._clock = clock
         self._timers = timers
         self._has_work = has_work
+        self._spread = spread  # None: everyone talks to everyone
         self._started = False
         self._ended = False
         self.bodies: Bodies | None = None  # set once by the node: each needs the other
@@ -151,6 +156,16 @@ class Engine:
         finally:
             self._stepping = False
         self.view = self._core.status().view
+        if self._spread is not None:
+            self._pace(self._spread)
+
+    def _pace(self, spread: Spread) -> None:
+        """Let votes travel on, and the core hear of certificates that they add up to."""
+        completed = spread.completed()
+        spread.pace()
+        for certificate in completed:
+            if self._core.wants_certificate(certificate):
+                self.feed(Message(NOBODY, Certificates((certificate,))))
 
     def note_segment(self, segment: int, view: int) -> None:
         """A record of `view` stands in this segment of the vote log (at start)."""
@@ -177,11 +192,16 @@ class Engine:
         self._next_number += 1
         self._numbers[self._next_number] = peer
         self._peer_numbers[peer] = self._next_number
+        if self._spread is not None:
+            self._spread.peer_up(self._next_number, peer)
         self._network.send(peer, self.status())
 
     def peer_down(self, peer: Peer) -> None:
         """Forget its number."""
-        del self._numbers[self._peer_numbers.pop(peer)]
+        number = self._peer_numbers.pop(peer)
+        del self._numbers[number]
+        if self._spread is not None:
+            self._spread.peer_down(number)
 
     def status(self) -> wire.Status:
         """What this node tells peers of itself."""
@@ -190,18 +210,35 @@ class Engine:
 
     def on_votes(self, peer: Peer, message: wire.Votes) -> None:
         """Check and pass on the votes that say anything new. Raises `PeerFault`."""
-        for start in range(0, len(message.votes), VOTES_AT_ONCE):
-            part = message.votes[start : start + VOTES_AT_ONCE]
+        self._take_votes(peer, message.votes)
+
+    def on_bundles(self, peer: Peer, message: wire.Bundles) -> None:
+        """The same, of votes that travel over the overlay: those held are dropped by bitmap."""
+        if self._spread is None:
+            votes = [vote for bundle in message.bundles for vote in bundle.votes()]
+        else:
+            votes = self._spread.news(self._peer_numbers.get(peer, NOBODY), message.bundles)
+        self._take_votes(peer, votes)
+
+    def _take_votes(self, peer: Peer, votes: Sequence[Vote]) -> None:
+        for start in range(0, len(votes), VOTES_AT_ONCE):
+            part = votes[start : start + VOTES_AT_ONCE]
             wanted = tuple(vote for vote in part if self._core.wants_vote(vote))
             for vote in wanted:
                 self._checker.check_vote(vote)
             if wanted:
+                if self._spread is not None:
+                    self._spread.took(self._peer_numbers.get(peer, NOBODY), wanted)
                 self._hear(peer, Votes(wanted))
 
     def on_certificates(self, peer: Peer, certificates: Sequence[Certificate]) -> None:
         """Check and pass on the certificates that prove anything new. Raises `PeerFault`."""
         wanted = self._wanted(certificates)
         if wanted:
+            if self._spread is not None:
+                for certificate in wanted:
+                    number = self._peer_numbers.get(peer, NOBODY)
+                    self._spread.took(number, certificate.votes())
             self._hear(peer, Certificates(wanted))
 
     def on_range(self, peer: Peer, certificate: Certificate) -> None:
@@ -223,7 +260,10 @@ class Engine:
         parent = message.header[4:36]
         block = BlockRef(vote.block, vote.view, parent, message.parent_view)
         proposal = Propose(block, message.justification, vote)
+        number = self._peer_numbers.get(peer, NOBODY)
         if not self._core.wants_proposal(proposal):
+            if self._spread is not None:
+                self._spread.heard_proposal(number, proposal)
             return
         # One block, one view: a later one would keep the blocks of honest leaders, which must be
         # above it, from being valid.
@@ -232,6 +272,8 @@ class Engine:
             raise wire.ProposalContradicts(view=vote.view)
         self._checker.check_vote(vote)
         wanted = self._wanted(message.justification)
+        if self._spread is not None:
+            self._spread.pass_on(proposal, message, number)
         assert self.bodies is not None
         self.bodies.offer(message, peer)
         self._hear(peer, Propose(block, wanted, vote))
@@ -240,6 +282,8 @@ class Engine:
         """Remember and pass on where a peer stands."""
         peer.status = message
         peer.final_height = message.final_height
+        if self._spread is not None:
+            self._spread.heard_status(self._peer_numbers.get(peer, NOBODY), message.view)
         told = StatusMessage(message.epoch, message.view, message.final_view, message.final_hash)
         self._hear(peer, told)
 
@@ -287,6 +331,8 @@ class Engine:
             case Deliver(block_hash, certificate):
                 self._finality.deliver(block_hash, certificate)
                 self._tell_followers(certificate)
+                if self._spread is not None:
+                    self._spread.forget(certificate.view)
                 self._drop_old_votes(certificate.view)
             case Report(evidence):
                 self.evidence_total += 1
@@ -340,7 +386,8 @@ class Engine:
     def _send(self, effect: Send) -> None:
         message = self._to_wire(effect.message)
         if effect.to is None:
-            self._network.broadcast(message)
+            if self._spread is None or not self._spread.say(effect.message, message):
+                self._network.broadcast(message)
         elif (peer := self._numbers.get(effect.to)) is not None:
             self._network.send(peer, message)
 
@@ -431,3 +478,5 @@ class Engine:
             self._cancel(timer)
         if self._build_timer is not None:
             self._build_timer.cancel()
+        if self._spread is not None:
+            self._spread.stop()

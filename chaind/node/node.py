@@ -15,6 +15,8 @@ from prometheus_client import CollectorRegistry
 
 from chaind import __version__
 from chaind.consensus.core import Timing
+from chaind.consensus.gossip import Gossip
+from chaind.consensus.overlay import DEGREE, MESH_MAX, make_graph
 from chaind.consensus.quorums import Quorums
 from chaind.consensus.simplex import Simplex
 from chaind.ledger.checks import Checked
@@ -44,11 +46,13 @@ from chaind.node.recovery import Disk, stored_blocks, stored_intake, stored_vote
 from chaind.node.relay import Relay
 from chaind.node.routing import Router
 from chaind.node.signatures import SignatureChecker, Verify
+from chaind.node.spread import Spread
 from chaind.node.sync import Sync
 from chaind.node.timers import Timers
 from chaind.node.tracker import Tracker, lost_for_ever
 from chaind.node.vitals import Vitals
 from chaind.node.waiters import Waiters
+from chaind.primitives.codec import encode
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.keys import SecretKey
 from chaind.primitives.keys import verify as verify_signature
@@ -285,6 +289,22 @@ class Node:
             clock=self.clock,
             timers=self.timers,
             has_work=self.pool.has_work,
+            spread=self._make_spread(),
+        )
+
+    def _make_spread(self) -> Spread | None:
+        """Gossip over the overlay, for a validator among many."""
+        me, parameters = self.validator_index, self.genesis.consensus
+        mesh_max, degree = parameters.mesh_max or MESH_MAX, parameters.overlay_degree or DEGREE
+        if me is None or len(self._keys) <= mesh_max:
+            return None
+        graph = make_graph(encode((self.genesis.hash, EPOCH)), len(self._keys), degree)
+        return Spread(
+            gossip=Gossip(epoch=EPOCH, quorums=self.quorums),
+            near=graph[me],
+            keys=self._keys,
+            broadcast=lambda message, peers: self.network.broadcast(message, only=peers),
+            timers=self.timers,
         )
 
     def _leader(self, view: int) -> int:

@@ -44,6 +44,8 @@ class Router:
         match message:
             case wire.Votes():
                 self._node.engine.on_votes(peer, message)
+            case wire.Bundles():
+                self._node.engine.on_bundles(peer, message)
             case wire.Transactions(raws):
                 self._node.ingest.take(peer, raws)
             case wire.Announce():

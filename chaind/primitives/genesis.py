@@ -29,6 +29,7 @@ ASSET_ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 ASSET_CHARS_MAX = 12
 BLOCK_BYTES_LIMIT = 3 << 20  # a block and its overhead travel in one frame of 4 MiB
 WEIGHT_MAX = 1_000_000  # keeps the sum over all validators within 32 bits
+OVERLAY_DEGREE_MAX = 64  # beyond it everyone might as well talk to everyone
 TIME_MS_END = 2**32 * 1000  # the header counts seconds in 32 bits, until 2106
 DEFAULT_ADDRESSES = AddressFormat(hrp="chd", p2pkh_version=0x1C)  # "chd1…", "C…"
 
@@ -67,12 +68,18 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class ConsensusParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which core agrees and how long it waits. `delta_ms` bounds one message delay (Δ)."""
+    """Which core agrees and how long it waits. `delta_ms` bounds one message delay (Δ).
+
+    Up to `mesh_max` validators everyone talks to everyone (64 where not set); more of them pass
+    votes on over an overlay in which each has at least `overlay_degree` neighbours (12).
+    """
 
     algorithm: Literal["simplex"] = "simplex"
     delta_ms: int = 200
     block_budget_ms: int = 100
     empty_block_interval_ms: int = 2_000
+    mesh_max: int | msgspec.UnsetType = msgspec.UNSET
+    overlay_degree: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class Validator(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -189,6 +196,10 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 if isinstance(value, int) and not low <= value <= 2**53:
                     raise GenesisInvalid(path=path, reason=f"{name} = {value} is out of range")
 
+        degree = self.consensus.overlay_degree
+        if degree is not msgspec.UNSET and not 2 <= degree <= OVERLAY_DEGREE_MAX:
+            reason = f"overlay_degree {degree} is not within 2 and {OVERLAY_DEGREE_MAX}"
+            raise GenesisInvalid(path=path, reason=reason)
         if self.parameters.lease_ms < self.parameters.validity_window_ms:
             raise GenesisInvalid(path=path, reason="lease_ms is shorter than validity_window_ms")
         if self.parameters.block_bytes_max > BLOCK_BYTES_LIMIT:

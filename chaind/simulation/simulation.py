@@ -69,7 +69,8 @@ class Options(NamedTuple):
 
     `adversary` is a kind of `adversaries.KINDS`, "none", or "any": the seed decides.
     So it does on the faults, unless there is a `plan`. `liars` is
-    how many validators lie; None: f, as many as must not matter.
+    how many validators lie; None: f, as many as must not matter. `overlay` has votes
+    passed on as in a large network.
     """
 
     seed: int
@@ -80,6 +81,7 @@ class Options(NamedTuple):
     adversary: str = "any"
     plan: tuple[Fault, ...] | None = None
     liars: int | None = None
+    overlay: bool = False
 
 
 class Outcome(NamedTuple):
@@ -200,6 +202,10 @@ class Simulation:
 
         return verify
 
+    def _degree(self) -> int:
+        """Of a small overlay: twice f, so that not everybody is everybody's neighbour."""
+        return max(2, 2 * ((self.options.nodes - 1) // 3))
+
     def _genesis(self, rng: Random) -> Genesis:
         base = Genesis(
             name="simulation",
@@ -219,6 +225,8 @@ class Simulation:
                 delta_ms=rng.choice((60, 100, 200)),
                 block_budget_ms=20,
                 empty_block_interval_ms=rng.choice((300, 1_000, 2_000)),
+                mesh_max=1 if self.options.overlay else msgspec.UNSET,
+                overlay_degree=self._degree() if self.options.overlay else msgspec.UNSET,
             ),
         )
         show = base.addresses.show

@@ -1,0 +1,148 @@
+"""What consensus says to all, in a network too large for everyone to talk to everyone.
+
+Votes and certificates leave as bundles over the overlay, proposals are passed on from node to node.
+The links are the connected validators among the neighbours that the graph gives; where fewer are
+connected than it has, other validators take their places. Peers that are no links hear what is
+asked, answered and repeated, as ever; full nodes are told what became final.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec import structs
+
+from chaind.consensus.core import Certificates, CoreMessage, Propose, Votes
+from chaind.consensus.gossip import FLUSH_MS, Gossip
+from chaind.network import messages as wire
+from chaind.network.peer import Peer
+from chaind.node.timers import Timers
+from chaind.primitives.votes import Certificate, Vote, VoteBundle
+
+
+class Spread:
+    """See the module's law. `near` are this node's neighbours in the graph, `keys` all validators.
+
+    Peers have the numbers that the engine gave them. `broadcast` sends to some of them.
+    """
+
+    def __init__(
+        self,
+        *,
+        gossip: Gossip,
+        near: Sequence[int],
+        keys: Sequence[bytes],
+        broadcast: Callable[[wire.Message, Iterable[Peer]], None],
+        timers: Timers,
+    ) -> None:
+        self._gossip = gossip
+        self._near = frozenset(keys[index] for index in near)
+        self._validators = frozenset(keys)
+        self._broadcast = broadcast
+        self._timers = timers
+        self._peers: dict[int, Peer] = {}  # validators that are connected, longest first
+        self._links: dict[int, Peer] = {}
+        self._flushing: asyncio.TimerHandle | None = None
+
+    # Peers.
+
+    def peer_up(self, number: int, peer: Peer) -> None:
+        """Perhaps a link."""
+        if peer.validator_key in self._validators:
+            self._peers[number] = peer
+            self._choose()
+
+    def peer_down(self, number: int) -> None:
+        """Perhaps one link less, and another in its place."""
+        if self._peers.pop(number, None) is not None:
+            self._choose()
+
+    def _choose(self) -> None:
+        chosen = [
+            number for number, peer in self._peers.items() if peer.validator_key in self._near
+        ]
+        others = [number for number in self._peers if number not in chosen]
+        chosen += others[: max(0, len(self._near) - len(chosen))]
+        for number in [number for number in self._links if number not in chosen]:
+            del self._links[number]
+            self._gossip.link_down(number)
+        for number in chosen:
+            if number not in self._links:
+                self._links[number] = self._peers[number]
+                self._gossip.link_up(number)
+
+    # To all.
+
+    def say(self, message: CoreMessage, shown: wire.Message) -> bool:
+        """Tell a message of the core; False for what has to go to all peers.
+
+        `shown` is the message on the wire.
+        """
+        match message:
+            case Votes(votes):
+                self._gossip.say_votes(votes)
+            case Certificates(certificates):
+                self._gossip.say_certificates(certificates)
+            case Propose() if isinstance(shown, wire.Proposal):
+                self.pass_on(message, shown, None)
+            case Propose(_, _, vote):  # its block is final meanwhile
+                self._gossip.say_votes((vote,))
+            case _:
+                return False
+        return True
+
+    def pass_on(self, proposal: Propose, shown: wire.Proposal, source: int | None) -> None:
+        """A proposal, own or of a peer, to the links that are not known to hold it."""
+        ways: dict[tuple[Certificate, ...], list[Peer]] = {}
+        for link, why in self._gossip.spread(proposal, source):
+            ways.setdefault(why, []).append(self._links[link])
+        for why, peers in ways.items():
+            self._broadcast(structs.replace(shown, justification=why), peers)
+
+    # From peers.
+
+    def news(self, number: int, bundles: Iterable[VoteBundle]) -> list[Vote]:
+        """The votes of a peer's bundles that are not held here, unchecked."""
+        return [vote for bundle in bundles for vote in self._gossip.news(number, bundle)]
+
+    def took(self, number: int, votes: Iterable[Vote]) -> None:
+        """Checked votes, that the core wants."""
+        self._gossip.took(number, votes)
+
+    def heard_proposal(self, number: int, proposal: Propose) -> None:
+        """One that was passed on before."""
+        self._gossip.heard_proposal(number, proposal)
+
+    def heard_status(self, number: int, view: int) -> None:
+        """Where a peer stands."""
+        self._gossip.heard_status(number, view)
+
+    def completed(self) -> list[Certificate]:
+        """See `Gossip.completed`."""
+        return self._gossip.completed()
+
+    # Pace.
+
+    def forget(self, view: int) -> None:
+        """A block of this view is final."""
+        self._gossip.forget(view)
+
+    def pace(self) -> None:
+        """Send what is urgent, and the rest when it is due."""
+        if self._gossip.urgent:
+            self._flush()
+        elif self._gossip.waiting and self._flushing is None:
+            self._flushing = self._timers.call_later(FLUSH_MS / 1000, self._due)
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+
+    def _due(self) -> None:
+        self._flushing = None
+        self._flush()
+        self.pace()
+
+    def _flush(self) -> None:
+        for link, bundles in self._gossip.flush():
+            self._broadcast(wire.Bundles(bundles), (self._links[link],))
