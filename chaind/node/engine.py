@@ -272,10 +272,11 @@ class Engine:
             raise wire.ProposalContradicts(view=vote.view)
         self._checker.check_vote(vote)
         wanted = self._wanted(message.justification)
-        if self._spread is not None:
-            self._spread.pass_on(proposal, message, number)
         assert self.bodies is not None
         self.bodies.offer(message, peer)
+        if self._spread is not None:
+            self._spread.received(proposal, message, number)
+            self._pass_on(vote.block)
         self._hear(peer, Propose(block, wanted, vote))
 
     def on_status(self, peer: Peer, message: wire.Status) -> None:
@@ -456,7 +457,13 @@ class Engine:
 
     def on_verdict(self, block_hash: bytes, verdict: Verdict) -> None:
         """What execution says of a block that the core asked about."""
+        self._pass_on(block_hash)
         self.feed(CheckedBlock(block_hash, verdict))
+
+    def _pass_on(self, block_hash: bytes) -> None:
+        """What is passed on is held: whoever hears of it can have it from us."""
+        if self._spread is not None and self._chain.candidate(block_hash) is not None:
+            self._spread.held(block_hash)
 
     def _drop_old_votes(self, final_view: int) -> None:
         """Whole segments of the vote log below the final view are not needed any more."""

@@ -1,9 +1,9 @@
 """What consensus says to all, in a network too large for everyone to talk to everyone.
 
-Votes and certificates leave as bundles over the overlay, proposals are passed on from node to node.
-The links are the connected validators among the neighbours that the graph gives; where fewer are
-connected than it has, other validators take their places. Peers that are no links hear what is
-asked, answered and repeated, as ever; full nodes are told what became final.
+Votes and certificates leave as bundles over the overlay; proposals are passed on from node to node
+once their bodies are held. The links are the connected validators among the neighbours that the
+graph gives; where fewer are connected than it has, other validators take their places. Peers that
+are no links hear what is asked and answered, as ever; full nodes are told what became final.
 """
 
 import asyncio
@@ -17,6 +17,8 @@ from chaind.network import messages as wire
 from chaind.network.peer import Peer
 from chaind.node.timers import Timers
 from chaind.primitives.votes import Certificate, Vote, VoteBundle
+
+RECEIVED_MAX = 16  # proposals kept for their bodies; honest leaders have one or two under way
 
 
 class Spread:
@@ -41,6 +43,8 @@ class Spread:
         self._timers = timers
         self._peers: dict[int, Peer] = {}  # validators that are connected, longest first
         self._links: dict[int, Peer] = {}
+        # Proposals whose body is awaited, by block.
+        self._received: dict[bytes, tuple[Propose, wire.Proposal, int]] = {}
         self._flushing: asyncio.TimerHandle | None = None
 
     # Peers.
@@ -83,15 +87,27 @@ class Spread:
             case Certificates(certificates):
                 self._gossip.say_certificates(certificates)
             case Propose() if isinstance(shown, wire.Proposal):
-                self.pass_on(message, shown, None)
+                self._pass_on(message, shown, None)
             case Propose(_, _, vote):  # its block is final meanwhile
                 self._gossip.say_votes((vote,))
             case _:
                 return False
         return True
 
-    def pass_on(self, proposal: Propose, shown: wire.Proposal, source: int | None) -> None:
-        """A proposal, own or of a peer, to the links that are not known to hold it."""
+    def received(self, proposal: Propose, shown: wire.Proposal, source: int) -> None:
+        """A peer's proposal, its signature checked: to be passed on once its body is `held`."""
+        if len(self._received) >= RECEIVED_MAX:
+            self._received.pop(next(iter(self._received)))
+        self._received[proposal.block.hash] = (proposal, shown, source)
+
+    def held(self, block_hash: bytes) -> None:
+        """The body is here, so that others can have it from us."""
+        found = self._received.pop(block_hash, None)
+        if found is not None:
+            self._pass_on(*found)
+
+    def _pass_on(self, proposal: Propose, shown: wire.Proposal, source: int | None) -> None:
+        """To the links that are not known to hold it, with the certificates that they lack."""
         ways: dict[tuple[Certificate, ...], list[Peer]] = {}
         for link, why in self._gossip.spread(proposal, source):
             ways.setdefault(why, []).append(self._links[link])
@@ -125,6 +141,9 @@ class Spread:
     def forget(self, view: int) -> None:
         """A block of this view is final."""
         self._gossip.forget(view)
+        for block_hash, (proposal, _, _) in list(self._received.items()):
+            if proposal.block.view <= view:
+                del self._received[block_hash]
 
     def pace(self) -> None:
         """Send what is urgent, and the rest when it is due."""

@@ -62,6 +62,7 @@ SIGNATURE_BYTES = 66  # with its MessagePack header
 VOTE_BYTES = 110
 PROPOSAL_BYTES = 300  # header, coinbase and commitment; transactions by id
 ID_BYTES = 34
+_SIGNATURE = b"signature".ljust(64)
 EVENTS_MAX = 20_000_000
 
 Sent = CoreMessage | tuple[VoteBundle, ...]
@@ -124,16 +125,12 @@ class Member:
                 delta_ms=crowd.scene.delta_ms, block_budget_ms=100, empty_block_interval_ms=2_000
             ),
             leader=lambda view: view % len(quorums.weights),
-            sign=self._sign,
+            sign=_sign,
         )
         if crowd.graph is not None:
             self.gossip = Gossip(epoch=EPOCH, quorums=quorums)
             for link in crowd.graph[me]:
                 self.gossip.link_up(link)
-
-    def _sign(self, kind: VoteKind, view: int, block: bytes | None) -> bytes:
-        """One for all: nobody looks at it."""
-        return b"signature".ljust(64)
 
     # In.
 
@@ -427,6 +424,11 @@ class Crowd:
             self.now_ms,
             {kind: messages / shares for kind, (messages, _) in sorted(self.kinds.items())},
         )
+
+
+def _sign(_kind: VoteKind, _view: int, _block: bytes | None) -> bytes:
+    """One for all: nobody looks at it."""
+    return _SIGNATURE
 
 
 def size_of(message: Sent, body_bytes: int) -> int:
