@@ -67,6 +67,7 @@ class SimulationFailed(LocalFault):
     show_default=True,
     help="How one Byzantine validator lies; none, or any: each seed decides.",
 )
+@click.option("--overlay", is_flag=True, help="Votes are passed on, as among many validators.")
 @click.option("--skip", default="", help="Numbers of faults of the plan to leave out: 1,4,5.")
 @click.option("--minutes", type=float, help="Virtual minutes of faults.  [default: 62 seconds]")
 @click.option(
@@ -78,6 +79,7 @@ def simulate(
     nodes: int,
     faults: str,
     adversary: str,
+    overlay: bool,
     skip: str,
     minutes: float | None,
     jobs: int,
@@ -105,6 +107,7 @@ def simulate(
         groups=_groups(faults),
         skip=_numbers(skip),
         adversary=_adversary(adversary),
+        overlay=overlay,
     )
     if minutes is not None:
         base = base._replace(seconds=60 * minutes)
@@ -163,6 +166,8 @@ def _command(options: "RunOptions") -> str:
         parts.append(f"--minutes {options.seconds / 60!r}")
     if options.adversary != "any":
         parts.append(f'--adversary "{options.adversary}"')
+    if options.overlay:
+        parts.append("--overlay")
     if options.skip:
         parts.append(f"--skip {','.join(map(str, sorted(options.skip)))}")
     return " ".join(parts)

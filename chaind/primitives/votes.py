@@ -179,8 +179,9 @@ def check_bundle_form(bundle: VoteBundle) -> None:
         refuse("bitmap empty, too long or with trailing zero bytes")
     if len(bundle.signatures) != len(voters):
         refuse("as many signatures as voters are needed")
-    for vote in bundle.votes():
-        check_vote_form(vote)
+    if any(len(signature) != SIGNATURE_BYTES for signature in bundle.signatures):
+        refuse("signature is not 64 bytes")
+    check_vote_form(next(bundle.votes()))
 
 
 def check_certificate_form(certificate: Certificate) -> None:

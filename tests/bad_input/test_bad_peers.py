@@ -21,7 +21,14 @@ from chaind.node import ingest, relay
 from chaind.primitives.errors import ChaindError
 from chaind.primitives.hashes import sha256
 from chaind.primitives.transaction import NATIVE, AccountInput, AccountOutput, Transaction
-from chaind.primitives.votes import Certificate, CertificateKind, Vote, VoteKind, vote_digest
+from chaind.primitives.votes import (
+    Certificate,
+    CertificateKind,
+    Vote,
+    VoteBundle,
+    VoteKind,
+    vote_digest,
+)
 from chaind.wallet.builder import sign
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -142,6 +149,7 @@ def samples(world: World) -> list[wire.Message]:
         wire.Pong(1),
         wire.Goodbye("bye"),
         wire.Tip(0),
+        wire.Bundles((VoteBundle(1, 1, VoteKind.FIRST, HASH, b"\x03", (bytes(64),) * 2),)),
     ]
 
 
@@ -163,7 +171,7 @@ def garbled(message: wire.Message) -> Iterator[bytes]:
     yield b"\xdc" + len(plain).to_bytes(2, "big") + wire.encode_message(message)[1:]
 
 
-@pytest.mark.parametrize("index", range(20), ids=lambda i: list(wire.BYTES_MAX)[i].__name__)
+@pytest.mark.parametrize("index", range(21), ids=lambda i: list(wire.BYTES_MAX)[i].__name__)
 async def test_garbage_in_every_field_is_blamed_or_means_nothing(world: World, index: int) -> None:
     """What decodes all the same must be harmless; what does not ends the connection."""
     assert len(samples(world)) == len(wire.BYTES_MAX)
@@ -321,6 +329,9 @@ FLOODS: dict[str, Callable[[World], wire.Message]] = {
     "goodbyes": lambda world: wire.Goodbye("x" * 200),
     "old votes": lambda world: wire.Votes(
         (Vote(1, 1, VoteKind.FIRST, None, 1, bytes(64)),) * 4_000
+    ),
+    "old bundles": lambda world: wire.Bundles(
+        (VoteBundle(1, 1, VoteKind.FIRST, None, b"\xff" * 100, (bytes(64),) * 800),) * 5
     ),
 }
 

@@ -1,8 +1,8 @@
 """Random schedules over an overlay: what a node says to all goes to its neighbours, bundled.
 
-The laws are those of `simplex_network`: one chain, nobody contradicts itself, nothing is said before
-it is durable, everyone finalises after GST. Messages get lost although links do not break, which
-gossip is not made for: what is repeated has to heal it.
+The laws are those of `simplex_network`: one chain, nobody contradicts itself, nothing is said
+before it is durable, everyone finalises after GST. Messages get lost although links do not break,
+which gossip is not made for: what is repeated has to heal it.
 """
 
 from collections import Counter
@@ -15,7 +15,8 @@ from simplex_world import Broken
 from chaind.consensus.core import Certificates, CoreMessage, Message, Propose, StatusMessage, Votes
 from chaind.consensus.gossip import FLUSH_MS, Gossip
 from chaind.consensus.overlay import Graph, make_graph
-from chaind.primitives.votes import VoteBundle, check_bundle_form
+from chaind.consensus.quorums import check_certificate
+from chaind.primitives.votes import VoteBundle, check_bundle_form, check_certificate_form
 
 NOBODY = -1
 
@@ -56,6 +57,8 @@ class Mouth:
     def pace(self) -> None:
         """Flush now or later, and hear of certificates that have come together."""
         for certificate in self.gossip.completed():
+            check_certificate_form(certificate)
+            check_certificate(certificate, self.net.honest_quorums)
             if self.node.core.wants_certificate(certificate):
                 self.net.world.seen["completed by gossip"] += 1
                 self.node.step(Message(self.node.number, Certificates((certificate,))))

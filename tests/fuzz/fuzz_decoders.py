@@ -27,6 +27,7 @@ from chaind.network.handshake import PROTOCOL_VERSION, Handshaker, Hello, hello_
 from chaind.network.messages import (
     Announce,
     Blocks,
+    Bundles,
     Goodbye,
     Message,
     Peers,
@@ -59,6 +60,7 @@ from chaind.primitives.transaction import Transaction
 from chaind.primitives.votes import (
     Certificate,
     Vote,
+    VoteBundle,
     certificate_decoder,
     check_certificate_form,
     check_vote_form,
@@ -254,6 +256,7 @@ def _messages() -> tuple[bytes, ...]:
         Transactions(tuple(item.raw for item in block.transactions) or (b"x",)),
         Announce((HASH, HASH)),
         Votes((vote,)),
+        Bundles((VoteBundle(1, 2, vote.kind, vote.block, b"\x05", (vote.signature, bytes(64))),)),
         Status(1, 2, 3, HASH, 4),
         Blocks(1, (b"x",), proof),
         Peers((("127.0.0.1", 9),)),

@@ -13,6 +13,7 @@ CORE = (
     "tests/consensus/test_simplex_schedules.py",
 )
 LOG = ("tests/consensus/test_simplex_log.py", "tests/consensus/test_simplex_schedules.py")
+GOSSIP = ("tests/consensus/test_gossip.py", "tests/consensus/test_gossip_schedules.py")
 LEDGER = ("tests/ledger",)
 WHOLE = ("tests/simulation/test_simulation.py",)
 
@@ -358,5 +359,53 @@ MUTANTS = (
         "        if final_height <= self._told_height:\n            return None\n",
         "",
         ("tests/node/test_tracker.py",),
+    ),
+    # The overlay.
+    Mutant(
+        "a voter in both bitmaps counts twice in gossip",
+        "chaind/consensus/gossip.py",
+        "parts = [self.held[0], self.held[1] & ~self.held[0]]",
+        "parts = [self.held[0], self.held[1]]",
+        GOSSIP,
+    ),
+    Mutant(
+        "a bundle forgets a signature",
+        "chaind/consensus/gossip.py",
+        "[signatures[voter] for voter in bitmap_indices(voters)]",
+        "[signatures[voter] for voter in bitmap_indices(voters)[1:]]",
+        GOSSIP,
+        safety=False,
+    ),
+    Mutant(
+        "votes that are held are checked again",
+        "chaind/consensus/gossip.py",
+        "fresh = bits & ~proof.held[part]",
+        "fresh = bits",
+        GOSSIP,
+        safety=False,
+    ),
+    Mutant(
+        "a neighbour is told one vote too few for a certificate",
+        "chaind/consensus/gossip.py",
+        "while bits and lacking > 0:",
+        "while bits and lacking > 1:",
+        GOSSIP,
+        safety=False,
+    ),
+    Mutant(
+        "unsigned votes take memory",
+        "chaind/consensus/gossip.py",
+        "        if proof is None:\n            return list(bundle.votes())\n",
+        "        if proof is None:\n"
+        "            self.took(link, bundle.votes())\n"
+        "            return list(bundle.votes())\n",
+        GOSSIP,
+    ),
+    Mutant(
+        "a bundle's votes are not checked",
+        "chaind/node/engine.py",
+        "            for vote in wanted:\n                self._checker.check_vote(vote)\n",
+        "",
+        ("tests/bad_input/test_bad_peers.py", "tests/node/test_spread.py"),
     ),
 )

@@ -6,6 +6,7 @@ import msgpack
 import pytest
 from msgspec import structs
 
+from chaind.consensus.gossip import BUNDLES_MAX
 from chaind.network.frames import FRAME_BYTES_MAX
 from chaind.network.messages import (
     ADDRESSES_MAX,
@@ -19,6 +20,7 @@ from chaind.network.messages import (
     BlockData,
     Blocks,
     BlockTransactions,
+    Bundles,
     Certificates,
     GetBlock,
     GetBlocks,
@@ -51,6 +53,7 @@ from chaind.primitives.votes import (
     Certificate,
     CertificateKind,
     Vote,
+    VoteBundle,
     VoteKind,
 )
 
@@ -58,6 +61,8 @@ HASH = bytes(range(32))
 HEADER = bytes(80)
 VOTE = Vote(0, 3, VoteKind.FIRST, sha256d(HEADER), 1, bytes(64))
 CERTIFICATE = Certificate(0, 2, CertificateKind.NOTAR, HASH, b"\x07", b"", (bytes(64),) * 3)
+
+BUNDLE = VoteBundle(0, 3, VoteKind.FIRST, HASH, b"\x05", (bytes(64),) * 2)
 
 H, S = "c420" + HASH.hex(), "c440" + bytes(64).hex()
 VOTE_HEX = "960003 00c420" + sha256d(HEADER).hex() + "01" + S
@@ -89,6 +94,7 @@ FROZEN: list[tuple[Message, str]] = [
     (Pong(200), "92 11 cc c8"),
     (Goodbye("bye"), "92 12 a3627965"),
     (Tip(7), "92 13 07"),
+    (Bundles((BUNDLE,)), "92 14 91 960003 00" + H + "c40105 92" + S * 2),
 ]  # fmt: skip
 
 
@@ -109,6 +115,10 @@ def test_every_message_has_its_vector_and_its_bound() -> None:
 BIG = 2**53
 BIG_VOTE = Vote(BIG, BIG, VoteKind.FIRST, HASH, VALIDATORS_MAX - 1, bytes(64))
 FULL_BITMAP = b"\xff" * (VALIDATORS_MAX // 8)
+BIG_BUNDLE = VoteBundle(BIG, BIG, VoteKind.FIRST, HASH, FULL_BITMAP, (bytes(64),) * VALIDATORS_MAX)
+LAST_BUNDLE = VoteBundle(
+    BIG, BIG, VoteKind.FIRST, HASH, bytes(len(FULL_BITMAP) - 1) + b"\x80", (bytes(64),)
+)
 BIG_CERTIFICATE = Certificate(
     BIG, BIG, CertificateKind.FINAL, HASH, FULL_BITMAP, b"", (bytes(64),) * VALIDATORS_MAX
 )
@@ -127,6 +137,8 @@ BIG_CERTIFICATE = Certificate(
         GetBlockTransactions(HASH, (HASH,) * IDS_MAX),
         Peers((("1111:" * 7 + "255.255.255.2", 65_535),) * ADDRESSES_MAX),
         Goodbye("😀" * REASON_CHARS_MAX),
+        Bundles((BIG_BUNDLE,)),
+        Bundles((LAST_BUNDLE,) * BUNDLES_MAX),
     ],
     ids=lambda message: type(message).__name__,
 )
@@ -144,7 +156,7 @@ def test_too_large_is_refused_before_it_is_decoded(kind: Any) -> None:
         decode_message(data)
 
 
-@pytest.mark.parametrize("data", [b"", b"\x92", b"\x92\x14\x01", b"\x82\x01\x01", b"\x93\xff\x01"])
+@pytest.mark.parametrize("data", [b"", b"\x92", b"\x92\x15\x01", b"\x82\x01\x01", b"\x93\xff\x01"])
 def test_unknown_tag_is_malformed(data: bytes) -> None:
     with pytest.raises(UnknownMessage):
         decode_message(data)
@@ -198,6 +210,21 @@ TWICE_COUNTED = structs.replace(CERTIFICATE, secondary=b"\x01", signatures=(byte
             ProposalContradicts,
         ),
         (structs.replace(PROPOSAL, header=b"\x01" * 80), ProposalContradicts),
+        *(
+            (Bundles((BUNDLE, structs.replace(BUNDLE, **wrong))), BadCertificate)
+            for wrong in (
+                {"voters": b"", "signatures": ()},  # of nobody
+                {"voters": b"\x05\0"},  # a longer form
+                {"voters": b"\x07"},  # a signature is missing
+                {"voters": b"\x01"},  # one too many
+                {"voters": bytes(VALIDATORS_MAX // 8) + b"\x03"},  # of validators that cannot be
+                {"signatures": (bytes(64), bytes(63))},
+                {"kind": VoteKind.NULLIFY},  # of a block
+                {"kind": VoteKind.FALLBACK, "block": None},
+                {"block": bytes(31)},
+                {"view": 0},
+            )
+        ),
     ],
 )
 def test_forms_that_contradict_themselves_are_refused(
