@@ -71,7 +71,8 @@ class ConsensusParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     """Which core agrees and how long it waits. `delta_ms` bounds one message delay (Δ).
 
     Up to `mesh_max` validators everyone talks to everyone (64 where not set); more of them pass
-    votes on over an overlay in which each has at least `overlay_degree` neighbours (12).
+    votes on over an overlay in which each has at least `overlay_degree` neighbours (12). A document
+    that spells these two out is another chain than one that does not, whatever it says.
     """
 
     algorithm: Literal["simplex"] = "simplex"

@@ -11,6 +11,7 @@ import msgpack
 import pytest
 from hostile_peer import Stranger, proposal, stranger
 from hostile_world import HOSTILE, STRANGER, World, own
+from msgspec import structs
 
 from chaind.consensus.core import Certificates
 from chaind.network import manager
@@ -258,6 +259,19 @@ async def test_a_vote_repeated_costs_one_message_of_checks(
         await guest.understood()
         assert 2 <= checked <= 128
         assert guest.points == 0
+
+
+async def test_a_bundle_with_a_signature_that_does_not_hold_is_blamed(world: World) -> None:
+    node = world.node
+    view = node.engine.view + 8
+    digest = vote_digest(world.genesis.hash, 1, view, VoteKind.FIRST, None)
+    right = VoteBundle(1, view, VoteKind.FIRST, None, b"\x02", (HOSTILE.sign(digest),))
+    async with stranger(world) as guest:
+        guest.say(wire.Bundles((right,)))
+        await guest.understood()
+        assert guest.points == 0
+        guest.say(wire.Bundles((structs.replace(right, kind=VoteKind.NULLIFY),)))
+        await world.until(lambda: guest.points > 0)
 
 
 async def test_a_certificate_repeated_is_checked_once(

@@ -89,6 +89,9 @@ def test_the_hash_depends_on_every_value() -> None:
         append("allocations", PAID),
         lambda doc: doc["allocations"].reverse(),
         lambda doc: doc["validators"].reverse(),
+        put("consensus", "mesh_max", value=64),
+        put("consensus", "mesh_max", value=4),
+        put("consensus", "overlay_degree", value=12),
     ]
     for group in ("parameters", "consensus"):
         changes += [
@@ -136,6 +139,11 @@ BAD: list[tuple[Callable[[Document], Any], str]] = [
     (put("name", value=5), "$.name"),
     (lambda doc: doc.pop("name"), "`name`"),
     (put("colour", value=1), "`colour`"),
+    (put("consensus", "mesh_max", value=0), "mesh_max = 0"),
+    (put("consensus", "mesh_max", value=None), "mesh_max"),
+    (put("consensus", "overlay_degree", value=1), "overlay_degree 1"),
+    (put("consensus", "overlay_degree", value=65), "overlay_degree 65"),
+    (put("consensus", "overlay_degree", value=0), "overlay_degree = 0"),
     (put("mode", value="pos"), "$.mode"),
     (put("dev", value=1), "$.dev"),
     (put("time_ms", value=0), "time_ms 0"),

@@ -9,7 +9,6 @@ from chaind.simulation.faults import Fault
 from chaind.simulation.simulation import Options, Simulation
 
 
-
 def lossy(nodes: int) -> tuple[Fault, ...]:
     """Half of what is sent is late, again and again."""
     targets = tuple(range(nodes))
