@@ -3,8 +3,8 @@
     python benchmarks/overlay.py --nodes 64,1000 --network wan --record
 
 Real consensus cores and gossip on a virtual clock and network, without the nodes around them;
-what is modelled, and at which price, `chaind/simulation/crowd.py` says. Rows are kept one by one,
-so that a table can be measured in pieces.
+what is modelled `chaind/simulation/crowd.py` says, and `costs.py` beside it at which price. Rows
+are kept one by one, so that a table can be measured in pieces.
 """
 
 import gc

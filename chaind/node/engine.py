@@ -53,7 +53,7 @@ from chaind.node.clock import Clock
 from chaind.node.durable import GroupCommit
 from chaind.node.finality import Finality
 from chaind.node.signatures import SignatureChecker
-from chaind.node.spread import Spread
+from chaind.node.spread import NOBODY, Mesh
 from chaind.node.timers import Timers
 from chaind.primitives.block import commitment_decoder
 from chaind.primitives.errors import LocalFault
@@ -61,8 +61,6 @@ from chaind.primitives.votes import Certificate, Vote
 from chaind.storage.log import AppendLog
 
 VOTES_AT_ONCE = 64  # then the core is asked again what it wants: repetitions cost no signature
-
-NOBODY = 0  # no peer has this number
 
 log = structlog.get_logger("chaind.consensus")
 
@@ -104,7 +102,7 @@ class Engine:
         clock: Clock,
         timers: Timers,
         has_work: Callable[[], bool],
-        spread: Spread | None = None,
+        spread: Mesh,
     ) -> None:
         self._core = core
         self._checker = checker
@@ -116,7 +114,7 @@ class Engine:
         self._clock = clock
         self._timers = timers
         self._has_work = has_work
-        self._spread = spread  # None: everyone talks to everyone
+        self._spread = spread
         self._started = False
         self._ended = False
         self.bodies: Bodies | None = None  # set once by the node: each needs the other
@@ -156,13 +154,12 @@ class Engine:
         finally:
             self._stepping = False
         self.view = self._core.status().view
-        if self._spread is not None:
-            self._pace(self._spread)
+        self._pace()
 
-    def _pace(self, spread: Spread) -> None:
+    def _pace(self) -> None:
         """Let votes travel on, and the core hear of certificates that they add up to."""
-        completed = spread.completed()
-        spread.pace()
+        completed = self._spread.completed()
+        self._spread.pace()
         for certificate in completed:
             if self._core.wants_certificate(certificate):
                 self.feed(Message(NOBODY, Certificates((certificate,))))
@@ -192,16 +189,17 @@ class Engine:
         self._next_number += 1
         self._numbers[self._next_number] = peer
         self._peer_numbers[peer] = self._next_number
-        if self._spread is not None:
-            self._spread.peer_up(self._next_number, peer)
+        self._spread.peer_up(self._next_number, peer)
         self._network.send(peer, self.status())
 
     def peer_down(self, peer: Peer) -> None:
         """Forget its number."""
         number = self._peer_numbers.pop(peer)
         del self._numbers[number]
-        if self._spread is not None:
-            self._spread.peer_down(number)
+        self._spread.peer_down(number)
+
+    def _number(self, peer: Peer) -> int:
+        return self._peer_numbers.get(peer, NOBODY)
 
     def status(self) -> wire.Status:
         """What this node tells peers of itself."""
@@ -214,11 +212,7 @@ class Engine:
 
     def on_bundles(self, peer: Peer, message: wire.Bundles) -> None:
         """The same, of votes that travel over the overlay: those held are dropped by bitmap."""
-        if self._spread is None:
-            votes = [vote for bundle in message.bundles for vote in bundle.votes()]
-        else:
-            votes = self._spread.news(self._peer_numbers.get(peer, NOBODY), message.bundles)
-        self._take_votes(peer, votes)
+        self._take_votes(peer, self._spread.news(self._number(peer), message.bundles))
 
     def _take_votes(self, peer: Peer, votes: Sequence[Vote]) -> None:
         for start in range(0, len(votes), VOTES_AT_ONCE):
@@ -227,18 +221,15 @@ class Engine:
             for vote in wanted:
                 self._checker.check_vote(vote)
             if wanted:
-                if self._spread is not None:
-                    self._spread.took(self._peer_numbers.get(peer, NOBODY), wanted)
+                self._spread.took(self._number(peer), wanted)
                 self._hear(peer, Votes(wanted))
 
     def on_certificates(self, peer: Peer, certificates: Sequence[Certificate]) -> None:
         """Check and pass on the certificates that prove anything new. Raises `PeerFault`."""
         wanted = self._wanted(certificates)
         if wanted:
-            if self._spread is not None:
-                for certificate in wanted:
-                    number = self._peer_numbers.get(peer, NOBODY)
-                    self._spread.took(number, certificate.votes())
+            for certificate in wanted:
+                self._spread.took(self._number(peer), certificate.votes())
             self._hear(peer, Certificates(wanted))
 
     def on_range(self, peer: Peer, certificate: Certificate) -> None:
@@ -260,10 +251,9 @@ class Engine:
         parent = message.header[4:36]
         block = BlockRef(vote.block, vote.view, parent, message.parent_view)
         proposal = Propose(block, message.justification, vote)
-        number = self._peer_numbers.get(peer, NOBODY)
+        number = self._number(peer)
         if not self._core.wants_proposal(proposal):
-            if self._spread is not None:
-                self._spread.heard_proposal(number, proposal)
+            self._spread.heard_proposal(number, proposal)
             return
         # One block, one view: a later one would keep the blocks of honest leaders, which must be
         # above it, from being valid.
@@ -274,17 +264,15 @@ class Engine:
         wanted = self._wanted(message.justification)
         assert self.bodies is not None
         self.bodies.offer(message, peer)
-        if self._spread is not None:
-            self._spread.received(proposal, message, number)
-            self._pass_on(vote.block)
+        self._spread.received(proposal, message, number)
+        self._pass_on(vote.block)
         self._hear(peer, Propose(block, wanted, vote))
 
     def on_status(self, peer: Peer, message: wire.Status) -> None:
         """Remember and pass on where a peer stands."""
         peer.status = message
         peer.final_height = message.final_height
-        if self._spread is not None:
-            self._spread.heard_status(self._peer_numbers.get(peer, NOBODY), message.view)
+        self._spread.heard_status(self._number(peer), message.view)
         told = StatusMessage(message.epoch, message.view, message.final_view, message.final_hash)
         self._hear(peer, told)
 
@@ -332,8 +320,7 @@ class Engine:
             case Deliver(block_hash, certificate):
                 self._finality.deliver(block_hash, certificate)
                 self._tell_followers(certificate)
-                if self._spread is not None:
-                    self._spread.forget(certificate.view)
+                self._spread.forget(certificate.view)
                 self._drop_old_votes(certificate.view)
             case Report(evidence):
                 self.evidence_total += 1
@@ -387,7 +374,7 @@ class Engine:
     def _send(self, effect: Send) -> None:
         message = self._to_wire(effect.message)
         if effect.to is None:
-            if self._spread is None or not self._spread.say(effect.message, message):
+            if not self._spread.say(effect.message, message):
                 self._network.broadcast(message)
         elif (peer := self._numbers.get(effect.to)) is not None:
             self._network.send(peer, message)
@@ -462,7 +449,7 @@ class Engine:
 
     def _pass_on(self, block_hash: bytes) -> None:
         """What is passed on is held: whoever hears of it can have it from us."""
-        if self._spread is not None and self._chain.candidate(block_hash) is not None:
+        if self._chain.candidate(block_hash) is not None:
             self._spread.held(block_hash)
 
     def _drop_old_votes(self, final_view: int) -> None:
@@ -485,5 +472,4 @@ class Engine:
             self._cancel(timer)
         if self._build_timer is not None:
             self._build_timer.cancel()
-        if self._spread is not None:
-            self._spread.stop()
+        self._spread.stop()

@@ -46,7 +46,7 @@ from chaind.node.recovery import Disk, stored_blocks, stored_intake, stored_vote
 from chaind.node.relay import Relay
 from chaind.node.routing import Router
 from chaind.node.signatures import SignatureChecker, Verify
-from chaind.node.spread import Spread
+from chaind.node.spread import Mesh, Spread
 from chaind.node.sync import Sync
 from chaind.node.timers import Timers
 from chaind.node.tracker import Tracker, lost_for_ever
@@ -292,12 +292,12 @@ class Node:
             spread=self._make_spread(),
         )
 
-    def _make_spread(self) -> Spread | None:
+    def _make_spread(self) -> Mesh:
         """Gossip over the overlay, for a validator among many."""
         me, parameters = self.validator_index, self.genesis.consensus
         mesh_max, degree = parameters.mesh_max or MESH_MAX, parameters.overlay_degree or DEGREE
         if me is None or len(self._keys) <= mesh_max:
-            return None
+            return Mesh()
         graph = make_graph(encode((self.genesis.hash, EPOCH)), len(self._keys), degree)
         return Spread(
             gossip=Gossip(epoch=EPOCH, quorums=self.quorums),

@@ -18,10 +18,57 @@ from chaind.network.peer import Peer
 from chaind.node.timers import Timers
 from chaind.primitives.votes import Certificate, Vote, VoteBundle
 
+NOBODY = 0  # no peer has this number
 RECEIVED_MAX = 16  # proposals kept for their bodies; honest leaders have one or two under way
 
 
-class Spread:
+class Mesh:
+    """Everyone talks to everyone: the engine sends to all what is for all, and that is all."""
+
+    def peer_up(self, number: int, peer: Peer) -> None:
+        """A peer, by the number that the engine gave it."""
+
+    def peer_down(self, number: int) -> None:
+        """A peer less."""
+
+    def say(self, message: CoreMessage, shown: wire.Message) -> bool:  # noqa: ARG002
+        """Tell a message of the core, on the wire `shown`; False for what goes to all peers."""
+        return False
+
+    def received(self, proposal: Propose, shown: wire.Proposal, source: int) -> None:
+        """A peer's proposal, its signature checked: to be passed on once its body is `held`."""
+
+    def held(self, block_hash: bytes) -> None:
+        """The body is here, so that others can have it from us."""
+
+    def news(self, number: int, bundles: Iterable[VoteBundle]) -> list[Vote]:  # noqa: ARG002
+        """The votes of a peer's bundles that are not held here, unchecked."""
+        return [vote for bundle in bundles for vote in bundle.votes()]
+
+    def took(self, number: int, votes: Iterable[Vote]) -> None:
+        """Checked votes, that the core wants."""
+
+    def heard_proposal(self, number: int, proposal: Propose) -> None:
+        """One that was passed on before."""
+
+    def heard_status(self, number: int, view: int) -> None:
+        """Where a peer stands."""
+
+    def completed(self) -> list[Certificate]:
+        """See `Gossip.completed`."""
+        return []
+
+    def forget(self, view: int) -> None:
+        """A block of this view is final."""
+
+    def pace(self) -> None:
+        """Send what is urgent, and the rest when it is due."""
+
+    def stop(self) -> None:
+        """Send nothing more."""
+
+
+class Spread(Mesh):
     """See the module's law. `near` are this node's neighbours in the graph, `keys` all validators.
 
     Peers have the numbers that the engine gave them. `broadcast` sends to some of them.
@@ -50,13 +97,13 @@ class Spread:
     # Peers.
 
     def peer_up(self, number: int, peer: Peer) -> None:
-        """Perhaps a link."""
+        """See `Mesh`."""
         if peer.validator_key in self._validators:
             self._peers[number] = peer
             self._choose()
 
     def peer_down(self, number: int) -> None:
-        """Perhaps one link less, and another in its place."""
+        """See `Mesh`."""
         if self._peers.pop(number, None) is not None:
             self._choose()
 
@@ -77,10 +124,7 @@ class Spread:
     # To all.
 
     def say(self, message: CoreMessage, shown: wire.Message) -> bool:
-        """Tell a message of the core; False for what has to go to all peers.
-
-        `shown` is the message on the wire.
-        """
+        """See `Mesh`."""
         match message:
             case Votes(votes):
                 self._gossip.say_votes(votes)
@@ -95,13 +139,13 @@ class Spread:
         return True
 
     def received(self, proposal: Propose, shown: wire.Proposal, source: int) -> None:
-        """A peer's proposal, its signature checked: to be passed on once its body is `held`."""
+        """See `Mesh`."""
         if len(self._received) >= RECEIVED_MAX:
             self._received.pop(next(iter(self._received)))
         self._received[proposal.block.hash] = (proposal, shown, source)
 
     def held(self, block_hash: bytes) -> None:
-        """The body is here, so that others can have it from us."""
+        """See `Mesh`."""
         found = self._received.pop(block_hash, None)
         if found is not None:
             self._pass_on(*found)
@@ -117,43 +161,43 @@ class Spread:
     # From peers.
 
     def news(self, number: int, bundles: Iterable[VoteBundle]) -> list[Vote]:
-        """The votes of a peer's bundles that are not held here, unchecked."""
+        """See `Mesh`."""
         return [vote for bundle in bundles for vote in self._gossip.news(number, bundle)]
 
     def took(self, number: int, votes: Iterable[Vote]) -> None:
-        """Checked votes, that the core wants."""
+        """See `Mesh`."""
         self._gossip.took(number, votes)
 
     def heard_proposal(self, number: int, proposal: Propose) -> None:
-        """One that was passed on before."""
+        """See `Mesh`."""
         self._gossip.heard_proposal(number, proposal)
 
     def heard_status(self, number: int, view: int) -> None:
-        """Where a peer stands."""
+        """See `Mesh`."""
         self._gossip.heard_status(number, view)
 
     def completed(self) -> list[Certificate]:
-        """See `Gossip.completed`."""
+        """See `Mesh`."""
         return self._gossip.completed()
 
     # Pace.
 
     def forget(self, view: int) -> None:
-        """A block of this view is final."""
+        """See `Mesh`."""
         self._gossip.forget(view)
         for block_hash, (proposal, _, _) in list(self._received.items()):
             if proposal.block.view <= view:
                 del self._received[block_hash]
 
     def pace(self) -> None:
-        """Send what is urgent, and the rest when it is due."""
+        """See `Mesh`."""
         if self._gossip.urgent:
             self._flush()
         elif self._gossip.waiting and self._flushing is None:
             self._flushing = self._timers.call_later(FLUSH_MS / 1000, self._due)
 
     def stop(self) -> None:
-        """Send nothing more."""
+        """See `Mesh`."""
         if self._flushing is not None:
             self._flushing.cancel()
 

@@ -6,7 +6,8 @@ from chaind.consensus.core import Certificates, Votes
 from chaind.consensus.gossip import Gossip
 from chaind.network import messages as wire
 from chaind.primitives.votes import Certificate, CertificateKind, Vote, VoteBundle, VoteKind
-from chaind.simulation.crowd import FRAME_BYTES, Crowd, Scene, Sent, Totals, size_of
+from chaind.simulation.costs import FRAME_BYTES, Sent, size_of
+from chaind.simulation.crowd import Crowd, Scene, Totals
 
 HASH = bytes(range(32))
 LAN = Scene(nodes=70, silent=0, blocks=3, far_ms=(0.4, 0.6), delta_ms=100)
