@@ -264,9 +264,10 @@ class Engine:
         wanted = self._wanted(message.justification)
         assert self.bodies is not None
         self.bodies.offer(message, peer)
-        self._spread.received(proposal, message, number)
+        checked = Propose(block, wanted, vote)
+        self._spread.received(checked, message, number)
         self._pass_on(vote.block)
-        self._hear(peer, Propose(block, wanted, vote))
+        self._hear(peer, checked)
 
     def on_status(self, peer: Peer, message: wire.Status) -> None:
         """Remember and pass on where a peer stands."""

@@ -36,7 +36,11 @@ class Mesh:
         return False
 
     def received(self, proposal: Propose, shown: wire.Proposal, source: int) -> None:
-        """A peer's proposal, its signature checked: to be passed on once its body is `held`."""
+        """A peer's proposal, to be passed on once its body is `held`.
+
+        `proposal` has of the certificates those that were checked: nobody is told others, for which
+        it would have to blame us.
+        """
 
     def held(self, block_hash: bytes) -> None:
         """The body is here, so that others can have it from us."""

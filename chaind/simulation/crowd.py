@@ -178,9 +178,9 @@ class Member:
                     return
                 proofs = tuple(filter(core.wants_certificate, why))
                 crowd.checked += 1 + sum(len(one.signatures) for one in proofs)
+                message = Propose(block, proofs, vote)
                 if gossip is not None:
                     self._spread(message, sender)
-                message = Propose(block, proofs, vote)
             case StatusMessage() if gossip is not None:
                 gossip.heard_status(sender, message.view)
         self.step(Message(sender, message))

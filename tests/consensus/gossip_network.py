@@ -151,8 +151,9 @@ class GossipNetwork(Network):
             case Certificates(certificates):
                 for one in filter(core.wants_certificate, certificates):
                     gossip.took(sender, one.votes())
-            case Propose() if core.wants_proposal(message):
-                mouth.spread(message, sender)
+            case Propose(block, why, vote) if core.wants_proposal(message):
+                checked = Propose(block, tuple(filter(core.wants_certificate, why)), vote)
+                mouth.spread(checked, sender)
             case Propose():
                 gossip.heard_proposal(sender, message)
             case StatusMessage():
