@@ -51,7 +51,6 @@ COLUMNS = (
     ("p99 ms", "final_p99_ms"),
     ("CPU s", "cpu_s"),
     ("date", "date"),
-    ("commit", "commit"),
 )
 
 
@@ -137,7 +136,7 @@ def main(
         for done in as_completed(running):
             row = {
                 **done.result(),
-                **{key: about[key] for key in ("cpu", "python", "date", "commit")},
+                **{key: about[key] for key in ("cpu", "python", "date")},
             }
             found.append(row)
             click.echo(json.dumps(row))
