@@ -1,10 +1,19 @@
 """Routes about addresses: what they hold, their coins, their history, and who has a name."""
 
+import msgspec
 from aiohttp import web
 
-from chaind.api.answers import ActivityForm, Answer, activity_form, parse_txid, respond
-from chaind.api.bodies import hex_bytes, query_cursor, query_integer
+from chaind.api.answers import (
+    JSON_MEDIA,
+    ActivityForm,
+    Answer,
+    activity_form,
+    parse_txid,
+    respond,
+)
+from chaind.api.bodies import hex_bytes, query_cursor, query_integer, read_json
 from chaind.api.context import Api
+from chaind.api.guards import check_media
 from chaind.api.problems import QueryInvalid
 from chaind.node.queries import BALANCE_COINS_MAX, CoinInfo
 from chaind.primitives.amounts import format_amount
@@ -76,6 +85,12 @@ class LeaseAnswer(Answer, frozen=True):
     tx_id: str
     intent: str
     final: bool
+
+
+class NameRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the account is to be called."""
+
+    name: str
 
 
 class NamedAccount(Answer, frozen=True):
@@ -188,7 +203,16 @@ async def get_lease(api: Api, request: web.Request) -> web.Response:
 async def get_named(api: Api, _request: web.Request) -> web.Response:
     """Names that /transfer and /faucet take."""
     accounts = [
-        NamedAccount(number, name, api.forms.show(address))
-        for number, name, address in api.node.payments.names()
+        NamedAccount(row.number, row.name, api.forms.show(row.address))
+        for row in api.node.payments.names()
     ]
     return respond(NamedAccounts(accounts))
+
+
+async def post_named(api: Api, request: web.Request) -> web.Response:
+    """Give a name to an account of the node's seed: 201, or 200 where it has the name already."""
+    check_media(request, (JSON_MEDIA,))
+    form = await read_json(request, api.section.body_bytes_max, NameRequest)
+    row, is_new = api.node.payments.create(form.name)
+    answer = NamedAccount(row.number, row.name, api.forms.show(row.address))
+    return respond(answer, 201 if is_new else 200)

@@ -196,6 +196,17 @@ ROUTES: tuple[Route, ...] = (
         accounts.get_named,
         "Accounts whose keys this node keeps",
         {200: accounts.NamedAccounts},
+        aliases=(f"{V1}/custody/accounts",),
+    ),
+    Route(
+        "POST",
+        f"{V1}/custody/accounts",
+        accounts.post_named,
+        "Name an account whose key this node keeps; a name it has already is answered again",
+        {200: accounts.NamedAccount, 201: accounts.NamedAccount},
+        request=accounts.NameRequest,
+        errors=(409, 413, 415, 422),
+        access=Access.DEVELOPMENT,
     ),
     Route(
         "GET",

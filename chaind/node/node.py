@@ -30,6 +30,7 @@ from chaind.node.bodies import Bodies
 from chaind.node.chain import EPOCH, Body, Chain
 from chaind.node.clock import Clock, Workers
 from chaind.node.config import Config
+from chaind.node.custody import Accounts
 from chaind.node.durable import GroupCommit
 from chaind.node.engine import Engine
 from chaind.node.events import Events
@@ -40,7 +41,7 @@ from chaind.node.ingest import Ingest
 from chaind.node.intake import Intake, Verifier
 from chaind.node.metrics import NodeCollector
 from chaind.node.movements import Feed
-from chaind.node.payments import Accounts, Payments
+from chaind.node.payments import Payments
 from chaind.node.queries import Queries, TransactionInfo
 from chaind.node.recovery import Disk, stored_blocks, stored_intake, stored_votes
 from chaind.node.relay import Relay
@@ -79,8 +80,9 @@ class Identity(NamedTuple):
 class Node:
     """One node on one chain. Construct, then `run`; `stop` from anywhere on the loop.
 
-    `custody_seed` derives the keys of named accounts; None keeps none. `network` and `verify` make
-    the network and check votes; a simulator gives its own.
+    `custody_seed` derives the keys of named accounts; None keeps none. `accounts` is instead of it
+    where names outlast the node. `network` and `verify` make the network and check votes; a
+    simulator gives its own.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Node:
         workers: Workers,
         rng: Random,
         custody_seed: bytes | None = None,
+        accounts: Accounts | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
         network: Callable[..., Network] = Network,
         verify: Verify = verify_signature,
@@ -225,10 +228,11 @@ class Node:
             punish=self.network.punish,
             monotonic_ms=clock.monotonic_ms,
         )
+        accounts = Accounts(custody_seed) if accounts is None else accounts
         self.payments = Payments(
             genesis=genesis,
-            accounts=Accounts(custody_seed),
-            faucet=self._make_faucet() if genesis.dev and custody_seed is not None else None,
+            accounts=accounts,
+            faucet=self._make_faucet() if genesis.dev and accounts.enabled else None,
             chain=self.chain,
             pool=self.pool,
             intake=self.intake,

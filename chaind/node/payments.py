@@ -6,7 +6,6 @@ and any node answers a retry. This module only finds out which transaction holds
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from chaind.ledger.execute import live_lease
@@ -14,6 +13,7 @@ from chaind.ledger.keys import lease_key
 from chaind.mempool.pool import Pool
 from chaind.node.chain import Chain
 from chaind.node.clock import Clock
+from chaind.node.custody import ACCOUNT_ID_MAX, Accounts, NamedAddress
 from chaind.node.faucet import Faucet
 from chaind.node.intake import Intake
 from chaind.node.queries import Queries, TransactionInfo, TransactionUnknown
@@ -31,10 +31,8 @@ from chaind.primitives.transaction import (
     payment_intent,
 )
 from chaind.wallet.builder import build_payment
-from chaind.wallet.derivation import DEVELOPMENT_NAMES, derive
 
 KEY_CHARS_MAX = 255
-ACCOUNT_ID_MAX = 1_000_000
 FINAL_WAIT_MS = 30_000.0
 VALID_SHARE = 0.5  # of the validity window: leaves room for clocks that differ
 
@@ -100,42 +98,6 @@ class Payment(NamedTuple):
     info: TransactionInfo
 
 
-class Accounts:
-    """Named accounts derived from one seed. Names are a fixed list, numbers begin at 1."""
-
-    def __init__(self, seed: bytes | None) -> None:
-        self._seed = seed
-        self.key = lru_cache(maxsize=10_000)(self._derive)  # a tenth of a millisecond each
-
-    def _derive(self, number: int) -> SecretKey:
-        assert self._seed is not None
-        return derive(self._seed, f"m/44'/1'/0'/0/{number - 1}")
-
-    def number(self, who: str | int) -> int | None:
-        """The account number of a name or number; None for anything else."""
-        if isinstance(who, str) and who in DEVELOPMENT_NAMES:
-            return DEVELOPMENT_NAMES.index(who) + 1
-        if isinstance(who, str) and who.isascii() and who.isdigit() and len(who) <= 7:
-            who = int(who)
-        if isinstance(who, int) and 1 <= who <= ACCOUNT_ID_MAX:
-            return who
-        return None
-
-    def number_of(self, address: bytes) -> int | None:
-        """The number of the account with a name that has this address."""
-        if self._seed is None:
-            return None
-        for number in range(1, len(DEVELOPMENT_NAMES) + 1):
-            if key_address(self.key(number).public) == address:
-                return number
-        return None
-
-    @property
-    def enabled(self) -> bool:
-        """Whether this node keeps keys at all."""
-        return self._seed is not None
-
-
 class Payments:
     """See the module's law."""
 
@@ -182,21 +144,20 @@ class Payments:
                     raise
         raise NameUnknown(name=who)
 
-    def names(self) -> list[tuple[int, str, bytes]]:
-        """(number, name, address) of the named accounts."""
+    def names(self) -> list[NamedAddress]:
+        """The named accounts."""
+        return self._accounts.rows()
+
+    def create(self, name: str) -> tuple[NamedAddress, bool]:
+        """The account of a name, and whether it is new. Raises what `Accounts.create` raises."""
         if not self._accounts.enabled:
-            return []
-        return [
-            (number, name, key_address(self._accounts.key(number).public))
-            for number, name in enumerate(DEVELOPMENT_NAMES, start=1)
-        ]
+            raise CustodyDisabled(name=name[:80])
+        return self._accounts.create(name)
 
     def name_of(self, address: bytes) -> str | None:
         """The name of a named account's address."""
-        for _, name, named in self.names():
-            if named == address:
-                return name
-        return None
+        row = self._accounts.named(address)
+        return None if row is None else row.name
 
     async def transfer(self, order: TransferOrder, *, wait: bool = True) -> Payment:
         """Pay once per (source, key). Waits for finality when there is a key, or `wait` says so.
@@ -282,7 +243,9 @@ class Payments:
     async def _pay(
         self, order: TransferOrder, source: bytes, target: bytes, lease: Lease | None, wait: bool
     ) -> Payment:
-        number = self._accounts.number(order.source) or self._accounts.number_of(source)
+        number = self._accounts.number(order.source)
+        if number is None and (row := self._accounts.named(source)) is not None:
+            number = row.number
         if number is None or not self._accounts.enabled:
             raise CustodyDisabled(name=order.source)
         key = self._accounts.key(number)
