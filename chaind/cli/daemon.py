@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -19,8 +20,11 @@ import structlog
 import uvloop
 
 from chaind.api.app import ApiServer
+from chaind.api.guards import is_loopback
+from chaind.cli.custody_seed import CustodyExposed, custody_seed
 from chaind.node.clock import SystemClock
-from chaind.node.config import Config, SettingFileAbsent
+from chaind.node.config import Config
+from chaind.node.custody import Accounts, NameFile
 from chaind.node.home import Home
 from chaind.node.key_guard import may_vote, node_key, validator_key
 from chaind.node.logs import configure_logs
@@ -33,17 +37,10 @@ from chaind.storage.errors import StoreCorrupt
 from chaind.storage.files import Files, OsFiles
 from chaind.storage.kv import KeyValue, LevelStore
 from chaind.storage.lock import DirectoryLock
-from chaind.wallet.derivation import (
-    DEVELOPMENT_MNEMONIC,
-    MnemonicInvalid,
-    check_mnemonic,
-    seed_from_mnemonic,
-)
 
 DATABASE_CACHE_BYTES = 32 << 20
 WRITE_BUFFER_BYTES = 8 << 20
 GC_THRESHOLDS = (50_000, 50, 1_000)  # Python's own cost a fifth of the work under load
-MNEMONIC_BYTES_MAX = 4_096  # 24 words of any language
 
 # A database that is damaged twice within this time lies on a disk that cannot be trusted.
 TRUSTED_AFTER_S = 600.0
@@ -56,24 +53,6 @@ class Seams(NamedTuple):
 
     files: Files
     open_database: Callable[[Path], KeyValue]
-
-
-class MnemonicFileInvalid(LocalFault):
-    """What the custody's file holds is no mnemonic. Says nothing of what it holds."""
-
-    code = "mnemonic-file-invalid"
-    text = "{path}, named by [custody] mnemonic_file, holds no mnemonic: {reason}"
-    advice = "Write the 12 to 24 words of the mnemonic into it, apart by blanks, and nothing else."
-    exit_code = 78  # EX_CONFIG
-
-
-class NoMnemonic(LocalFault):
-    """Custody without keys of one's own, on a chain where the published ones would be robbed."""
-
-    code = "no-mnemonic"
-    text = "[custody] is enabled, but {chain} is no development chain"
-    advice = "Name the file of a BIP-39 mnemonic in [custody] mnemonic_file, or disable custody."
-    exit_code = 78  # EX_CONFIG
 
 
 class ChaosRefused(LocalFault):
@@ -91,27 +70,11 @@ def check_chaos(config: Config, genesis: Genesis) -> None:
         raise ChaosRefused(chain=genesis.name)
 
 
-def custody_seed(config: Config, genesis: Genesis) -> bytes | None:
-    """Seed of the named accounts, None where custody is off.
-
-    Raises `NoMnemonic`, `SettingFileAbsent` or `MnemonicFileInvalid`.
-    """
-    if not config.custody.enabled:
-        return None
-    if config.custody.mnemonic_file:
-        path = Path(config.custody.mnemonic_file).expanduser()
-        if not path.exists():
-            raise SettingFileAbsent(name="[custody] mnemonic_file", path=path)
-        try:
-            words = check_mnemonic(OsFiles().read(path, 0, MNEMONIC_BYTES_MAX).decode())
-        except UnicodeDecodeError:
-            raise MnemonicFileInvalid(path=path, reason="it is not text in UTF-8") from None
-        except MnemonicInvalid as error:
-            raise MnemonicFileInvalid(path=path, reason=error) from None
-        return seed_from_mnemonic(words)
-    if not genesis.dev:
-        raise NoMnemonic(chain=genesis.name)
-    return seed_from_mnemonic(DEVELOPMENT_MNEMONIC)
+def check_custody(config: Config) -> None:
+    """Raise `CustodyExposed` where other machines could ask for payments."""
+    exposed = not is_loopback(config.api.host) and not config.api.token_file
+    if config.custody.enabled and exposed:
+        raise CustodyExposed(host=config.api.host)
 
 
 def open_database(path: Path) -> KeyValue:
@@ -135,7 +98,8 @@ def run(config: Config, seams: Seams = SYSTEM) -> int:
     gc.set_threshold(*GC_THRESHOLDS)
     damaged_s = -TRUSTED_AFTER_S  # when it was found damaged last
     asked = threading.Event()
-    while isinstance(fault := _run_once(config, seams, asked), StoreCorrupt):
+    seed = cache(lambda: _custody_seed(config))  # a descriptor gives its password once
+    while isinstance(fault := _run_once(config, seams, asked, seed), StoreCorrupt):
         before_s, damaged_s = damaged_s, time.monotonic()
         if asked.is_set() or damaged_s - before_s < TRUSTED_AFTER_S:
             break
@@ -145,11 +109,18 @@ def run(config: Config, seams: Seams = SYSTEM) -> int:
     return fault.exit_code
 
 
-def _run_once(config: Config, seams: Seams, asked: threading.Event) -> LocalFault | None:
+def _custody_seed(config: Config) -> bytes | None:
+    home = Home(config.node.home_path())
+    return custody_seed(config, Genesis.load(home.genesis), home)
+
+
+def _run_once(
+    config: Config, seams: Seams, asked: threading.Event, seed: Callable[[], bytes | None]
+) -> LocalFault | None:
     fault: LocalFault | None = None
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(config, seams, asked))
+            runner.run(_serve(config, seams, asked, seed))
     except* LocalFault as group:
         fault = _first_fault(group)
         log.error("stopped_by_fault", code=fault.code, error=str(fault))
@@ -165,15 +136,19 @@ def _first_fault(group: BaseExceptionGroup[LocalFault]) -> LocalFault:
     return error
 
 
-async def _serve(config: Config, seams: Seams, asked: threading.Event) -> None:
+async def _serve(
+    config: Config, seams: Seams, asked: threading.Event, seed: Callable[[], bytes | None]
+) -> None:
     home, files = Home(config.node.home_path()), seams.files
     genesis = Genesis.load(home.genesis)
     check_chaos(config, genesis)
+    check_custody(config)
     with DirectoryLock.acquire(home.path):
         files.make_dir(home.chain)
         key_file = config.node.validator_key_path()
         key = validator_key(files, home, key_file)
         disk = open_and_heal(files, home.chain, genesis, seams.open_database, votes=key is not None)
+        names = NameFile(files, home.custody_names)
         workers = SystemWorkers(max(1, len(os.sched_getaffinity(0))))
         node = Node(
             config=config,
@@ -186,7 +161,7 @@ async def _serve(config: Config, seams: Seams, asked: threading.Event) -> None:
             disk=disk,
             clock=SystemClock(),
             workers=workers,
-            custody_seed=custody_seed(config, genesis),
+            accounts=Accounts(seed(), names.read(), names),
             rng=Random(os.urandom(16)),  # noqa: S311 — jitter and sampling, no secrets
         )
         loop = asyncio.get_running_loop()

@@ -11,6 +11,7 @@ import click
 
 from chaind import __version__
 from chaind.cli.audit import audit
+from chaind.cli.custody import custody
 from chaind.cli.devnet import devnet
 from chaind.cli.init import init
 from chaind.cli.load import load
@@ -49,6 +50,7 @@ def commands() -> None:
       chaind load --rate 500             transfers, and how long they take
       chaind stress --home devnet        pay with the same keys again and again, and count
       chaind wallet create               keys of your own, to pay with
+      chaind custody create till         name an account whose key a node keeps
       chaind webhooks listen             receive what a node tells of payments
       chaind simulate --seed 7           whole nodes under faults, on a virtual clock
     """
@@ -68,7 +70,19 @@ def version() -> None:
     )
 
 
-for _command in (audit, devnet, init, load, run, simulate, status, stress, wallet, webhooks):
+for _command in (
+    audit,
+    custody,
+    devnet,
+    init,
+    load,
+    run,
+    simulate,
+    status,
+    stress,
+    wallet,
+    webhooks,
+):
     commands.add_command(_command)
 
 

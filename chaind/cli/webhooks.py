@@ -6,54 +6,21 @@ never from arguments; nothing prints them.
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from chaind.cli.layout import BASE_PORT, HOST
+from chaind.cli.layout import HOST
+from chaind.cli.node_door import ask_node, node_options
 from chaind.cli.parameters import Whole
-from chaind.primitives.errors import LocalFault
 
 if TYPE_CHECKING:
     from chaind.wallet.secret import Secret
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 SECRET_VARIABLE = "CHAIND_WEBHOOK_SECRET"  # noqa: S105 — a name
-ANSWER_S_MAX = 15.0  # a name may be resolved for some seconds before the answer
 LISTEN_PORT = 8900
 COLUMNS = ("id", "url", "cursor", "pending", "delivered", "failures", "dead", "last error")
-
-
-class TokenAbsent(LocalFault):
-    """No file with a node's token."""
-
-    code = "token-absent"
-    text = "there is no token of a node at {path}"
-    advice = (
-        "Name the home of a running node with --home, or the file with --token-file. A node writes "
-        "api.token into its home when it starts, and removes it when it ends."
-    )
-    exit_code = 77  # EX_NOPERM
-
-
-def node_options(command: F) -> F:
-    """Which node, and its token."""
-    command = click.option(
-        "--token-file",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="File with the node's token.  [default: api.token in --home]",
-    )(command)
-    command = click.option(
-        "--home",
-        type=click.Path(path_type=Path, file_okay=False),
-        help="Data directory of the node.  [default: the user's own, as for `chaind run`]",
-    )(command)
-    return click.option(
-        "--url", default=f"http://{HOST}:{BASE_PORT}", show_default=True, help="API of the node."
-    )(command)
 
 
 secret_option = click.option(
@@ -245,33 +212,5 @@ def ask(
     path: str,
     body: dict[str, Any] | None = None,
 ) -> Any:
-    """The JSON that a node's webhooks answer. Raises `TokenAbsent`, `NodeSilent`, `Refused`, …"""
-    import asyncio
-
-    import aiohttp
-
-    from chaind.api.guards import read_token
-    from chaind.node.config import NodeSection
-    from chaind.node.home import Home
-    from chaind.wallet.secret import Secret
-    from chaind.wallet.transport import Nodes
-
-    if token_file is None:
-        token_file = Home(home or NodeSection().home_path()).api_token
-    if not token_file.is_file():
-        raise TokenAbsent(path=token_file)
-    token = Secret(read_token(token_file))
-    data = None if body is None else json.dumps(body).encode()
-
-    async def once() -> Any:
-        async with aiohttp.ClientSession() as session:
-            nodes = Nodes([url], session, token=token, pause=asyncio.sleep)
-            reply = await nodes.once(
-                nodes.url, method, f"/api/v1/webhooks{path}", data,
-                {"Content-Type": "application/json"}, answer_s=ANSWER_S_MAX,
-            )  # fmt: skip
-            if reply.status > 299:
-                raise reply.error()
-            return reply.decode(dict)
-
-    return asyncio.run(once())
+    """The JSON that a node's webhooks answer. Raises what `ask_node` raises."""
+    return ask_node(url, home, token_file, method, f"/api/v1/webhooks{path}", body)

@@ -27,6 +27,7 @@ ENVIRONMENT_PREFIX = "CHAIND_"
 _PYTHON_OF_SCRIPTS = "CHAIND_PYTHON"
 _LOAD_PREFIX = "CHAIND_LOAD_"  # options of `chaind load`, which refuses what it does not know
 _WEBHOOK_SECRET = "CHAIND_WEBHOOK_SECRET"  # noqa: S105 — of `chaind webhooks`, no setting
+CUSTODY_PASSWORD_VARIABLE = "CHAIND_CUSTODY_PASSWORD"  # noqa: S105 — a name, of no setting
 _WALLET_PREFIX = "CHAIND_WALLET_"  # of `chaind wallet`: a password may be among them
 # Kubernetes sets these in every pod beside a service called chaind.
 _SERVICE_VARIABLE = re.compile(r"CHAIND_(SERVICE_HOST|SERVICE_PORT\w*|PORT(_\w+)?)")
@@ -143,6 +144,8 @@ class CustodySection(Struct, frozen=True, kw_only=True):
 
     enabled: bool = False
     mnemonic_file: PathText = ""
+    password_file: PathText = ""
+    password_fd: Annotated[int, Meta(ge=-1, le=1_023)] = -1
 
 
 class FaucetSection(Struct, frozen=True, kw_only=True):
@@ -249,7 +252,7 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[_Setting]:
     for variable, value in environ.items():
         if (
             not variable.startswith(ENVIRONMENT_PREFIX)
-            or variable in (_PYTHON_OF_SCRIPTS, _WEBHOOK_SECRET)
+            or variable in (_PYTHON_OF_SCRIPTS, _WEBHOOK_SECRET, CUSTODY_PASSWORD_VARIABLE)
             or variable.startswith((_LOAD_PREFIX, _WALLET_PREFIX))
             or _SERVICE_VARIABLE.fullmatch(variable)
         ):

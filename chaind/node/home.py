@@ -71,6 +71,16 @@ class Home:
         return self.path / "api.token"
 
     @property
+    def custody(self) -> Path:
+        """The seed of the named accounts, encrypted. Absent where the published one serves."""
+        return self.path / "custody.keystore"
+
+    @property
+    def custody_names(self) -> Path:
+        """Names that were given to accounts of that seed."""
+        return self.path / "custody.names"
+
+    @property
     def chain(self) -> Path:
         """Blocks, state, indexes, journals: everything that a resync would bring back."""
         return self.path / "chain"

@@ -108,7 +108,11 @@ def test_wrong_value_in_the_environment_names_the_variable() -> None:
         ("[api]\napi_prt = 1", "[api] api_prt", "Did you mean [api] api_port?"),
         ("[network]\napi_port = 1", "[network] api_port", "Did you mean [network] p2p_port?"),
         ("[node]\np2p_port = 1", "[node] p2p_port", "Did you mean [network] p2p_port?"),
-        ("[custody]\nqqq = 1", "[custody] qqq", "[custody] has: enabled, mnemonic_file."),
+        (
+            "[custody]\nqqq = 1",
+            "[custody] qqq",
+            "[custody] has: enabled, mnemonic_file, password_file, password_fd.",
+        ),
         ("[netwrk]\np2p_port = 1", "[netwrk]", "Did you mean [network]?"),
         ("[zzz]\nx = 1", "[zzz]", "The sections are: node, network, api, mempool"),
         ("api_port = 1", "api_port", "Did you mean [api] api_port?"),
