@@ -57,8 +57,9 @@ def custody() -> None:
 
     \b
     Examples:
-      chaind custody create till --home devnet/node0
-      chaind custody list --home devnet/node0
+      chaind custody create till
+      chaind custody list
+      chaind custody export till
     """
 
 

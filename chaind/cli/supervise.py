@@ -117,11 +117,19 @@ class Child(NamedTuple):
 
 
 def start_nodes(starting: Sequence[Place], nodes: Sequence[Place], children: list[Child]) -> None:
-    """Start those of `nodes` that are to be started, and note each in `children` at once."""
+    """Start those of `nodes` that are to be started, and note each in `children` at once.
+
+    A password would give each node a seed of its own, and they share the published one.
+    """
+    from chaind.node.config import CUSTODY_PASSWORD_VARIABLE
+
+    inherited = {
+        key: value for key, value in os.environ.items() if key != CUSTODY_PASSWORD_VARIABLE
+    }
     for node in starting:
         log = node.home / "log"
         log_bytes = log.stat().st_size if log.exists() else 0
-        environ = {**os.environ, **_development(), "CHAIND_NODE_NAME": node.name}
+        environ = {**inherited, **_development(), "CHAIND_NODE_NAME": node.name}
         process = spawn_chaind(run_arguments(node, nodes), log, environ)
         children.append(Child(node, process, log_bytes))
 

@@ -8,8 +8,10 @@ import msgspec
 import pytest
 
 from chaind.cli import custody_seed as custody
+from chaind.cli import supervise
 from chaind.cli.chains import development_genesis
 from chaind.cli.daemon import check_custody
+from chaind.cli.layout import places
 from chaind.cli.wallet_files import WalletFile
 from chaind.node.config import ApiSection, Config, CustodySection, SettingFileAbsent, load
 from chaind.node.custody import Accounts
@@ -136,3 +138,17 @@ def test_secrets_stay_out_of_logs_and_reprs(
     for secret in (sealed.seed, key, PASSWORD.encode(), sealed.mnemonic.encode()):
         for form in (secret.hex(), str(secret), secret.decode("latin-1")):
             assert form not in shown
+
+
+def test_a_devnet_shares_one_seed_whatever_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(custody.CUSTODY_PASSWORD_VARIABLE, PASSWORD)
+    given: list[dict[str, str]] = []
+    monkeypatch.setattr(
+        supervise, "spawn_chaind", lambda arguments, log, environ: given.append(environ)
+    )
+    nodes = places(tmp_path, 2, 18_480)
+    supervise.start_nodes(nodes, nodes, [])
+    assert [environ["CHAIND_CUSTODY_ENABLED"] for environ in given] == ["true", "true"]
+    assert PASSWORD not in str(given)
