@@ -22,7 +22,7 @@ class Runs:
         self.now_s = 50.0
 
     def once(
-        self, _config: Config, _seams: daemon.Seams, asked: threading.Event
+        self, _config: Config, _seams: daemon.Seams, asked: threading.Event, _seed: object
     ) -> LocalFault | None:
         lasted_s, fault = self.left.pop(0)
         if self.stopped:
