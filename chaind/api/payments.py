@@ -77,7 +77,7 @@ async def post_transfer(api: Api, request: web.Request) -> web.Response:
     check_media(request, (JSON_MEDIA,))
     wish = wait_preference(request)
     key = request.headers.get("Idempotency-Key")
-    if key is None and api.section.require_idempotency_key:
+    if key is None and api.node.config.payments.require_key:
         raise IdempotencyKeyMissing
     chaos = chaos_wanted(api, request)
     form = await read_json(request, api.section.body_bytes_max, TransferRequest)

@@ -127,7 +127,6 @@ class ApiSection(Struct, frozen=True, kw_only=True):
     batch_bytes_max: Bytes = 16 << 20
     requests_per_second: Count = 2_000
     requests_burst: Count = 4_000
-    require_idempotency_key: bool = False
 
 
 class MempoolSection(Struct, frozen=True, kw_only=True):
@@ -146,6 +145,12 @@ class CustodySection(Struct, frozen=True, kw_only=True):
     mnemonic_file: PathText = ""
     password_file: PathText = ""
     password_fd: Annotated[int, Meta(ge=-1, le=1_023)] = -1
+
+
+class PaymentsSection(Struct, frozen=True, kw_only=True):
+    """What this node asks of payments. How long keys are remembered is the genesis's `lease_ms`."""
+
+    require_key: bool = False
 
 
 class FaucetSection(Struct, frozen=True, kw_only=True):
@@ -182,6 +187,7 @@ class Config(Struct, frozen=True, kw_only=True):
     node: NodeSection = NodeSection()
     network: NetworkSection = NetworkSection()
     api: ApiSection = ApiSection()
+    payments: PaymentsSection = PaymentsSection()
     mempool: MempoolSection = MempoolSection()
     custody: CustodySection = CustodySection()
     faucet: FaucetSection = FaucetSection()

@@ -19,6 +19,7 @@ from chaind.node.config import (
     FaucetSection,
     NetworkSection,
     NodeSection,
+    PaymentsSection,
     WebhooksSection,
 )
 from chaind.node.node import Identity, Node
@@ -44,6 +45,7 @@ STRANGER = SecretKey(b"\x09" * 32)  # holds a coin; no node keeps its key
 NOBODY = SecretKey(b"\x0a" * 32)  # never paid
 COIN_AMOUNT = "77.5"
 NO_SETTINGS = FaucetSection()
+NO_KEYS = PaymentsSection()
 NO_HOOKS = WebhooksSection()
 TOKEN = "GOLD"
 
@@ -84,6 +86,7 @@ async def start_node(
     *,
     custody: bool = True,
     faucet: FaucetSection = NO_SETTINGS,
+    payments: PaymentsSection = NO_KEYS,
     webhooks: WebhooksSection = NO_HOOKS,
 ) -> tuple[Node, "asyncio.Task[None]"]:
     """A running node."""
@@ -97,6 +100,7 @@ async def start_node(
             api=api,
             custody=CustodySection(enabled=custody),
             faucet=faucet,
+            payments=payments,
             webhooks=webhooks,
         ),
         genesis=genesis,

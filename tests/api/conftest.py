@@ -9,7 +9,7 @@ import pytest
 from api_kit import Door, make_genesis, start_node
 
 from chaind.api.app import ApiServer
-from chaind.node.config import ApiSection, FaucetSection, WebhooksSection
+from chaind.node.config import ApiSection, FaucetSection, PaymentsSection, WebhooksSection
 
 
 @pytest.fixture
@@ -31,6 +31,12 @@ def faucet_settings() -> dict[str, Any]:
 
 
 @pytest.fixture
+def payment_settings() -> dict[str, Any]:
+    """Settings of [payments]."""
+    return {}
+
+
+@pytest.fixture
 def webhook_settings() -> dict[str, Any]:
     """Settings of [webhooks]."""
     return {}
@@ -42,14 +48,21 @@ async def door(
     api_settings: dict[str, Any],
     genesis_changes: dict[str, Any],
     faucet_settings: dict[str, Any],
+    payment_settings: dict[str, Any],
     webhook_settings: dict[str, Any],
 ) -> AsyncIterator[Door]:
     """A node of a development chain that keeps keys, reached over HTTP."""
     section = ApiSection(**{"api_port": 0, **api_settings})
     faucet = FaucetSection(**faucet_settings)
     genesis = make_genesis(**genesis_changes)
-    webhooks = WebhooksSection(**webhook_settings)
-    node, running = await start_node(tmp_path, genesis, section, faucet=faucet, webhooks=webhooks)
+    node, running = await start_node(
+        tmp_path,
+        genesis,
+        section,
+        faucet=faucet,
+        payments=PaymentsSection(**payment_settings),
+        webhooks=WebhooksSection(**webhook_settings),
+    )
     server = ApiServer(node)
     try:
         await server.start()

@@ -145,7 +145,7 @@ async def test_many_requests_with_one_key_pay_once(door: Door) -> None:
     assert bob_has(door) == 1_001
 
 
-@pytest.mark.parametrize("api_settings", [{"require_idempotency_key": True}])
+@pytest.mark.parametrize("payment_settings", [{"require_key": True}])
 async def test_a_key_can_be_required(door: Door) -> None:
     body = {"from": "alice", "to": "bob", "amount": "1"}
     assert (await door.post("/transfer", body, 400))["code"] == "idempotency-key-missing"

@@ -60,7 +60,7 @@ def test_later_sources_win_file_environment_command_line(tmp_path: Path) -> None
         ("CHAIND_API_API_PORT", "0", "api", "api_port", 0),
         ("CHAIND_NETWORK_PEERS", "a:1, [::1]:65535 ,", "network", "peers", ("a:1", "[::1]:65535")),
         ("CHAIND_NETWORK_PEERS", "", "network", "peers", ()),
-        ("CHAIND_API_REQUIRE_IDEMPOTENCY_KEY", "1", "api", "require_idempotency_key", True),
+        ("CHAIND_PAYMENTS_REQUIRE_KEY", "1", "payments", "require_key", True),
         ("CHAIND_NODE_NAME", "12", "node", "name", "12"),
         ("CHAIND_LOG_FORMAT", "json", "log", "format", "json"),
         ("CHAIND_CHAOS_ENABLED", "true", "chaos", "enabled", True),
@@ -114,7 +114,7 @@ def test_wrong_value_in_the_environment_names_the_variable() -> None:
             "[custody] has: enabled, mnemonic_file, password_file, password_fd.",
         ),
         ("[netwrk]\np2p_port = 1", "[netwrk]", "Did you mean [network]?"),
-        ("[zzz]\nx = 1", "[zzz]", "The sections are: node, network, api, mempool"),
+        ("[zzz]\nx = 1", "[zzz]", "The sections are: node, network, api, payments, mempool"),
         ("api_port = 1", "api_port", "Did you mean [api] api_port?"),
     ],
 )

@@ -248,7 +248,7 @@ TABLE = {
 async def test_a_key_is_answered(row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     short = {"lease_ms": SHORT_MS, "validity_window_ms": SHORT_MS} if row.ask is expired else {}
     cluster = Cluster(tmp_path, full=2, sections={"api": {"api_port": 0}}, parameters=short)
-    cluster.seats[OTHER].sections = {"api": {"api_port": 0, "require_idempotency_key": True}}
+    cluster.seats[OTHER].sections = {"payments": {"require_key": True}}
     cluster.seats[STRANGER].custody = False
     async with cluster:
         await cluster.connected()
