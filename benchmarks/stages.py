@@ -167,7 +167,7 @@ class Parts:
         path = self.chain.path_to(block.hash)
         self.chain.promise(path)
         writes, receipts = executed.delta.writes, executed.receipts
-        final = FinalBlock(block, position, executed.root, writes, receipts, None)
+        final = FinalBlock(block, position, executed.root, writes, receipts, None, executed.fees)
         with stage("finalise", count):
             store.write([final])
         time_ms = block.commitment.time_ms

@@ -33,8 +33,11 @@ from chaind.api.problems import (
 from chaind.api.routes import ROUTES, Route
 from chaind.network.manager import listen_reason
 from chaind.node.home import Home
+from chaind.node.invoices import Invoices
 from chaind.node.node import Node
 from chaind.primitives.errors import ChaindError, LocalFault
+from chaind.storage.files import OsFiles
+from chaind.storage.invoices import InvoiceFiles
 
 BACKLOG = 1_024  # connections that may wait while the loop is busy with a block
 KEEP_ALIVE_S = 75.0
@@ -62,9 +65,9 @@ class ApiAddressInvalid(LocalFault):
     exit_code = 69  # EX_UNAVAILABLE
 
 
-def make_app(node: Node, token: str) -> tuple[web.Application, Api]:
+def make_app(node: Node, token: str, invoices: Invoices) -> tuple[web.Application, Api]:
     """The application of a node, and what its handlers share."""
-    api = Api(node, token)
+    api = Api(node, token, invoices)
     api.document = msgspec.json.encode(document(ROUTES))
     labels: dict[Handler, str] = {}
     room = BodyRoom()
@@ -165,10 +168,12 @@ class ApiServer:
         self.port = node.config.api.api_port
 
     async def start(self) -> None:
-        """Listen. Raises `ApiPortBusy`, `ApiAddressInvalid`, or what `make_token` raises, or
-        what webhooks do when they start."""
+        """Listen. Raises `ApiPortBusy`, `ApiAddressInvalid`, `InvoiceDamaged`, or what `make_token`
+        raises, or what webhooks do when they start."""
         section = self._node.config.api
-        app, self._api = make_app(self._node, make_token(section, self._home))
+        invoices = self._node.invoices(InvoiceFiles(OsFiles(), self._home.invoices))
+        await invoices.load()
+        app, self._api = make_app(self._node, make_token(section, self._home), invoices)
         await self._api.webhooks.start()
         self._runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_S)
         await self._runner.setup()

@@ -8,14 +8,16 @@ from chaind.api.guards import Guards
 from chaind.api.metrics import ApiMetrics
 from chaind.api.webhook_subscriptions import Subscriptions
 from chaind.node.config import ApiSection
+from chaind.node.invoices import Invoices
 from chaind.node.node import Node
 
 
 class Api:
     """One node's API. `sockets` are the open WebSockets, `document` the OpenAPI description."""
 
-    def __init__(self, node: Node, token: str) -> None:
+    def __init__(self, node: Node, token: str, invoices: Invoices) -> None:
         self.node = node
+        self.invoices = invoices
         self.section: ApiSection = node.config.api
         self.forms = Forms(node.genesis)
         self.guards = Guards(

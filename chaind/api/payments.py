@@ -4,7 +4,7 @@ The answer to a payment is a function of request, transaction and outcome alone,
 node gives the same bytes for the same Idempotency-Key.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -17,7 +17,7 @@ from chaind.api.context import Api
 from chaind.api.forms import Amount, FieldInvalid
 from chaind.api.guards import check_media
 from chaind.api.transactions import OPEN_STATUSES, refuse_ended
-from chaind.node.payments import InFlight, TransferOrder
+from chaind.node.payments import InFlight, Payment, TransferOrder
 from chaind.primitives.amounts import format_amount, parse_amount
 from chaind.primitives.errors import Malformed
 
@@ -74,12 +74,7 @@ class FaucetAnswer(Answer, frozen=True):
 
 async def post_transfer(api: Api, request: web.Request) -> web.Response:
     """Pay. Waits for finality where there is an Idempotency-Key, or where asked to."""
-    check_media(request, (JSON_MEDIA,))
-    wish = wait_preference(request)
-    key = request.headers.get("Idempotency-Key")
-    if key is None and api.node.config.payments.require_key:
-        raise IdempotencyKeyMissing
-    chaos = chaos_wanted(api, request)
+    terms = read_terms(api, request)
     form = await read_json(request, api.section.body_bytes_max, TransferRequest)
     order = TransferOrder(
         source=_one_of("from", form.from_, form.from_id),
@@ -87,25 +82,53 @@ async def post_transfer(api: Api, request: web.Request) -> web.Response:
         units=parse_amount(form.amount),
         asset=api.forms.asset(form.asset) if form.asset is not None else "",
         memo=form.memo.encode(),
-        key=key,
+        key=terms.key,
     )
-    wait = chaos or wish == "final" or (wish is None and key is not None)
-    payment = await api.node.payments.transfer(order, wait=wait)
-    if chaos:
+    payment = await api.node.payments.transfer(order, wait=terms.wait)
+    amount = format_amount(order.units)
+    answer = TransferAnswer("success", "Transfer Complete", amount, payment.txid.hex())
+    return respond_payment(api, terms, payment, answer)
+
+
+class Terms(NamedTuple):
+    """How a payment is asked for: its Idempotency-Key, whether the answer waits for finality, and
+    whether the node is to die before it answers."""
+
+    key: str | None
+    wait: bool
+    chaos: bool
+
+
+def read_terms(api: Api, request: web.Request) -> Terms:
+    """What the headers of a payment say. Raises `IdempotencyKeyMissing` where one is required."""
+    check_media(request, (JSON_MEDIA,))
+    wish = wait_preference(request)
+    key = request.headers.get("Idempotency-Key")
+    if key is None and api.node.config.payments.require_key:
+        raise IdempotencyKeyMissing
+    chaos = chaos_wanted(api, request)
+    return Terms(key, chaos or wish == "final" or (wish is None and key is not None), chaos)
+
+
+def respond_payment(api: Api, terms: Terms, payment: Payment, answer: Answer) -> web.Response:
+    """`answer` where the payment is final; 202 where it waits and has no key.
+
+    Raises `InFlight` where one with a key waits, `TransactionEnded` where it can never apply.
+    """
+    if terms.chaos:
         die_after(payment)
     refuse_ended(payment.info)
-    txid_hex = payment.txid.hex()
-    if payment.info.status in OPEN_STATUSES and key is not None:
-        raise InFlight(txid=txid_hex, why="; ".join(api.node.vitals.health().reasons))
-    if payment.info.status in OPEN_STATUSES or not (wait or key):
-        return respond(QueuedAnswer("queued", txid_hex), 202)
+    is_open = payment.info.status in OPEN_STATUSES
+    if is_open and terms.key is not None:
+        reasons = api.node.vitals.health().reasons
+        raise InFlight(txid=payment.txid.hex(), why="; ".join(reasons))
+    if is_open or not (terms.wait or terms.key):
+        return respond(QueuedAnswer("queued", payment.txid.hex()), 202)
     headers: dict[str, str] = {}
     if payment.hit is not None:
         headers["X-Idempotency-Hit"] = "true"
     if payment.hit == "state":
         headers["X-Db-Hit"] = "true"
-    amount = format_amount(order.units)
-    answer = TransferAnswer("success", "Transfer Complete", amount, txid_hex)
     return respond(answer, 200, headers)
 
 

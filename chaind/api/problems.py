@@ -190,4 +190,8 @@ def _outward(value: object) -> object:
             return value
         case int() if abs(value) <= _INTEGER_MAX:
             return value
+        case list():
+            return [_outward(each) for each in value]
+        case dict():
+            return {str(key): _outward(each) for key, each in value.items()}
     return str(value)

@@ -5,8 +5,9 @@ to sign: whoever types it has seen what it is for.
 """
 
 import json
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,6 +20,7 @@ from chaind.cli.wallet_options import (
     wallet_file,
     wallet_option,
 )
+from chaind.cli.wallet_payees import parse_payees, read_payees
 
 if TYPE_CHECKING:
     from chaind.primitives.genesis import Genesis
@@ -32,45 +34,71 @@ WAIT_S = 60.0
 KEY_CHARS_MAX = 255
 SOURCES = ("auto", "accounts", "coins")
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+_SENDING_OPTIONS = (
+    wallet_option,
+    password_option,
+    account_option,
+    urls_option,
+    click.option("--key", help="Idempotency key: a retry with it never pays twice."),
+    click.option(
+        "--from",
+        "source",
+        type=click.Choice(SOURCES),
+        default="auto",
+        show_default=True,
+        help="Pay from account balances, with coins, or as it comes out best.",
+    ),
+    click.option(
+        "--fee-rate",
+        type=click.IntRange(0, 10**9),
+        help="Base units for each byte.  [default: what brings it into the next block]",
+    ),
+    click.option(
+        "--wait",
+        "wait_s",
+        type=click.FloatRange(1, 3_600),
+        default=WAIT_S,
+        show_default=True,
+        help="Seconds for which nodes are asked until it is final.",
+    ),
+    click.option("--dry-run", is_flag=True, help="Show the payment and its fee, and make none."),
+    json_option,
+)
+
+
+def sending_options(command: F) -> F:
+    """What every command that pays takes, whomever it pays."""
+    for option in reversed(_SENDING_OPTIONS):
+        command = option(command)
+    return command
+
 
 @click.command()
-@click.argument("to")
-@click.argument("amount")
-@wallet_option
-@password_option
-@account_option
-@urls_option
+@click.argument("payees", nargs=-1, metavar="[TO AMOUNT]...")
+@click.option(
+    "--file",
+    "file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Pay the rows of this CSV file, whose first line is to,amount or to,amount,asset.",
+)
+@sending_options
 @click.option("--asset", help="What to pay in.  [default: the chain's own]")
 @click.option("--memo", default="", help="Up to 256 bytes, for all to read.")
-@click.option("--key", help="Idempotency key: a retry with it never pays twice.  [default: drawn]")
-@click.option(
-    "--from",
-    "source",
-    type=click.Choice(SOURCES),
-    default="auto",
-    show_default=True,
-    help="Pay from account balances, with coins, or as it comes out best.",
-)
 @click.option("--coin", "as_coin", is_flag=True, help="Pay as a coin, not into an account.")
-@click.option(
-    "--fee-rate",
-    type=click.IntRange(0, 10**9),
-    help="Base units for each byte.  [default: what brings it into the next block]",
-)
-@click.option(
-    "--wait",
-    "wait_s",
-    type=click.FloatRange(1, 3_600),
-    default=WAIT_S,
-    show_default=True,
-    help="Seconds for which nodes are asked until it is final.",
-)
-@click.option("--dry-run", is_flag=True, help="Show the payment and its fee, and make none.")
-@json_option
 def send(
-    to: str, amount: str, name: str, account: str, urls: tuple[str, ...], **choices: Any
+    payees: tuple[str, ...],
+    file: Path | None,
+    name: str,
+    account: str,
+    urls: tuple[str, ...],
+    **choices: Any,
 ) -> None:
     """Pay AMOUNT to the address TO, and wait until it is final.
+
+    Several pairs, or the rows of a file, are paid in one transaction: all of them or none.
 
     Every payment has an idempotency key. It is shown before anything is sent: whatever happens,
     the same command with --key and that key finds the payment or makes it, at any node, and never
@@ -81,17 +109,47 @@ def send(
       chaind wallet send chd1qwzhz43c6jtrmvukh37ufl4063can757nh8yvg4 12.5
       chaind wallet send chd1qwzhz43c6jtrmvukh37ufl4063can757nh8yvg4 12.5 --dry-run
       chaind wallet send chd1qwzhz43c6jtrmvukh37ufl4063can757nh8yvg4 1 --key rent-may
+      chaind wallet send --file wages.csv --key wages-may --dry-run
     """
+    found = read_payees(payees, file)
+
+    async def order_of(_client: "Client", genesis: "Genesis") -> "tuple[Order, str]":
+        order = make_order(genesis, found, choices)
+        return order, choices["key"] or draw_key()
+
+    if choices["key"] is not None:
+        check_key(choices["key"])
+    pay_order(name, account, urls, order_of, choices)
+
+
+def draw_key() -> str:
+    """An idempotency key of its own."""
     import secrets
 
-    from chaind.wallet.accounts import WatchOnly, find_account
     from chaind.wallet.client import KEY_BYTES
 
-    key = choices["key"]
-    if key is None:
-        key = secrets.token_hex(KEY_BYTES)
-    elif not 1 <= len(key) <= KEY_CHARS_MAX or not all(" " <= char <= "~" for char in key):
+    return secrets.token_hex(KEY_BYTES)
+
+
+def check_key(key: str) -> None:
+    """Raise `UsageError` for what is no idempotency key."""
+    if not 1 <= len(key) <= KEY_CHARS_MAX or not all(" " <= char <= "~" for char in key):
         raise click.UsageError("--key is 1 to 255 printable ASCII characters.")
+
+
+def pay_order(
+    name: str,
+    account: str,
+    urls: tuple[str, ...],
+    order_of: "Callable[[Client, Genesis], Awaitable[tuple[Order, str]]]",
+    choices: dict[str, Any],
+) -> None:
+    """Pay what `order_of` finds out, under its key, and print what became of it.
+
+    `choices` are the values of `sending_options`.
+    """
+    from chaind.wallet.accounts import WatchOnly, find_account
+
     file = wallet_file(name)
     public = file.read_open()
     payer = find_account(public, account)
@@ -100,7 +158,7 @@ def send(
 
     async def work(client: "Client") -> "Sent | None":
         genesis = await chain_of(client, public)
-        order = make_order(genesis, to, amount, choices)
+        order, key = await order_of(client, genesis)
         sender = make_sender(client, genesis, payer, choices["wait_s"])
         use = _uses(choices["source"])
         if choices["dry_run"]:
@@ -123,23 +181,18 @@ def send(
         _show_sent(sent, choices["as_json"])
 
 
-def make_order(genesis: "Genesis", to: str, amount: str, choices: dict[str, Any]) -> "Order":
-    """The payment that the arguments ask for. Raises `AddressInvalid`, `AmountInvalid`."""
-    from chaind.primitives.amounts import parse_amount
+def make_order(
+    genesis: "Genesis", payees: list[tuple[str, str, str]], choices: dict[str, Any]
+) -> "Order":
+    """The payment that the arguments ask for. Raises what `parse_payees` raises."""
     from chaind.primitives.transaction import NATIVE
     from chaind.wallet.payment import Order
 
-    asset = choices["asset"]
-    inward = NATIVE if asset in (None, genesis.native_symbol) else asset
-    if choices["as_coin"] and inward != NATIVE:
+    first, *more = parse_payees(payees, genesis, choices["asset"])
+    as_coin = choices["as_coin"]
+    if as_coin and any(part.asset != NATIVE for part in (first, *more)):
         raise click.UsageError(f"--coin goes with {genesis.native_symbol}: other assets have none.")
-    return Order(
-        target=genesis.addresses.parse(to),
-        asset=inward,
-        units=parse_amount(amount),
-        memo=choices["memo"].encode(),
-        as_coin=choices["as_coin"],
-    )
+    return Order(*first, choices["memo"].encode(), as_coin, tuple(more))
 
 
 def make_sender(client: "Client", genesis: "Genesis", payer: "Account", wait_s: float) -> "Sender":
@@ -171,14 +224,19 @@ def _show_draft(draft: "Draft", genesis: "Genesis", as_json: bool, err: bool) ->
     from chaind.primitives.amounts import format_amount
 
     order, plan = draft.order, draft.plan
-    symbol = order.asset or genesis.native_symbol
+    lines = [
+        {
+            "to": genesis.addresses.show(part.target),
+            "amount": format_amount(part.units),
+            "asset": part.asset or genesis.native_symbol,
+        }
+        for part in order.parts
+    ]
     if as_json:
         click.echo(
             json.dumps(
                 {
-                    "to": genesis.addresses.show(order.target),
-                    "amount": format_amount(order.units),
-                    "asset": symbol,
+                    **(lines[0] if len(lines) == 1 else {"outputs": lines}),
                     "fee": format_amount(plan.selection.fee_units),
                     "bytes": plan.size,
                     "inputs": len(plan.body.inputs),
@@ -190,8 +248,9 @@ def _show_draft(draft: "Draft", genesis: "Genesis", as_json: bool, err: bool) ->
         )
         return
     click.echo(
-        f"{format_amount(order.units)} {symbol} to {genesis.addresses.show(order.target)}, "
-        f"fee {format_amount(plan.selection.fee_units)} {genesis.native_symbol} "
+        "\n".join(f"{line['amount']} {line['asset']} to {line['to']}" for line in lines)
+        + ("\n" if len(lines) > 1 else ", ")
+        + f"fee {format_amount(plan.selection.fee_units)} {genesis.native_symbol} "
         f"({plan.size} bytes, inputs {len(plan.body.inputs)}, "
         f"change {format_amount(plan.selection.change_units)})\nkey {draft.key}",
         err=err,

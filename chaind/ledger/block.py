@@ -39,6 +39,11 @@ class Executed(NamedTuple):
     fees: int
 
 
+def income_of(executed: Executed, height: int, parameters: Parameters) -> int:
+    """Base units that a block brings its maker: fees and subsidy."""
+    return executed.fees + subsidy(height, parameters)
+
+
 class ParentInfo(NamedTuple):
     """What a block's rules need to know of the block below it."""
 

@@ -96,6 +96,11 @@ class Home:
         return self.path / "webhooks"
 
     @property
+    def invoices(self) -> Path:
+        """Requests for payment, a file each: no other node has them."""
+        return self.path / "invoices"
+
+    @property
     def log(self) -> Path:
         """Where `chaind devnet` sends the output of the node."""
         return self.path / "log"

@@ -39,6 +39,7 @@ from chaind.node.finality import Finality
 from chaind.node.healer import Healer
 from chaind.node.ingest import Ingest
 from chaind.node.intake import Intake, Verifier
+from chaind.node.invoices import Invoices
 from chaind.node.metrics import NodeCollector
 from chaind.node.movements import Feed
 from chaind.node.payments import Payments
@@ -48,6 +49,7 @@ from chaind.node.relay import Relay
 from chaind.node.routing import Router
 from chaind.node.signatures import SignatureChecker, Verify
 from chaind.node.spread import Mesh, Spread
+from chaind.node.statements import Statements
 from chaind.node.sync import Sync
 from chaind.node.timers import Timers
 from chaind.node.tracker import Tracker, lost_for_ever
@@ -58,6 +60,7 @@ from chaind.primitives.genesis import Genesis
 from chaind.primitives.keys import SecretKey
 from chaind.primitives.keys import verify as verify_signature
 from chaind.primitives.votes import VoteKind, vote_digest
+from chaind.storage.invoices import InvoiceFiles
 from chaind.storage.segment import Position
 from chaind.wallet.derivation import faucet_key
 
@@ -107,6 +110,7 @@ class Node:
         self.started_ms = clock.now_ms()
         self._disk = disk
         self._workers = workers
+        self._entropy = entropy
         self._keys = [validator.key for validator in genesis.validators]
         self._addresses = [validator.address for validator in genesis.validators]
         secret = identity.validator
@@ -242,6 +246,7 @@ class Node:
             wait_final=self.wait_final,
             troubles=lambda: self.vitals.health().reasons,
         )
+        self.statements = Statements(genesis, disk.store)
         self._stop_wanted = asyncio.Event()
         self.ended = False  # its files are closed: nothing can be asked any more
         self.last_final_ms: float | None = None
@@ -439,6 +444,17 @@ class Node:
         if info.height is not None:
             await self.waiters.visible(info.height)
         return info
+
+    def invoices(self, files: InvoiceFiles) -> Invoices:
+        """The book of invoices in these files; still to be loaded."""
+        return Invoices(
+            files=files,
+            chain=self.chain,
+            store=self._disk.store,
+            clock=self.clock,
+            workers=self._workers,
+            entropy=self._entropy,
+        )
 
     def add_peer(self, host: str, port: int) -> None:
         """Dial an address now."""

@@ -27,10 +27,11 @@ from chaind.primitives.transaction import (
     NATIVE,
     SALT_BYTES,
     Lease,
+    Part,
     Transaction,
     payment_intent,
 )
-from chaind.wallet.builder import build_payment
+from chaind.wallet.builder import build_payout
 
 KEY_CHARS_MAX = 255
 FINAL_WAIT_MS = 30_000.0
@@ -88,6 +89,17 @@ class TransferOrder(NamedTuple):
     asset: str
     memo: bytes
     key: str | None
+
+
+class Spending(NamedTuple):
+    """A payment of one source to one receiver or many, ready to be made. `who` is the source as the
+    caller named it; with a lease it is made once."""
+
+    who: str | int
+    source: bytes
+    parts: tuple[Part, ...]
+    memo: bytes
+    lease: Lease | None
 
 
 class Payment(NamedTuple):
@@ -164,20 +176,25 @@ class Payments:
 
         Raises `KeyReused`, `InFlight`, `CustodyDisabled` and every rule that a payment can break.
         """
-        if len(order.memo) > MEMO_BYTES_MAX:
-            raise MemoTooLong(length=len(order.memo), limit=MEMO_BYTES_MAX)
+        check_memo(order.memo)
         source, target = self.resolve(order.source), self.resolve(order.target)
-        if order.key is None:
-            return await self._pay(order, source, target, None, wait)
-        if not 1 <= len(order.key) <= KEY_CHARS_MAX or not all(map(_is_printable, order.key)):
-            raise KeyInvalid(given=order.key[:80])
         intent = payment_intent(source, target, order.asset, order.units, order.memo)
-        lease = Lease(source, sha256(order.key.encode()), intent)
+        part = Part(target, order.asset, order.units)
+        lease = lease_of(source, order.key, intent)
+        return await self.spend(
+            Spending(order.source, source, (part,), order.memo, lease), wait=wait
+        )
+
+    async def spend(self, spending: Spending, *, wait: bool = True) -> Payment:
+        """Make a payment, once where it has a lease; then, or with `wait`, until it is final."""
+        lease = spending.lease
+        if lease is None:
+            return await self._pay(spending, wait)
         earlier = await self._earlier(lease)
         if earlier is not None:
             return earlier
         try:
-            payment = await self._pay(order, source, target, lease, wait=True)
+            payment = await self._pay(spending, wait=True)
         except Conflict:  # another node, or another request, took the lease meanwhile
             earlier = await self._earlier(lease)
             if earlier is None:
@@ -199,7 +216,7 @@ class Payments:
             raise FaucetClosed
         receiver = self.resolve(target)
         self._faucet.check(receiver, units)
-        gift = self._build(self._faucet.key, receiver, NATIVE, units, b"", None)
+        gift = self._build(self._faucet.key, (Part(receiver, NATIVE, units),), b"", None)
         with self._faucet.promised(gift.txid, receiver, units):
             return await self._submit(gift, wait=True)
 
@@ -240,35 +257,25 @@ class Payments:
         while len(self._made) > ACCOUNT_ID_MAX:
             self._made.popitem(last=False)
 
-    async def _pay(
-        self, order: TransferOrder, source: bytes, target: bytes, lease: Lease | None, wait: bool
-    ) -> Payment:
-        number = self._accounts.number(order.source)
-        if number is None and (row := self._accounts.named(source)) is not None:
+    async def _pay(self, spending: Spending, wait: bool) -> Payment:
+        number = self._accounts.number(spending.who)
+        if number is None and (row := self._accounts.named(spending.source)) is not None:
             number = row.number
         if number is None or not self._accounts.enabled:
-            raise CustodyDisabled(name=order.source)
+            raise CustodyDisabled(name=spending.who)
         key = self._accounts.key(number)
-        assert key_address(key.public) == source
-        transaction = self._build(key, target, order.asset, order.units, order.memo, lease)
+        assert key_address(key.public) == spending.source
+        transaction = self._build(key, spending.parts, spending.memo, spending.lease)
         return await self._submit(transaction, wait)
 
     def _build(
-        self,
-        key: SecretKey,
-        target: bytes,
-        asset: str,
-        units: int,
-        memo: bytes,
-        lease: Lease | None,
+        self, key: SecretKey, parts: Sequence[Part], memo: bytes, lease: Lease | None
     ) -> Transaction:
         parameters = self._genesis.parameters
         valid_ms = int(parameters.validity_window_ms * VALID_SHARE)
-        return build_payment(
+        return build_payout(
             key=key,
-            target=target,
-            asset=asset,
-            units=units,
+            parts=parts,
             memo=memo,
             lease=lease,
             valid_until_ms=self._clock.now_ms() + valid_ms,
@@ -287,6 +294,21 @@ class Payments:
         else:
             info = self._queries.transaction(txid)
         return Payment(txid, None, info)
+
+
+def check_memo(memo: bytes) -> None:
+    """Raise `MemoTooLong` for what no transaction holds."""
+    if len(memo) > MEMO_BYTES_MAX:
+        raise MemoTooLong(length=len(memo), limit=MEMO_BYTES_MAX)
+
+
+def lease_of(source: bytes, key: str | None, intent: bytes) -> Lease | None:
+    """The lease that an Idempotency-Key stands for; None without one. Raises `KeyInvalid`."""
+    if key is None:
+        return None
+    if not 1 <= len(key) <= KEY_CHARS_MAX or not all(map(_is_printable, key)):
+        raise KeyInvalid(given=key[:80])
+    return Lease(source, sha256(key.encode()), intent)
 
 
 def _is_printable(char: str) -> bool:

@@ -8,7 +8,8 @@ the key of everything that handles bytes: Merkle leaves, proposals, caches. Two 
 are the same transaction with different witnesses.
 """
 
-from typing import Union
+from collections.abc import Iterable
+from typing import NamedTuple, Union
 
 import msgspec
 
@@ -200,6 +201,30 @@ def signing_digest(body_bytes: bytes) -> bytes:
     return tagged_hash(TRANSACTION_TAG, body_bytes)
 
 
+class Part(NamedTuple):
+    """One receiver of a payment, and what it gets. `units` are base units of `asset`."""
+
+    target: bytes
+    asset: str
+    units: int
+
+
+def totals(parts: Iterable[Part]) -> dict[str, int]:
+    """Base units by asset that parts come to, in order of first appearance."""
+    sums: dict[str, int] = {}
+    for part in parts:
+        sums[part.asset] = sums.get(part.asset, 0) + part.units
+    return sums
+
+
 def payment_intent(source: bytes, target: bytes, asset: str, units: int, memo: bytes) -> bytes:
     """sha256 of the canonical (from, to, asset, units, memo): what a payment means to its maker."""
     return tagged_hash("chaind/intent", encode((source, target, asset, units, memo)))
+
+
+def payout_intent(source: bytes, parts: Iterable[Part], memo: bytes) -> bytes:
+    """sha256 of the canonical (from, parts in order, memo): what a payout means to its maker.
+
+    Never a `payment_intent`, so that one key cannot stand for a payment and a payout.
+    """
+    return tagged_hash("chaind/payout-intent", encode((source, tuple(parts), memo)))

@@ -7,6 +7,7 @@ for is missing. From the log alone the database can be made again: `chaind.node.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from chaind.primitives.block import HEADER_BYTES, Block
 from chaind.primitives.errors import LocalFault, NotReady
 from chaind.primitives.hashes import sha256d
 from chaind.primitives.votes import Certificate, certificate_decoder
+from chaind.storage.books import Books
 from chaind.storage.errors import DiskFailed, FileMissing, LogCorrupt, NoSuchRecord
 from chaind.storage.files import Files
 from chaind.storage.indexes import Activity, activity_of, block_rows, state_coin_rows
@@ -43,9 +45,11 @@ from chaind.storage.schema import (
     certificate_key,
     coin_prefix,
     height_key,
+    income_prefix,
     location_suffix,
     number,
     outcome_row,
+    reference_prefix,
     tip_row,
     transaction_row,
 )
@@ -84,6 +88,7 @@ class FinalBlock(NamedTuple):
     writes: Writes
     receipts: tuple[Receipt, ...]
     certificate: Certificate | None  # None where a descendant's certificate covers it
+    income: int  # base units that the proposer got: fees and subsidy
 
 
 class ChainStore:
@@ -210,6 +215,9 @@ class ChainStore:
         if final.certificate is not None:
             rows.append((certificate_key(height), final.certificate.encode()))
         rows += block_rows(height, time_ms, final.receipts)
+        proposer = block.commitment.proposer
+        if proposer is not None and final.income:
+            rows.append((income_prefix(proposer) + number(height), number(final.income)))
         return rows
 
     def block_row(self, height: int) -> BlockRow | None:
@@ -308,6 +316,28 @@ class ChainStore:
             prefix + location_suffix(*start), prefix_end(prefix), limit=limit
         )
         return [txid for _, txid in rows]
+
+    def referring(
+        self, address: bytes, reference: bytes, after: Location | None, limit: int
+    ) -> list[tuple[bytes, TransactionRow]]:
+        """Transactions that paid an address and refer to something, oldest first, after a place."""
+        prefix = reference_prefix(address, reference)
+        start = prefix if after is None else prefix + location_suffix(*after) + b"\0"
+        found = []
+        for _, txid in self._database.scan(start, prefix_end(prefix), limit=limit):
+            value = self._database.get(TRANSACTION + txid)
+            assert value is not None, "both rows are of one batch"
+            found.append((txid, transaction_row.decode(value)))
+        return found
+
+    @contextmanager
+    def books(self) -> Iterator[Books]:
+        """The accounts as they are now, whatever is written meanwhile."""
+        snapshot = self._database.snapshot()
+        try:
+            yield Books(snapshot)
+        finally:
+            snapshot.close()
 
     def coins(self, address: bytes, limit: int) -> list[tuple[bytes, int, bytes]]:
         """(txid, index, coin row) of an address's final unspent coins, by outpoint."""

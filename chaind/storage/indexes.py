@@ -12,7 +12,8 @@ from chaind.ledger.execute import Receipt
 from chaind.ledger.journal import Writes
 from chaind.ledger.keys import COIN, Coin
 from chaind.primitives.coinbase import Coinbase
-from chaind.primitives.transaction import Issue, Mint
+from chaind.primitives.references import reference_of
+from chaind.primitives.transaction import NATIVE, Issue, Mint
 from chaind.storage.kv import Change
 from chaind.storage.schema import (
     TRANSACTION,
@@ -20,6 +21,7 @@ from chaind.storage.schema import (
     activity_prefix,
     coin_key,
     location_suffix,
+    reference_prefix,
 )
 
 COUNTERPARTIES_MAX = 8  # shown of a transaction; the block itself has them all
@@ -36,6 +38,9 @@ def block_rows(height: int, time_ms: int, receipts: Sequence[Receipt]) -> list[C
         where = location_suffix(height, place)
         for address in addresses_of(row):
             rows.append((activity_prefix(address) + where, txid))
+        if (reference := reference_of(row.memo)) is not None:
+            for address in paid_by(row):
+                rows.append((reference_prefix(address, reference) + where, txid))
         for entry, coin in zip(checked.coin_inputs, receipt.spent, strict=True):
             rows.append((coin_key(coin.address, entry.txid, entry.index), None))
         for output, address, amount in checked.coin_outputs:
@@ -86,6 +91,20 @@ def addresses_of(row: TransactionRow) -> dict[bytes, None]:
     for move in row.moves:
         found[move[0]] = None
     return found
+
+
+def paid_by(row: TransactionRow) -> dict[bytes, dict[str, int]]:
+    """Who has more of an asset after a transaction than before: units by address and asset."""
+    net: dict[bytes, dict[str, int]] = {}
+    coins = ((owner, NATIVE, units) for owner, units in row.coins)
+    for address, asset, units in (*row.moves, *coins):
+        sums = net.setdefault(address, {})
+        sums[asset] = sums.get(asset, 0) + units
+    more = {
+        address: {asset: units for asset, units in sums.items() if units > 0}
+        for address, sums in net.items()
+    }
+    return {address: sums for address, sums in more.items() if sums}
 
 
 class Activity(NamedTuple):

@@ -7,6 +7,10 @@
     X ‖ txid                                    where a final transaction is, and what it moved
     A ‖ len ‖ address ‖ height(8) ‖ index(4)    txid of a final transaction that meant it
     U ‖ len ‖ address ‖ txid ‖ index(4)         a final unspent coin of an address
+    R ‖ len ‖ address ‖ len ‖ reference ‖ height(8) ‖ index(4)
+                                                txid of a final transaction that paid the address
+                                                and whose memo refers to an invoice or a payment
+    I ‖ len ‖ address ‖ height(8)               what a proposer got for this block, units(8)
     O ‖ txid                                    how a transaction that never applied ended
     M ‖ name                                    meta: format, genesis, tip
 
@@ -20,7 +24,7 @@ import msgspec
 
 from chaind.primitives.codec import Decoder, encode
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 STATE = b"S"
 HEIGHT = b"H"
@@ -29,6 +33,8 @@ CERTIFICATE = b"C"
 TRANSACTION = b"X"
 ACTIVITY = b"A"
 COIN = b"U"
+REFERENCE = b"R"
+INCOME = b"I"
 OUTCOME = b"O"
 META = b"M"
 
@@ -123,6 +129,16 @@ def certificate_key(height: int) -> bytes:
 def activity_prefix(address: bytes) -> bytes:
     """Prefix of an address's activity; `location_suffix` follows."""
     return _ACTIVITY_OF[len(address)] + address
+
+
+def reference_prefix(address: bytes, reference: bytes) -> bytes:
+    """Prefix of payments to an address that refer to something; `location_suffix` follows."""
+    return REFERENCE + bytes([len(address)]) + address + bytes([len(reference)]) + reference
+
+
+def income_prefix(address: bytes) -> bytes:
+    """Prefix of what blocks brought their proposer; the height follows."""
+    return INCOME + bytes([len(address)]) + address
 
 
 def location_suffix(height: int, place: int) -> bytes:

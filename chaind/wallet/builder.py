@@ -1,5 +1,8 @@
 """Building and signing transactions: values in, signed `Transaction` out. No clock, no dice."""
 
+from collections.abc import Sequence
+from typing import TypedDict, Unpack
+
 from chaind.ledger.checks import LEASE_EXTRA_BYTES
 from chaind.primitives.address import key_address
 from chaind.primitives.genesis import Parameters
@@ -12,8 +15,21 @@ from chaind.primitives.transaction import (
     Body,
     KeyWitness,
     Lease,
+    Part,
     Transaction,
+    totals,
 )
+
+
+class Rest(TypedDict):
+    """What all payments from an account are made of, beside whom they pay."""
+
+    memo: bytes
+    lease: Lease | None
+    valid_until_ms: int
+    salt: bytes
+    chain_prefix: bytes
+    parameters: Parameters
 
 
 def sign(body: Body, *keys: SecretKey) -> Transaction:
@@ -28,6 +44,16 @@ def build_payment(
     target: bytes,
     asset: str,
     units: int,
+    **rest: Unpack[Rest],
+) -> Transaction:
+    """A signed payment from the key's account, paying exactly the minimum fee."""
+    return build_payout(key=key, parts=(Part(target, asset, units),), **rest)
+
+
+def build_payout(
+    *,
+    key: SecretKey,
+    parts: Sequence[Part],
     memo: bytes,
     lease: Lease | None,
     valid_until_ms: int,
@@ -35,12 +61,16 @@ def build_payment(
     chain_prefix: bytes,
     parameters: Parameters,
 ) -> Transaction:
-    """A signed payment from the key's account, paying exactly the minimum fee."""
+    """A signed payment to many from the key's account, paying exactly the minimum fee."""
     source = key_address(key.public)
+    sums = totals(parts)
 
     def build(fee: int) -> Transaction:
-        inputs = [AccountInput(source, asset, units + (fee if asset == NATIVE else 0))]
-        if asset != NATIVE and fee:
+        inputs = [
+            AccountInput(source, asset, units + (fee if asset == NATIVE else 0))
+            for asset, units in sums.items()
+        ]
+        if NATIVE not in sums and fee:
             inputs.append(AccountInput(source, NATIVE, fee))
         body = Body(
             VERSION,
@@ -49,7 +79,7 @@ def build_payment(
             valid_until_ms,
             lease,
             tuple(inputs),
-            (AccountOutput(target, asset, units),),
+            tuple(AccountOutput(*part) for part in parts),
             None,
             memo,
         )

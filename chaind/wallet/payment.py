@@ -13,6 +13,7 @@ from chaind.primitives.hashes import sha256
 from chaind.primitives.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 from chaind.primitives.transaction import (
     MEMO_BYTES_MAX,
+    NATIVE,
     VERSION,
     AccountInput,
     AccountOutput,
@@ -21,8 +22,11 @@ from chaind.primitives.transaction import (
     CoinOutput,
     KeyWitness,
     Lease,
+    Part,
     Transaction,
     payment_intent,
+    payout_intent,
+    totals,
 )
 from chaind.wallet.selection import Funds, Selection, select
 
@@ -45,13 +49,19 @@ class MemoTooLarge(RuleBroken):
 
 class Order(NamedTuple):
     """A payment that is wanted: `units` of `asset` to `target`, into its account or, where the
-    asset is the native one, as a coin."""
+    asset is the native one, as a coin. `more` are paid by the same transaction."""
 
     target: bytes
     asset: str
     units: int
     memo: bytes
     as_coin: bool
+    more: tuple[Part, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All receivers, in order."""
+        return (Part(self.target, self.asset, self.units), *self.more)
 
 
 class Terms(NamedTuple):
@@ -76,7 +86,10 @@ class Plan(NamedTuple):
 
 def make_lease(owner: bytes, key: str, order: Order) -> Lease:
     """The lease of a payment: the same for every retry with this key."""
-    intent = payment_intent(owner, order.target, order.asset, order.units, order.memo)
+    if order.more:
+        intent = payout_intent(owner, order.parts, order.memo)
+    else:
+        intent = payment_intent(owner, order.target, order.asset, order.units, order.memo)
     return Lease(owner, sha256(key.encode()), intent)
 
 
@@ -93,11 +106,11 @@ def plan_payment(
     # A coin that costs more than it is worth would only make the payment dearer.
     coins = tuple(coin for coin in funds.coins if coin.units > rate * COIN_INPUT_BYTES)
     fee_units = 0
+    needs = totals(order.parts)
     while True:
         selection = select(
             funds._replace(coins=coins),
-            asset=order.asset,
-            units=order.units,
+            needs=needs,
             fee_units=fee_units,
             dust_units=rate * SPENDING_BYTES,
             first=lease.owner,
@@ -147,9 +160,10 @@ def _draft(
         *(CoinInput(coin.txid, coin.output) for coin in selection.coins),
     ]
     outputs: list[AccountOutput | CoinOutput] = [
-        CoinOutput(order.target, order.units)
-        if order.as_coin
-        else AccountOutput(order.target, order.asset, order.units)
+        CoinOutput(part.target, part.units)
+        if order.as_coin and part.asset == NATIVE
+        else AccountOutput(*part)
+        for part in order.parts
     ]
     if selection.change_units:
         outputs.append(CoinOutput(change_address, selection.change_units))
@@ -172,6 +186,7 @@ def _draft(
 def _check_limits(plan: Plan, parameters: Parameters) -> None:
     for what, given, limit in (
         ("inputs", len(plan.body.inputs), parameters.inputs_max),
+        ("outputs", len(plan.body.outputs), parameters.outputs_max),
         ("bytes", plan.size, parameters.transaction_bytes_max),
     ):
         if given > limit:

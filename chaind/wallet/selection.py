@@ -6,7 +6,7 @@ Of coins the fewest are spent; where one set fits so exactly that its change wou
 spend later than it is worth, that one, and the rest goes to the fee.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from chaind.primitives.amounts import format_amount
@@ -62,14 +62,13 @@ class Selection(NamedTuple):
 def select(
     funds: Funds,
     *,
-    asset: str,
-    units: int,
+    needs: Mapping[str, int],
     fee_units: int,
     dust_units: int,
     first: bytes,
     native_symbol: str,
 ) -> Selection:
-    """Pay `units` of `asset` and a fee; change of at most `dust_units` is added to the fee.
+    """Pay `needs`, units by asset, and a fee; change of at most `dust_units` is added to the fee.
 
     The balance of `first` is taken before others. Raises `WalletFundsLacking`.
     """
@@ -82,9 +81,11 @@ def select(
             fee=f", {format_amount(fee_units)} of them for the fee" if fee_units else "",
         )
 
-    native = (units if asset == NATIVE else 0) + fee_units
+    native = needs.get(NATIVE, 0) + fee_units
     taken: list[Balance] = []
-    if asset != NATIVE:
+    for asset, units in needs.items():
+        if asset == NATIVE:
+            continue
         held = _order(funds.balances, asset, first)
         if (total := sum(balance.units for balance in held)) < units:
             raise lacking(asset, total, units, 0)

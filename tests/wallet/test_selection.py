@@ -11,7 +11,15 @@ from chaind.ledger.checks import LEASE_EXTRA_BYTES, check_transaction, verify_si
 from chaind.primitives.address import key_address
 from chaind.primitives.genesis import Parameters
 from chaind.primitives.keys import SecretKey
-from chaind.primitives.transaction import NATIVE, AccountInput, CoinInput, CoinOutput, Lease
+from chaind.primitives.transaction import (
+    NATIVE,
+    AccountInput,
+    CoinInput,
+    CoinOutput,
+    Lease,
+    Part,
+    totals,
+)
 from chaind.wallet.builder import sign
 from chaind.wallet.payment import (
     SPENDING_BYTES,
@@ -29,6 +37,7 @@ KEYS = [SecretKey(bytes([1, *bytes(30), index])) for index in range(1, 5)]
 ADDRESSES = [key_address(key.public) for key in KEYS]
 BY_ADDRESS = dict(zip(ADDRESSES, KEYS, strict=True))
 OWNER, CHANGE, TARGET = ADDRESSES[0], b"\xcc" * 20, b"\xdd" * 20
+OTHER = b"\xee" * 20
 GOLD = "GOLD"
 CHANGE_BYTES_MAX = 33  # an output of 20 + 9 bytes and the arrays around it
 PARAMETERS = Parameters()
@@ -80,16 +89,16 @@ def check_conservation(found: Plan, funds: Funds, order: Order, rate: int) -> No
             taken[entry.asset] += entry.amount
         else:
             taken[NATIVE] += chest[entry.txid, entry.index].units
-    payment, *rest = found.body.outputs
-    assert (payment.address, payment.amount) == (order.target, order.units)
-    assert isinstance(payment, CoinOutput) is order.as_coin
+    outputs, count = list(found.body.outputs), len(order.parts)
+    rest = outputs[count:]
+    for output, part in zip(outputs[:count], order.parts, strict=True):
+        assert (output.address, output.amount) == (part.target, part.units)
+        assert isinstance(output, CoinOutput) is (order.as_coin and part.asset == NATIVE)
     change = sum(output.amount for output in rest)
     assert [CoinOutput(CHANGE, change)] * bool(change) == rest
     fee = found.selection.fee_units
-    if order.asset == NATIVE:
-        assert (taken[NATIVE], taken[GOLD]) == (order.units + fee + change, 0)
-    else:
-        assert (taken[NATIVE], taken[GOLD]) == (fee + change, order.units)
+    due = {NATIVE: 0, GOLD: 0, **totals(order.parts)}
+    assert taken == {NATIVE: due[NATIVE] + fee + change, GOLD: due[GOLD]}
     # The fee is that of its own size, and at most a change beyond, too small to be worth having.
     needed = (found.size + LEASE_EXTRA_BYTES) * rate
     dust = rate * SPENDING_BYTES
@@ -101,6 +110,9 @@ def check_conservation(found: Plan, funds: Funds, order: Order, rate: int) -> No
         assert fee <= needed + dust + rate * CHANGE_BYTES_MAX
 
 
+more = st.lists(
+    st.builds(Part, st.just(OTHER), st.sampled_from([NATIVE, GOLD]), units), max_size=3
+).map(tuple)
 orders = st.builds(
     Order,
     target=st.just(TARGET),
@@ -108,6 +120,7 @@ orders = st.builds(
     units=units,
     memo=st.binary(max_size=20),
     as_coin=st.just(False),
+    more=more,
 ) | st.builds(
     Order,
     target=st.just(TARGET),
@@ -115,6 +128,7 @@ orders = st.builds(
     units=units,
     memo=st.just(b""),
     as_coin=st.just(True),
+    more=more,
 )
 
 
@@ -126,13 +140,12 @@ def test_plans_conserve_money_and_are_what_the_ledger_takes(
     try:
         found = plan(order, funds, rate)
     except WalletFundsLacking:
-        most = 600 + (len(funds.balances) + len(funds.coins)) * 150
-        held = sum(balance.units for balance in funds.balances if balance.asset == order.asset)
-        if order.asset == NATIVE:
+        most = 800 + (len(funds.balances) + len(funds.coins)) * 150
+        due = {NATIVE: 0, GOLD: 0, **totals(order.parts)}
+        held = sum(balance.units for balance in funds.balances if balance.asset == GOLD)
+        if held >= due[GOLD]:
             # Everything together, with the fee of the largest transaction it could take.
-            assert native(funds) < order.units + most * rate
-        elif held >= order.units:
-            assert native(funds) < most * rate
+            assert native(funds) < due[NATIVE] + most * rate
         return
     check_conservation(found, funds, order, rate)
     transaction = sign(found.body, *(BY_ADDRESS[owner] for owner in found.owners))
@@ -151,7 +164,7 @@ def test_an_exact_set_of_coins_is_found_where_there_is_one(
 ) -> None:
     def go() -> tuple[Spendable, ...]:
         found = select(
-            Funds((), coins), asset=NATIVE, units=wanted, fee_units=0, dust_units=dust,
+            Funds((), coins), needs={NATIVE: wanted}, fee_units=0, dust_units=dust,
             first=OWNER, native_symbol="COIN",
         )  # fmt: skip
         assert sum(coin.units for coin in found.coins) == (

@@ -1,0 +1,201 @@
+"""The route of account statements, as JSON and as CSV for a spreadsheet.
+
+A cell of the CSV that a stranger wrote never begins as a formula does: such text gets an
+apostrophe in front (OWASP, "CSV Injection").
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from chaind.api.answers import Answer, respond
+from chaind.api.bodies import query_cursor, query_integer
+from chaind.api.context import Api
+from chaind.api.problems import QueryInvalid
+from chaind.node.statements import Entry, Range, Statement
+from chaind.primitives.amounts import format_amount
+from chaind.primitives.genesis import is_asset_symbol
+from chaind.storage.books import PLACE_MAX
+from chaind.storage.schema import Location
+from chaind.wallet.errors import printable
+
+PAGE, PAGE_MAX = 500, 5_000
+HEIGHT_MAX = 10**15 - 1
+CSV_MEDIA = "text/csv"
+COLUMNS = (
+    "time", "height", "tx_id", "kind", "change", "fee", "balance", "asset", "counterparties", "memo"
+)  # fmt: skip
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # full width too
+
+
+class EntryForm(Answer, frozen=True, kw_only=True):
+    """One movement: `change` is signed and holds the `fee`; `balance` is the one after it.
+
+    `kind` is payment, or income for what a block brought its proposer, which has no transaction.
+    """
+
+    kind: str
+    tx_id: str | None
+    height: int
+    place: int | None
+    time_ms: int
+    change: str
+    fee: str
+    balance: str
+    counterparties: list[str]
+    memo: str | None
+    memo_hex: str
+
+
+class StatementAnswer(Answer, frozen=True, kw_only=True):
+    """A page of a statement: opening balance + all changes = closing balance, to the last unit.
+
+    The balance is of account and coins together. `to_height` is the last block that counts; a
+    following page opens with the balance that this one closes with.
+    """
+
+    address: str
+    asset: str
+    from_height: int
+    to_height: int
+    opening_balance: str
+    entries: list[EntryForm]
+    count: int
+    closing_balance: str
+    next_cursor: str | None
+
+
+async def get_statement(api: Api, request: web.Request) -> web.Response:
+    """Oldest first; a cursor keeps the last height, so that new blocks shift nothing."""
+    address = api.node.payments.resolve(request.match_info["who"])
+    as_csv = _wants_csv(request)
+    symbol = request.query.get("asset", api.forms.symbol(""))
+    asset = api.forms.asset(symbol)
+    if asset and not is_asset_symbol(asset):
+        raise QueryInvalid(name="asset", value=symbol[:80], allowed="the symbol of an asset")
+    limit = query_integer(request, "limit", PAGE, 1, PAGE_MAX)
+    span, after = _range(request)
+    statement = await api.node.statements.page(address, asset, span, after, limit)
+    cursor = None
+    if statement.following is not None:
+        cursor = ".".join(map(str, (statement.to_height, *statement.following)))
+    shown = api.forms.show(address)
+    if as_csv:
+        return _respond_csv(api, request, statement, shown, symbol, cursor)
+    answer = StatementAnswer(
+        address=shown,
+        asset=symbol,
+        from_height=statement.from_height,
+        to_height=statement.to_height,
+        opening_balance=format_amount(statement.opening),
+        entries=[_entry_form(api, entry) for entry in statement.entries],
+        count=len(statement.entries),
+        closing_balance=format_amount(statement.closing),
+        next_cursor=cursor,
+    )
+    return respond(answer)
+
+
+def _wants_csv(request: web.Request) -> bool:
+    chosen = request.query.get("format")
+    if chosen is not None and chosen not in ("json", "csv"):
+        raise QueryInvalid(name="format", value=chosen[:80], allowed='"json" or "csv"')
+    return chosen == "csv" or (chosen is None and CSV_MEDIA in request.headers.get("Accept", ""))
+
+
+def _range(request: web.Request) -> tuple[Range, Location | None]:
+    """What is asked for, and where a cursor goes on."""
+
+    def number(name: str, low: int = 0) -> int | None:
+        return query_integer(request, name, 0, low, HEIGHT_MAX) if name in request.query else None
+
+    first = query_integer(request, "from_height", 0, 0, HEIGHT_MAX)
+    span = Range(first, number("to_height", first), number("from_ms"), number("to_ms"))
+    cursor = query_cursor(request, 3)
+    if cursor is None:
+        return span, None
+    last, height, place = cursor
+    if place > PLACE_MAX or height > last:
+        raise QueryInvalid(
+            name="cursor", value=request.query["cursor"][:80], allowed="the next_cursor of a page"
+        )
+    return span._replace(to_height=last), Location(height, place)
+
+
+def _entry_form(api: Api, entry: Entry) -> EntryForm:
+    movement = entry.movement
+    return EntryForm(
+        kind="income" if movement.txid is None else "payment",
+        tx_id=None if movement.txid is None else movement.txid.hex(),
+        height=movement.where.height,
+        place=None if movement.txid is None else movement.where.place,
+        time_ms=movement.time_ms,
+        change=format_amount(movement.change),
+        fee=format_amount(movement.fee),
+        balance=format_amount(entry.balance),
+        counterparties=[api.forms.show(address) for address in movement.counterparties],
+        memo=_memo_text(movement.memo),
+        memo_hex=movement.memo.hex(),
+    )
+
+
+def _memo_text(memo: bytes) -> str | None:
+    try:
+        return memo.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _respond_csv(
+    api: Api,
+    request: web.Request,
+    statement: Statement,
+    address: str,
+    symbol: str,
+    cursor: str | None,
+) -> web.Response:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for row in _csv_rows(api, statement, symbol):
+        writer.writerow(row)
+    name = f"statement-{address[-8:]}-{statement.from_height}-{statement.to_height}.csv"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    if cursor is not None:  # RFC 8288
+        query = urlencode({**request.query, "cursor": cursor})
+        headers["Link"] = f'<{request.path}?{query}>; rel="next"'
+    return web.Response(
+        text=text.getvalue(), content_type=CSV_MEDIA, charset="utf-8", headers=headers
+    )
+
+
+def _csv_rows(api: Api, statement: Statement, symbol: str) -> Iterator[tuple[str, ...]]:
+    def edge(kind: str, height: int, units: int) -> tuple[str, ...]:
+        return ("", str(height), "", kind, "", "", format_amount(units), symbol, "", "")
+
+    yield edge("opening balance", statement.from_height, statement.opening)
+    for entry in statement.entries:
+        form = _entry_form(api, entry)
+        yield (
+            datetime.fromtimestamp(form.time_ms / 1000, UTC).isoformat(timespec="milliseconds"),
+            str(form.height),
+            form.tx_id or "",
+            form.kind,
+            form.change,
+            form.fee,
+            form.balance,
+            symbol,
+            " ".join(form.counterparties),
+            safe_cell(form.memo if form.memo is not None else f"hex {form.memo_hex}"),
+        )
+    yield edge("closing balance", statement.to_height, statement.closing)
+
+
+def safe_cell(text: str) -> str:
+    """A stranger's text for a spreadsheet: nothing to obey, and no formula."""
+    shown = printable(text)
+    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
