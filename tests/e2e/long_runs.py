@@ -1,8 +1,8 @@
 """Runs of a long campaign, kept and added up: benchmarks/results/NAME.json, and NAME.md to read.
 
 Law: a run is appended whole when it has ended, and none is ever taken away: the page shows the
-sum of all of them, and below it each one with its seed, date and commit. Percentiles are of all
-single values together, so those are kept.
+sum of all of them, and below it each one with its seed, date and commit, and a `remark` where one was
+written into NAME.json by hand. Percentiles are of all single values together, so those are kept.
 """
 
 import json
@@ -60,7 +60,7 @@ def add_run(
         where = run["machine"]
         table.note(
             f"{where['date']}, commit {where['commit']}, {where['cpu']}, seed {run['seed']}: "
-            f"{sentence(run)}, in {run['seconds'] / 60:.1f} min"
+            f"{sentence(run)}, in {run['seconds'] / 60:.1f} min{run.get('remark', '')}"
         )
     page = table.to_builtins()
     results.mkdir(exist_ok=True)
