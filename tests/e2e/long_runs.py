@@ -1,8 +1,9 @@
 """Runs of a long campaign, kept and added up: benchmarks/results/NAME.json, and NAME.md to read.
 
 Law: a run is appended whole when it has ended, and none is ever taken away: the page shows the
-sum of all of them, and below it each one with its seed, date and commit, and a `remark` where one was
-written into NAME.json by hand. Percentiles are of all single values together, so those are kept.
+sum of all of them, and below it each one with its seed, date and commit, and a `remark` where one
+was written into NAME.json by hand. Percentiles are of all single values together, so those are
+kept.
 """
 
 import json
