@@ -28,6 +28,12 @@ class IdempotencyKeyMissing(Malformed):
     advice = "Draw a new key for every payment, and use it again for every retry."
 
 
+class IdempotencyKeyRepeated(Malformed):
+    code = "idempotency-key-repeated"
+    text = "the Idempotency-Key header must be given once, not {count} times"
+    advice = "One key stands for one payment: send it in a request of its own."
+
+
 class TransferRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who pays whom: addresses, names, or account numbers (`from_id`, `to_id`)."""
 
@@ -100,10 +106,14 @@ class Terms(NamedTuple):
 
 
 def read_terms(api: Api, request: web.Request) -> Terms:
-    """What the headers of a payment say. Raises `IdempotencyKeyMissing` where one is required."""
+    """What the headers of a payment say. Raises `IdempotencyKeyMissing` where one is required,
+    and `IdempotencyKeyRepeated`."""
     check_media(request, (JSON_MEDIA,))
     wish = wait_preference(request)
-    key = request.headers.get("Idempotency-Key")
+    keys = request.headers.getall("Idempotency-Key", [])
+    if len(keys) > 1:
+        raise IdempotencyKeyRepeated(count=len(keys))
+    key = keys[0] if keys else None
     if key is None and api.node.config.payments.require_key:
         raise IdempotencyKeyMissing
     chaos = chaos_wanted(api, request)

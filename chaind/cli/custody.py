@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from chaind.cli.node_door import ask_node, node_options
+from chaind.cli.parameters import Descriptor
 from chaind.primitives.errors import LocalFault
 
 ROUTE = "/api/v1/custody/accounts"
@@ -33,7 +34,7 @@ class NoKeystore(LocalFault):
 class AccountUnknown(LocalFault):
     """Nobody gave an account this name."""
 
-    code = "account-unknown"
+    code = "named-account-unknown"
     text = "{path} has no account {name!r}"
     advice = "`chaind custody list` shows the names; a number from 1 to 1000000 needs none."
     exit_code = 65  # EX_DATAERR
@@ -113,7 +114,7 @@ def _cell(value: object) -> str:
 )
 @click.option(
     "--password-fd",
-    type=click.IntRange(0),
+    type=Descriptor(),
     metavar="N",
     help="Read the password from this descriptor.  [default: CHAIND_CUSTODY_PASSWORD, else ask]",
 )

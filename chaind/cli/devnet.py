@@ -61,6 +61,15 @@ class OtherNetwork(LocalFault):
     exit_code = 73  # EX_CANTCREAT
 
 
+class NotADevnet(LocalFault):
+    """Homes that no devnet made are not its to delete."""
+
+    code = "not-a-devnet"
+    text = "{home} has {names}, and no devnet was started there: --reset deletes none of it"
+    advice = "Name another directory with --home, or move these away yourself."
+    exit_code = 73  # EX_CANTCREAT
+
+
 class NotForAll(LocalFault):
     """A setting that cannot hold for every node of a network."""
 
@@ -180,6 +189,8 @@ def prepare_homes(home: Path, nodes: Sequence[Place], *, reset: bool) -> None:
     from chaind.node.home import Home
 
     found = sorted(path for path in home.glob("node[0-9]*") if path.is_dir())
+    if reset and found and not Record.path(home).exists():
+        raise NotADevnet(home=home, names=", ".join(path.name for path in found))
     if reset:
         for path in found:
             with DirectoryLock.acquire(path):  # a node started by hand may live there

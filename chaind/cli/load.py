@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chaind.cli.layout import BASE_PORT, HOST
-from chaind.cli.parameters import Whole
+from chaind.cli.parameters import Number, Whole
 from chaind.cli.status import split_url
 from chaind.primitives.errors import LocalFault
 
@@ -83,7 +83,7 @@ def parse_rate(_ctx: click.Context, _param: click.Parameter, text: str) -> float
 )
 @click.option(
     "--duration",
-    type=click.FloatRange(0.1, 1e6),
+    type=Number(0.1, 1e6),
     help=f"Seconds.  [default: {DURATION_S:.0f}, or until --count are sent]",
 )
 @click.option("--count", type=Whole(1, 100_000_000), help="Transfers.")
@@ -95,9 +95,7 @@ def parse_rate(_ctx: click.Context, _param: click.Parameter, text: str) -> float
     show_default=True,
     help="Pay from accounts, with coins, or both by --share.",
 )
-@click.option(
-    "--share", type=click.FloatRange(0, 1), help="Part of coins in a mix.  [default: 0.5]"
-)
+@click.option("--share", type=Number(0, 1), help="Part of coins in a mix.  [default: 0.5]")
 @click.option(
     "--door",
     type=click.Choice(["single", "batch"]),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chaind.cli.parameters import Number
 from chaind.primitives.errors import LocalFault
 
 if TYPE_CHECKING:
@@ -69,7 +70,9 @@ class SimulationFailed(LocalFault):
 )
 @click.option("--overlay", is_flag=True, help="Votes are passed on, as among many validators.")
 @click.option("--skip", default="", help="Numbers of faults of the plan to leave out: 1,4,5.")
-@click.option("--minutes", type=float, help="Virtual minutes of faults.  [default: 62 seconds]")
+@click.option(
+    "--minutes", type=Number(0.1, 1_440), help="Virtual minutes of faults.  [default: 62 seconds]"
+)
 @click.option(
     "--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes."
 )

@@ -12,7 +12,7 @@ import click
 
 from chaind.cli.descriptors import raise_limit
 from chaind.cli.layout import BASE_PORT, HOST
-from chaind.cli.parameters import Whole
+from chaind.cli.parameters import Number, Whole
 from chaind.cli.status import split_url
 from chaind.primitives.errors import ChaindError, LocalFault
 
@@ -78,7 +78,7 @@ class Inconclusive(LocalFault):
 @click.option(
     "--valid",
     "valid_s",
-    type=click.FloatRange(1, 600),
+    type=Number(1, 600),
     default=5.0,
     show_default=True,
     help="Seconds until a spend that the balance does not afford has expired.",

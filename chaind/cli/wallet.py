@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from chaind.cli.parameters import Descriptor
 from chaind.cli.wallet_online import balance, history, utxos
 from chaind.cli.wallet_options import (
     account_option,
@@ -53,7 +54,7 @@ def wallet() -> None:
 
 def _passphrase_options(command: F) -> F:
     command = click.option(
-        "--passphrase-fd", type=click.IntRange(0), metavar="N", help="Read it from this descriptor."
+        "--passphrase-fd", type=Descriptor(), metavar="N", help="Read it from this descriptor."
     )(command)
     return click.option(
         "--passphrase", "ask_passphrase", is_flag=True,
@@ -120,7 +121,7 @@ def create(
 @_passphrase_options
 @_genesis_option
 @click.option(
-    "--words-fd", type=click.IntRange(0), metavar="N", help="Read the words from this descriptor."
+    "--words-fd", type=Descriptor(), metavar="N", help="Read the words from this descriptor."
 )
 @json_option
 def restore(
@@ -208,9 +209,7 @@ def account(account: str, name: str, password_fd: int | None) -> None:
 @_genesis_option
 @click.option("--address", help="Only watch this address.")
 @click.option("--xpub", help="Only watch the addresses of this extended public key.")
-@click.option(
-    "--secret-fd", type=click.IntRange(0), metavar="N", help="Read the key (WIF) from here."
-)
+@click.option("--secret-fd", type=Descriptor(), metavar="N", help="Read the key (WIF) from here.")
 def import_account(
     account: str,
     name: str,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from chaind.cli.layout import BASE_PORT, HOST
+from chaind.cli.parameters import Descriptor
 
 if TYPE_CHECKING:
     from chaind.cli.wallet_files import WalletFile
@@ -22,7 +23,7 @@ wallet_option = click.option(
 )
 password_option = click.option(
     "--password-fd",
-    type=click.IntRange(0),
+    type=Descriptor(),
     metavar="N",
     help="Read the password from this descriptor.  [default: CHAIND_WALLET_PASSWORD, else ask]",
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from chaind.cli.parameters import Number
 from chaind.cli.wallet_online import chain_of, online
 from chaind.cli.wallet_options import (
     account_option,
@@ -59,7 +60,7 @@ _SENDING_OPTIONS = (
     click.option(
         "--wait",
         "wait_s",
-        type=click.FloatRange(1, 3_600),
+        type=Number(1, 3_600),
         default=WAIT_S,
         show_default=True,
         help="Seconds for which nodes are asked until it is final.",

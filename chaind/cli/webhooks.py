@@ -13,7 +13,7 @@ import click
 
 from chaind.cli.layout import HOST
 from chaind.cli.node_door import ask_node, node_options
-from chaind.cli.parameters import Whole
+from chaind.cli.parameters import Descriptor, Whole
 
 if TYPE_CHECKING:
     from chaind.wallet.secret import Secret
@@ -25,7 +25,7 @@ COLUMNS = ("id", "url", "cursor", "pending", "delivered", "failures", "dead", "l
 
 secret_option = click.option(
     "--secret-fd",
-    type=click.IntRange(0),
+    type=Descriptor(),
     metavar="N",
     help=f"Read the secret from this descriptor.  [default: {SECRET_VARIABLE}, else ask]",
 )

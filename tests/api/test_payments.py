@@ -138,6 +138,15 @@ async def test_wrong_keys_are_refused(door: Door, key: str) -> None:
     assert problem["code"] == "idempotency-key-invalid"
 
 
+async def test_one_payment_has_one_key(door: Door) -> None:
+    problem = await door.post(
+        "/transfer", {"from": "alice", "to": "bob", "amount": "1"}, 400,
+        headers=[("Idempotency-Key", "one"), ("Idempotency-Key", "two")],
+    )  # fmt: skip
+    assert problem["code"] == "idempotency-key-repeated"
+    assert bob_has(door) == 1_000
+
+
 async def test_many_requests_with_one_key_pay_once(door: Door) -> None:
     body = {"from": "alice", "to": "bob", "amount": "1"}
     answers = await asyncio.gather(*(door.post("/transfer", body, headers=KEY) for _ in range(30)))

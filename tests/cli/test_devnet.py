@@ -149,6 +149,16 @@ def test_reset_leaves_strangers_files_alone(devnet: Devnet) -> None:
     assert (devnet.home / "thesis.tex").read_text() == "years of work"
 
 
+def test_reset_leaves_alone_what_no_devnet_made(devnet: Devnet) -> None:
+    letters = devnet.home / "node0" / "letters"
+    letters.parent.mkdir(parents=True)
+    letters.write_text("kept for years")
+    done = devnet.run("--detach", "--reset")
+    assert done.returncode == 73
+    assert "has node0, and no devnet was started there" in done.stderr
+    assert letters.read_text() == "kept for years"
+
+
 def test_busy_port_is_named_before_anything_is_started(devnet: Devnet) -> None:
     with socket.create_server(("127.0.0.1", devnet.base_port + 1_001)):
         done = devnet.run("--detach")
