@@ -71,7 +71,7 @@ class SimulationFailed(LocalFault):
 @click.option("--overlay", is_flag=True, help="Votes are passed on, as among many validators.")
 @click.option("--skip", default="", help="Numbers of faults of the plan to leave out: 1,4,5.")
 @click.option(
-    "--minutes", type=Number(0.1, 1_440), help="Virtual minutes of faults.  [default: 62 seconds]"
+    "--minutes", type=Number(0.01, 1_440), help="Virtual minutes of faults.  [default: 62 seconds]"
 )
 @click.option(
     "--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes."
@@ -101,6 +101,8 @@ def simulate(
       chaind simulate --seed 7 --nodes 7 --minutes 10 --faults crash,disk
       chaind simulate --seeds 0:20 --adversary "equivocating leader"
     """
+    if seed is not None and seeds is not None:
+        raise click.UsageError("Give --seed or --seeds, not both.")
     from chaind.simulation.campaign import run_all
     from chaind.simulation.simulation import Options
 

@@ -44,6 +44,12 @@ class NameUnknown(Unknown):
     advice = "Use an address, or a name or number from the list of named accounts."
 
 
+class NoNamedAccounts(Unknown):
+    code = "no-named-accounts"
+    text = "{name!r} names an account, and this node keeps none: [custody] is not enabled"
+    advice = "Give an address, or ask a node with custody."
+
+
 class CustodyDisabled(NotAllowed):
     code = "custody-disabled"
     text = "this node keeps no key for {name!r}"
@@ -144,9 +150,14 @@ class Payments:
         self._made: OrderedDict[bytes, None] = OrderedDict()
 
     def resolve(self, who: str | int) -> bytes:
-        """Address of an address text, a name or an account number. Raises `NameUnknown`."""
+        """Address of an address text, a name or an account number.
+
+        Raises `NameUnknown`, or `NoNamedAccounts` where this node keeps no keys.
+        """
         number = self._accounts.number(who)
-        if number is not None and self._accounts.enabled:
+        if number is not None:
+            if not self._accounts.enabled:
+                raise NoNamedAccounts(name=who)
             return key_address(self._accounts.key(number).public)
         if isinstance(who, str):
             try:

@@ -34,6 +34,7 @@ def test_a_whole_run_passes_and_prints_its_trace_and_totals() -> None:
     ("arguments", "words"),
     [
         (["--faults", "gremlins"], "no faults called gremlins"),
+        (["--seed", "1", "--seeds", "0:2"], "Give --seed or --seeds, not both."),
         (["--seeds", "5"], "'5' is no range of seeds"),
         (["--seeds", "5:5"], "'5:5' is no range of seeds"),
         (["--skip", "one"], "'one' is no list of numbers"),
