@@ -151,9 +151,9 @@ class Forms:
         """Outward name of an asset."""
         return asset or self._symbol
 
-    def asset(self, symbol: str) -> str:
-        """Inward name of an asset."""
-        return NATIVE if symbol == self._symbol else symbol
+    def asset(self, symbol: str | None) -> str:
+        """Inward name of an asset, the chain's own where none is named."""
+        return NATIVE if symbol in (None, self._symbol) else symbol
 
     def transaction_to_json(self, transaction: Transaction) -> TransactionForm:
         """The form of a transaction."""

@@ -79,7 +79,7 @@ async def post_invoice(api: Api, request: web.Request) -> web.Response:
     invoice = await api.invoices.create(
         InvoiceOrder(
             address=api.node.payments.resolve(form.to),
-            asset=api.forms.asset(form.asset) if form.asset is not None else "",
+            asset=api.forms.asset(form.asset),
             units=parse_amount(form.amount),
             note=form.memo,
             expires_in_ms=form.expires_in_ms,

@@ -86,7 +86,7 @@ async def post_transfer(api: Api, request: web.Request) -> web.Response:
         source=_one_of("from", form.from_, form.from_id),
         target=_one_of("to", form.to, form.to_id),
         units=parse_amount(form.amount),
-        asset=api.forms.asset(form.asset) if form.asset is not None else "",
+        asset=api.forms.asset(form.asset),
         memo=form.memo.encode(),
         key=terms.key,
     )

@@ -75,7 +75,7 @@ def _row(api: Api, value: object) -> Row | ChaindError:
     """A row of the body, or why it is none."""
     try:
         form = convert(value, PayoutRow)
-        asset = api.forms.asset(form.asset) if form.asset is not None else ""
+        asset = api.forms.asset(form.asset)
         return Row(form.to, asset, parse_amount(form.amount))
     except ChaindError as error:
         return error

@@ -15,10 +15,10 @@ from aiohttp import web
 from chaind.api.answers import Answer, respond
 from chaind.api.bodies import query_cursor, query_integer
 from chaind.api.context import Api
+from chaind.api.events import read_asset
 from chaind.api.problems import QueryInvalid
 from chaind.node.statements import Entry, Range, Statement
 from chaind.primitives.amounts import format_amount
-from chaind.primitives.genesis import is_asset_symbol
 from chaind.storage.books import PLACE_MAX
 from chaind.storage.schema import Location
 from chaind.wallet.errors import printable
@@ -35,7 +35,7 @@ _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # full 
 class EntryForm(Answer, frozen=True, kw_only=True):
     """One movement: `change` is signed and holds the `fee`; `balance` is the one after it.
 
-    `kind` is payment, or income for what a block brought its proposer, which has no transaction.
+    `kind` is payment, or reward for what a block brought its proposer, which has no transaction.
     """
 
     kind: str
@@ -74,9 +74,7 @@ async def get_statement(api: Api, request: web.Request) -> web.Response:
     address = api.node.payments.resolve(request.match_info["who"])
     as_csv = _wants_csv(request)
     symbol = request.query.get("asset", api.forms.symbol(""))
-    asset = api.forms.asset(symbol)
-    if asset and not is_asset_symbol(asset):
-        raise QueryInvalid(name="asset", value=symbol[:80], allowed="the symbol of an asset")
+    asset = read_asset(api.forms, symbol)
     limit = query_integer(request, "limit", PAGE, 1, PAGE_MAX)
     span, after = _range(request)
     statement = await api.node.statements.page(address, asset, span, after, limit)
@@ -129,7 +127,7 @@ def _range(request: web.Request) -> tuple[Range, Location | None]:
 def _entry_form(api: Api, entry: Entry) -> EntryForm:
     movement = entry.movement
     return EntryForm(
-        kind="income" if movement.txid is None else "payment",
+        kind="reward" if movement.txid is None else "payment",
         tx_id=None if movement.txid is None else movement.txid.hex(),
         height=movement.where.height,
         place=None if movement.txid is None else movement.where.place,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from chaind.wallet.secret import Secret
 
 SECRET_VARIABLE = "CHAIND_WEBHOOK_SECRET"  # noqa: S105 — a name
+ROUTE = "/api/v1/webhooks"
 LISTEN_PORT = 8900
 COLUMNS = ("id", "url", "cursor", "pending", "delivered", "failures", "dead", "last error")
 
@@ -64,7 +65,7 @@ def list_(url: str, home: Path | None, token_file: Path | None, as_json: bool) -
     """
     from chaind.cli.status import table
 
-    answer = ask(url, home, token_file, "GET", "")
+    answer = ask_node(url, home, token_file, "GET", ROUTE)
     if as_json:
         click.echo(json.dumps(answer))
         return
@@ -81,7 +82,7 @@ def show(own: str, url: str, home: Path | None, token_file: Path | None) -> None
     Example:
       chaind webhooks show 0123456789abcdef --home devnet/node0
     """
-    click.echo(json.dumps(ask(url, home, token_file, "GET", f"/{own}"), indent=2))
+    click.echo(json.dumps(ask_node(url, home, token_file, "GET", f"{ROUTE}/{own}"), indent=2))
 
 
 @webhooks.command()
@@ -119,7 +120,7 @@ def add(
     }  # fmt: skip
     if cursor is not None:
         body["cursor"] = cursor
-    answer = ask(url, home, token_file, "POST", "", body)
+    answer = ask_node(url, home, token_file, "POST", ROUTE, body)
     if as_json:
         click.echo(json.dumps(answer))
         return
@@ -136,7 +137,7 @@ def remove(own: str, url: str, home: Path | None, token_file: Path | None) -> No
     Example:
       chaind webhooks remove 0123456789abcdef --home devnet/node0
     """
-    answer = ask(url, home, token_file, "DELETE", f"/{own}")
+    answer = ask_node(url, home, token_file, "DELETE", f"{ROUTE}/{own}")
     click.echo(f"Webhook {answer['id']} is removed; another one can go on from {answer['cursor']}.")
 
 
@@ -154,7 +155,7 @@ def retry(
       chaind webhooks retry 0123456789abcdef --home devnet/node0
     """
     body = {} if event_id is None else {"event_id": event_id}
-    answer = ask(url, home, token_file, "POST", f"/{own}/retry", body)
+    answer = ask_node(url, home, token_file, "POST", f"{ROUTE}/{own}/retry", body)
     due = sum(1 for letter in answer["dead_letters"] if letter["due"])
     click.echo(f"Webhook {answer['id']} tries at once; {due} dead letter(s) come first.")
 
@@ -202,15 +203,3 @@ def read_webhook_secret(descriptor: int | None, *, new: bool) -> "Secret[str]":
         return Secret(variable)
     more = f" or in {SECRET_VARIABLE}"
     return read_secret("webhook secret", descriptor, "secret", twice=new, more=more)
-
-
-def ask(
-    url: str,
-    home: Path | None,
-    token_file: Path | None,
-    method: str,
-    path: str,
-    body: dict[str, Any] | None = None,
-) -> Any:
-    """The JSON that a node's webhooks answer. Raises what `ask_node` raises."""
-    return ask_node(url, home, token_file, method, f"/api/v1/webhooks{path}", body)

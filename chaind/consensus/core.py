@@ -41,7 +41,7 @@ class Verdict(IntEnum):
     """What execution says of a block."""
 
     OK = 0
-    UNTIMELY = 1  # valid, but not to be voted FIRST for now (clock drift, not yet buried)
+    UNTIMELY = 1  # valid, but not yet to be voted FIRST for (clock drift, not yet buried)
     NEVER = 2  # permanently invalid
 
 

@@ -39,7 +39,7 @@ class Executed(NamedTuple):
     fees: int
 
 
-def income_of(executed: Executed, height: int, parameters: Parameters) -> int:
+def reward_of(executed: Executed, height: int, parameters: Parameters) -> int:
     """Base units that a block brings its maker: fees and subsidy."""
     return executed.fees + subsidy(height, parameters)
 

@@ -134,7 +134,7 @@ class Faucet:
             self._busy.discard(txid)
 
     def _wait_ms(self, gifts: Sequence[Gift], units_left: int, count_left: int) -> int:
-        """Until gifts of at most `units_left`, and so many, are within the hour; 0 for now."""
+        """Until gifts of at most `units_left`, and so many, fit into the hour; 0 if they do."""
         units, count, wait_ms = _sum(gifts), len(gifts), 0
         for gift in gifts:  # oldest first
             if units <= units_left and count <= count_left:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from chaind.ledger.block import income_of
+from chaind.ledger.block import reward_of
 from chaind.mempool.pool import Pool
 from chaind.node.chain import Candidate, Chain
 from chaind.node.clock import Clock, Workers
@@ -87,7 +87,7 @@ class Finality:
                     executed.delta.writes,
                     executed.receipts,
                     proof,
-                    income_of(executed, block.height, self._chain.genesis.parameters),
+                    reward_of(executed, block.height, self._chain.genesis.parameters),
                 )
             )
             rows += len(executed.delta.writes) + 4 * len(executed.receipts)

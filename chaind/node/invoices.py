@@ -51,7 +51,7 @@ class InvoiceNoteTooLong(TooLarge):
 class InvoiceSettled(Conflict):
     code = "invoice-settled"
     text = "invoice {id} is {status}: it cannot be cancelled any more"
-    advice = "Give the money back with a refund of its payment."
+    advice = "Give the money back with a payment to whoever paid it."
 
 
 class InvoicesFull(TooMany):

@@ -22,7 +22,6 @@ from chaind.storage.indexes import COUNTERPARTIES_MAX, addresses_of
 from chaind.storage.schema import Location, TransactionRow
 
 EXAMINED_MAX = 500  # movements and blocks looked at for one page: some ms of the loop
-BLOCKS_KEPT_MAX = 64  # whose fees are remembered, for whoever pages through a large block
 
 Kind = Literal["genesis", "payment", "issue", "burn", "reward"]
 Held = Literal["account", "coin"]
@@ -102,7 +101,6 @@ class Feed:
         self._chain = chain
         self._store = store
         self._proposers = {validator.address for validator in genesis.validators}
-        self._fees: dict[int, int] = {}  # of blocks, by height
         self._waiting: set[asyncio.Future[None]] = set()
         self.released = False
 
@@ -213,26 +211,25 @@ class Feed:
         height, place, part = start
         row = self._store.block_row(height)
         assert row is not None, "every final block has one"
-        created = subsidy(height, self._genesis.parameters)
-        if row.transactions or created:
+        if row.transactions or subsidy(height, self._genesis.parameters):
             block = self._store.block(height)
             assert block is not None, "its row is there"
             for number in range(place, row.transactions):
                 txid = block.transactions[number].txid
                 yield from _followed(movements_of(txid, self._row(txid)), part)
                 part = 0
-            reward = self._reward(block, created)
+            reward = self._reward(block)
             if reward is not None and place <= row.transactions:
                 yield reward, Position(height + 1, 0, 0)
                 return
         yield None, Position(height + 1, 0, 0)
 
-    def _reward(self, block: Block, created: int) -> Movement | None:
-        """What the proposer was credited: `ledger.block.reward`."""
+    def _reward(self, block: Block) -> Movement | None:
+        """What the proposer was credited."""
         height, commitment = block.height, block.commitment
         assert commitment.proposer is not None, "blocks of bft have one"
         assert commitment.time_ms is not None, "and a time"
-        units = self._fees_of(block) + created
+        units = self._store.reward(commitment.proposer, height)
         if not units:
             return None
         return Movement(
@@ -248,15 +245,6 @@ class Feed:
             (),
             b"",
         )
-
-    def _fees_of(self, block: Block) -> int:
-        fees = self._fees.get(block.height)
-        if fees is None:
-            fees = sum(self._row(transaction.txid).fee for transaction in block.transactions)
-            self._fees[block.height] = fees
-            if len(self._fees) > BLOCKS_KEPT_MAX:
-                del self._fees[next(iter(self._fees))]
-        return fees
 
     def _row(self, txid: bytes) -> TransactionRow:
         row = self._store.transaction_row(txid)

@@ -15,7 +15,7 @@ from chaind.ledger.block import (
     check_block,
     check_in_context,
     execute_block,
-    income_of,
+    reward_of,
 )
 from chaind.ledger.checks import Checked, check_transaction
 from chaind.ledger.journal import State
@@ -88,8 +88,8 @@ class Replay:
         context = block_context(parent, genesis)
         executed = execute_block(self._state, checked, context, parent.root, proposer)
         writes, receipts = executed.delta.writes, executed.receipts
-        income = income_of(executed, block.height, genesis.parameters)
-        final = FinalBlock(block, position, executed.root, writes, receipts, certificate, income)
+        reward = reward_of(executed, block.height, genesis.parameters)
+        final = FinalBlock(block, position, executed.root, writes, receipts, certificate, reward)
         tip = self._store.write([final], sync=sync)
         self._state.settle(executed.delta)
         self.tip = ParentInfo(tip.hash, tip.height, tip.time_ms, tip.view, tip.root)

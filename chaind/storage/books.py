@@ -21,14 +21,14 @@ from chaind.storage.schema import (
     block_row,
     coin_prefix,
     height_key,
-    income_prefix,
     location_suffix,
     number,
+    reward_prefix,
     tip_row,
     transaction_row,
 )
 
-PLACE_MAX = 2**32 - 1  # where income stands: after all transactions of its block
+PLACE_MAX = 2**32 - 1  # where a reward stands: after all transactions of its block
 
 
 class Movement(NamedTuple):
@@ -81,7 +81,7 @@ class Books:
         transactions = self._transactions(address, asset, after, upto, reverse)
         if asset != NATIVE:
             return transactions
-        return _merge(transactions, self._income(address, after, upto, reverse), reverse)
+        return _merge(transactions, self._rewards(address, after, upto, reverse), reverse)
 
     def _transactions(
         self, address: bytes, asset: str, after: Location, upto: Location, reverse: bool
@@ -107,10 +107,10 @@ class Books:
                 Movement(where, txid, row.time_ms, change, fee, found.counterparties, found.memo),
             )
 
-    def _income(
+    def _rewards(
         self, address: bytes, after: Location, upto: Location, reverse: bool
     ) -> Iterator[Step]:
-        prefix = income_prefix(address)
+        prefix = reward_prefix(address)
         first = after.height + (after.place == PLACE_MAX)
         last = upto.height - (upto.place < PLACE_MAX)
         rows = self._reader.scan(prefix + number(first), prefix + number(last + 1), reverse=reverse)

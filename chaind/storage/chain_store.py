@@ -45,11 +45,11 @@ from chaind.storage.schema import (
     certificate_key,
     coin_prefix,
     height_key,
-    income_prefix,
     location_suffix,
     number,
     outcome_row,
     reference_prefix,
+    reward_prefix,
     tip_row,
     transaction_row,
 )
@@ -88,7 +88,7 @@ class FinalBlock(NamedTuple):
     writes: Writes
     receipts: tuple[Receipt, ...]
     certificate: Certificate | None  # None where a descendant's certificate covers it
-    income: int  # base units that the proposer got: fees and subsidy
+    reward: int  # base units that the proposer got: fees and subsidy
 
 
 class ChainStore:
@@ -216,8 +216,8 @@ class ChainStore:
             rows.append((certificate_key(height), final.certificate.encode()))
         rows += block_rows(height, time_ms, final.receipts)
         proposer = block.commitment.proposer
-        if proposer is not None and final.income:
-            rows.append((income_prefix(proposer) + number(height), number(final.income)))
+        if proposer is not None and final.reward:
+            rows.append((reward_prefix(proposer) + number(height), number(final.reward)))
         return rows
 
     def block_row(self, height: int) -> BlockRow | None:
@@ -263,6 +263,11 @@ class ChainStore:
             if len(self._decoded) > DECODED_BLOCKS_MAX:
                 del self._decoded[next(iter(self._decoded))]
         return block
+
+    def reward(self, proposer: bytes, height: int) -> int:
+        """Base units that a final block brought its proposer."""
+        value = self._database.get(reward_prefix(proposer) + number(height))
+        return int.from_bytes(value, "big") if value else 0
 
     def certificate_from(self, height: int) -> tuple[int, Certificate] | None:
         """The lowest certificate at or above `height`, with its block's height."""

@@ -9,8 +9,8 @@
     U ‖ len ‖ address ‖ txid ‖ index(4)         a final unspent coin of an address
     R ‖ len ‖ address ‖ len ‖ reference ‖ height(8) ‖ index(4)
                                                 txid of a final transaction that paid the address
-                                                and whose memo refers to an invoice or a payment
-    I ‖ len ‖ address ‖ height(8)               what a proposer got for this block, units(8)
+                                                and whose memo refers to an invoice
+    P ‖ len ‖ address ‖ height(8)               the reward of a block's proposer, units(8)
     O ‖ txid                                    how a transaction that never applied ended
     M ‖ name                                    meta: format, genesis, tip
 
@@ -34,7 +34,7 @@ TRANSACTION = b"X"
 ACTIVITY = b"A"
 COIN = b"U"
 REFERENCE = b"R"
-INCOME = b"I"
+REWARD = b"P"
 OUTCOME = b"O"
 META = b"M"
 
@@ -136,9 +136,9 @@ def reference_prefix(address: bytes, reference: bytes) -> bytes:
     return REFERENCE + bytes([len(address)]) + address + bytes([len(reference)]) + reference
 
 
-def income_prefix(address: bytes) -> bytes:
+def reward_prefix(address: bytes) -> bytes:
     """Prefix of what blocks brought their proposer; the height follows."""
-    return INCOME + bytes([len(address)]) + address
+    return REWARD + bytes([len(address)]) + address
 
 
 def location_suffix(height: int, place: int) -> bytes:

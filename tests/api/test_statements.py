@@ -89,7 +89,7 @@ def exact(units: int) -> Decimal:
 
 @FEES
 async def test_it_is_the_plain_sum_of_the_blocks(door: Door) -> None:
-    """Payments of both assets, coins, fees and the proposer's income; every range of heights."""
+    """Payments of both assets, coins, fees and the proposer's rewards; every range of heights."""
     rng = Random(5)
     for number in range(14):
         source, target = rng.sample((ALICE, BOB), 2)
@@ -118,7 +118,7 @@ async def test_it_is_the_plain_sum_of_the_blocks(door: Door) -> None:
     balance = await door.get(f"/balance/{door.show(VALIDATOR)}")
     whole = await statement(door, door.show(VALIDATOR))
     assert (whole["closing_balance"], balance["balance"]) == (balance["balance"],) * 2
-    assert {entry["kind"] for entry in whole["entries"]} == {"income"}
+    assert {entry["kind"] for entry in whole["entries"]} == {"reward"}
 
 
 async def test_an_entry_says_what_when_and_with_whom(door: Door) -> None:
