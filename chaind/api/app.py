@@ -30,7 +30,8 @@ from chaind.api.problems import (
     internal_response,
     problem_response,
 )
-from chaind.api.routes import ROUTES, Route
+from chaind.api.route import Route
+from chaind.api.routes import ROUTES
 from chaind.network.manager import listen_reason
 from chaind.node.home import Home
 from chaind.node.invoices import Invoices

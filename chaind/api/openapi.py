@@ -11,7 +11,7 @@ from chaind import __version__
 from chaind.api.answers import JSON_MEDIA
 from chaind.api.guards import Access
 from chaind.api.problems import PROBLEM_MEDIA, Problem
-from chaind.api.routes import Route
+from chaind.api.route import Route
 
 COMMON_ERRORS = (400, 403, 429, 500)
 _PATH_PARAMETER = re.compile(r"\{(\w+)\}")

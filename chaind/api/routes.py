@@ -1,14 +1,8 @@
 """The one table of routes: what is registered, guarded, aliased and described comes from here."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
-
-from aiohttp import web
-
 from chaind.api import (
     accounts,
     blocks,
-    chaos,
     events,
     health,
     invoices,
@@ -19,71 +13,23 @@ from chaind.api import (
     transactions,
     webhooks,
 )
-from chaind.api.answers import JSON_MEDIA, MSGPACK_MEDIA
+from chaind.api.answers import MSGPACK_MEDIA
 from chaind.api.batches import RawForm
-from chaind.api.context import Api
 from chaind.api.forms import TransactionForm
 from chaind.api.guards import Access
+from chaind.api.route import (
+    CHAOS,
+    CURSOR,
+    IDEMPOTENCY_KEY,
+    LIMIT,
+    PREFER,
+    TEXT_MEDIA,
+    V1,
+    WAIT,
+    Parameter,
+    Route,
+)
 from chaind.api.websocket import get_ws
-
-Handler = Callable[[Api, web.Request], Awaitable[web.StreamResponse]]
-
-TEXT_MEDIA = "text/plain"
-V1 = "/api/v1"
-
-
-class Parameter(NamedTuple):
-    """A query or header parameter. `kind` is its JSON type."""
-
-    name: str
-    summary: str
-    kind: str = "string"
-    place: str = "query"
-
-
-LIMIT = Parameter("limit", "Most entries of a page", "integer")
-CURSOR = Parameter("cursor", "next_cursor of the page before")
-WAIT = Parameter("wait", '"final" holds the answer until it is final, 30 s at most; or "accepted"')
-PREFER = Parameter("Prefer", "wait=final, as in the query", place="header")
-IDEMPOTENCY_KEY = Parameter(
-    "Idempotency-Key", "1 to 255 characters; pays once per paying account and key", place="header"
-)
-CHAOS = Parameter(
-    chaos.HEADER,
-    "true: the node dies when the payment is final, before it answers; where [chaos] is enabled",
-    place="header",
-)
-
-
-class Route(NamedTuple):
-    """One row. `answers` maps status to type (None: not described); `errors` are statuses.
-
-    A tuple of types means one of them. Every route can also answer 400, 403, 429 and 500.
-    """
-
-    method: str
-    path: str
-    handler: Handler
-    summary: str
-    answers: dict[int, Any]
-    aliases: tuple[str, ...] = ()
-    request: Any = None
-    media: tuple[str, ...] = (JSON_MEDIA,)
-    parameters: tuple[Parameter, ...] = ()
-    errors: tuple[int, ...] = ()
-    access: Access = Access.OPEN
-    answer_media: str = JSON_MEDIA
-
-    @property
-    def operation(self) -> str:
-        """A name for generated clients: the handler's."""
-        return self.handler.__name__
-
-    @property
-    def query(self) -> tuple[str, ...]:
-        """Names of the query parameters; any other is refused."""
-        return tuple(one.name for one in self.parameters if one.place == "query")
-
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/", nodes.get_root, "What answers here", {200: nodes.RootAnswer}),

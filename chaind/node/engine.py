@@ -50,15 +50,18 @@ from chaind.network.peer import Peer
 from chaind.node.bodies import Bodies
 from chaind.node.chain import EPOCH, Chain
 from chaind.node.clock import Clock
+from chaind.node.core_messages import to_wire
 from chaind.node.durable import GroupCommit
 from chaind.node.finality import Finality
 from chaind.node.signatures import SignatureChecker
 from chaind.node.spread import NOBODY, Mesh
 from chaind.node.timers import Timers
+from chaind.node.vote_segments import VoteSegments
 from chaind.primitives.block import commitment_decoder
 from chaind.primitives.errors import LocalFault
 from chaind.primitives.votes import Certificate, Vote
 from chaind.storage.log import AppendLog
+from chaind.storage.segment import Position
 
 VOTES_AT_ONCE = 64  # then the core is asked again what it wants: repetitions cost no signature
 
@@ -130,14 +133,16 @@ class Engine:
         self._peer_numbers: dict[Peer, int] = {}
         self._next_number = 0
         self._had_work = False
-        self._segment_views: dict[int, int] = {}  # newest view logged in each segment
+        self._segments = VoteSegments(vote_log)
         self.view = 0
         self.evidence_total = 0
 
-    def start(self, records: Sequence[Record]) -> None:
-        """The first event: what the vote log holds."""
+    def start(self, records: Sequence[tuple[Position, Record]]) -> None:
+        """The first event: what the vote log holds, and where."""
         self._started = True
-        self.feed(Start(tuple(records)))
+        for position, record in records:
+            self._segments.note(position.segment, record.view)
+        self.feed(Start(tuple(record for _, record in records)))
 
     def feed(self, event: Event) -> None:
         """Give the core an event; effects happen before this returns, unless a step is running."""
@@ -163,10 +168,6 @@ class Engine:
         for certificate in completed:
             if self._core.wants_certificate(certificate):
                 self.feed(Message(NOBODY, Certificates((certificate,))))
-
-    def note_segment(self, segment: int, view: int) -> None:
-        """A record of `view` stands in this segment of the vote log (at start)."""
-        self._segment_views[segment] = max(view, self._segment_views.get(segment, 0))
 
     def work_arrived(self) -> None:
         """Something entered the pool."""
@@ -322,7 +323,7 @@ class Engine:
                 self._finality.deliver(block_hash, certificate)
                 self._tell_followers(certificate)
                 self._spread.forget(certificate.view)
-                self._drop_old_votes(certificate.view)
+                self._segments.drop_below(certificate.view)
             case Report(evidence):
                 self.evidence_total += 1
                 log.error(
@@ -358,7 +359,7 @@ class Engine:
             self._finality.keep_body(block_hash)
         for record in effect.records:
             position = self._vote_log.append(encode_record(record))
-            self.note_segment(position.segment, record.view)
+            self._segments.note(position.segment, record.view)
         seq = effect.seq
         if effect.bodies:
             self._bodies_seq = seq
@@ -373,38 +374,12 @@ class Engine:
             self._build(self._build_waiting)
 
     def _send(self, effect: Send) -> None:
-        message = self._to_wire(effect.message)
+        message = to_wire(effect.message, self._chain, self.status)
         if effect.to is None:
             if not self._spread.say(effect.message, message):
                 self._network.broadcast(message)
         elif (peer := self._numbers.get(effect.to)) is not None:
             self._network.send(peer, message)
-
-    def _to_wire(self, message: CoreMessage) -> wire.Message:
-        match message:
-            case Votes(votes):
-                return wire.Votes(votes)
-            case Certificates(certificates):
-                return wire.Certificates(certificates)
-            case StatusMessage():
-                return self.status()
-            case GetCertificates(from_view, to_view):
-                return wire.GetCertificates(EPOCH, from_view, to_view)
-            case Propose(ref, justification, vote):
-                candidate = self._chain.candidate(ref.hash)
-                if candidate is None:  # final meanwhile: the votes alone still tell
-                    return wire.Votes((vote,))
-                block = candidate.body.block
-                wtxids = tuple(transaction.wtxid for transaction in block.transactions)
-                return wire.Proposal(
-                    block.header_bytes,
-                    block.coinbase_bytes,
-                    block.commitment_bytes,
-                    wtxids,
-                    ref.parent_view,
-                    justification,
-                    vote,
-                )
 
     def _build(self, effect: Build) -> None:
         """Build now, or once the block before is durable and `min_block_interval_ms` has passed.
@@ -452,19 +427,6 @@ class Engine:
         """What is passed on is held: whoever hears of it can have it from us."""
         if self._chain.candidate(block_hash) is not None:
             self._spread.held(block_hash)
-
-    def _drop_old_votes(self, final_view: int) -> None:
-        """Whole segments of the vote log below the final view are not needed any more."""
-        newest = max(self._segment_views, default=0)
-        stale = [
-            segment
-            for segment, view in self._segment_views.items()
-            if view < final_view and segment < newest
-        ]
-        for segment in stale:
-            del self._segment_views[segment]
-        if stale:
-            self._vote_log.drop_before(min(self._segment_views))
 
     def stop(self) -> None:
         """Cancel every timer, and hear nothing more: the logs may be closed from now on."""

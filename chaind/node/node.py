@@ -15,8 +15,6 @@ from prometheus_client import CollectorRegistry
 
 from chaind import __version__
 from chaind.consensus.core import Timing
-from chaind.consensus.gossip import Gossip
-from chaind.consensus.overlay import DEGREE, MESH_MAX, make_graph
 from chaind.consensus.quorums import Quorums
 from chaind.consensus.simplex import Simplex
 from chaind.ledger.checks import Checked
@@ -48,14 +46,13 @@ from chaind.node.recovery import Disk, stored_blocks, stored_intake, stored_vote
 from chaind.node.relay import Relay
 from chaind.node.routing import Router
 from chaind.node.signatures import SignatureChecker, Verify
-from chaind.node.spread import Mesh, Spread
+from chaind.node.spread import make_spread
 from chaind.node.statements import Statements
 from chaind.node.sync import Sync
 from chaind.node.timers import Timers
 from chaind.node.tracker import Tracker, lost_for_ever
 from chaind.node.vitals import Vitals
 from chaind.node.waiters import Waiters
-from chaind.primitives.codec import encode
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.keys import SecretKey
 from chaind.primitives.keys import verify as verify_signature
@@ -298,22 +295,13 @@ class Node:
             clock=self.clock,
             timers=self.timers,
             has_work=self.pool.has_work,
-            spread=self._make_spread(),
-        )
-
-    def _make_spread(self) -> Mesh:
-        """Gossip over the overlay, for a validator among many."""
-        me, parameters = self.validator_index, self.genesis.consensus
-        mesh_max, degree = parameters.mesh_max or MESH_MAX, parameters.overlay_degree or DEGREE
-        if me is None or len(self._keys) <= mesh_max:
-            return Mesh()
-        graph = make_graph(encode((self.genesis.hash, EPOCH)), len(self._keys), degree)
-        return Spread(
-            gossip=Gossip(epoch=EPOCH, quorums=self.quorums),
-            near=graph[me],
-            keys=self._keys,
-            broadcast=lambda message, peers: self.network.broadcast(message, only=peers),
-            timers=self.timers,
+            spread=make_spread(
+                self.genesis,
+                self.validator_index,
+                self.quorums,
+                lambda message, peers: self.network.broadcast(message, only=peers),
+                self.timers,
+            ),
         )
 
     def _leader(self, view: int) -> int:
@@ -370,8 +358,6 @@ class Node:
         for position, transaction in stored_intake(self._disk.journal, self.genesis):
             self._restore(transaction, position)
         records = stored_votes(self._disk.votes)
-        for position, record in records:
-            self.engine.note_segment(position.segment, record.view)
         self.network.final_height = self.chain.final.height
         log.info(
             "recovered",
@@ -379,7 +365,7 @@ class Node:
             records=len(records),
             pending=len(self.pool),
         )
-        self.engine.start([record for _, record in records])
+        self.engine.start(records)
 
     def _restore(self, transaction: Checked, position: Position) -> None:
         """Follow a journaled transaction again, unless its end is known or can be told now."""

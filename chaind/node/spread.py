@@ -13,9 +13,14 @@ from msgspec import structs
 
 from chaind.consensus.core import Certificates, CoreMessage, Propose, Votes
 from chaind.consensus.gossip import FLUSH_MS, Gossip
+from chaind.consensus.overlay import DEGREE, MESH_MAX, make_graph
+from chaind.consensus.quorums import Quorums
 from chaind.network import messages as wire
 from chaind.network.peer import Peer
+from chaind.node.chain import EPOCH
 from chaind.node.timers import Timers
+from chaind.primitives.codec import encode
+from chaind.primitives.genesis import Genesis
 from chaind.primitives.votes import Certificate, Vote, VoteBundle
 
 NOBODY = 0  # no peer has this number
@@ -213,3 +218,26 @@ class Spread(Mesh):
     def _flush(self) -> None:
         for link, bundles in self._gossip.flush():
             self._broadcast(wire.Bundles(bundles), (self._links[link],))
+
+
+def make_spread(
+    genesis: Genesis,
+    me: int | None,
+    quorums: Quorums,
+    broadcast: Callable[[wire.Message, Iterable[Peer]], None],
+    timers: Timers,
+) -> Mesh:
+    """Gossip over the overlay for a validator among many; for all others the mesh."""
+    parameters = genesis.consensus
+    keys = [validator.key for validator in genesis.validators]
+    mesh_max, degree = parameters.mesh_max or MESH_MAX, parameters.overlay_degree or DEGREE
+    if me is None or len(keys) <= mesh_max:
+        return Mesh()
+    graph = make_graph(encode((genesis.hash, EPOCH)), len(keys), degree)
+    return Spread(
+        gossip=Gossip(epoch=EPOCH, quorums=quorums),
+        near=graph[me],
+        keys=keys,
+        broadcast=broadcast,
+        timers=timers,
+    )

@@ -11,7 +11,8 @@ from api_kit import Door
 from chaind.api.guards import Access
 from chaind.api.openapi import document
 from chaind.api.problems import STATUSES, problem_of, status_of
-from chaind.api.routes import ROUTES, Route
+from chaind.api.route import Route
+from chaind.api.routes import ROUTES
 from chaind.node.payments import InFlight, KeyReused
 from chaind.primitives.errors import ChaindError, LocalFault
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -13,16 +12,14 @@ import pytest
 from aiohttp import web
 from click.testing import CliRunner, Result
 from load_kit import GENESIS, free_port, make_load, serving
+from node_kit import running_node
 
 from chaind.cli.load_drive import drive
 from chaind.cli.load_funds import NoDevelopmentChain
 from chaind.cli.load_tally import Tally
 from chaind.cli.main import commands
-from chaind.cli.processes import end, log_tail, mark, spawn_chaind, wait_until
-from chaind.cli.status import NodeSilent, fetch
+from chaind.cli.status import fetch
 from chaind.node.config import load as load_config
-
-PATIENCE_S = 30.0
 
 
 def invoke(*arguments: str, env: dict[str, str] | None = None) -> Result:
@@ -32,36 +29,8 @@ def invoke(*arguments: str, env: dict[str, str] | None = None) -> Result:
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real node, whose environment also holds variables of the load tool."""
-    home = tmp_path_factory.mktemp("node")
-    api_port, log = free_port(), home / "log"
-    arguments = [
-        "run",
-        "--home",
-        str(home / "home"),
-        "--api-port",
-        str(api_port),
-        "--p2p-port",
-        "0",
-    ]
-    mine = {name: value for name, value in os.environ.items() if not name.startswith("CHAIND_")}
-    process = spawn_chaind(arguments, log, {**mine, "CHAIND_LOAD_RATE": "max"})
-    url = f"http://127.0.0.1:{api_port}"
-
-    def ready() -> bool:
-        assert process.poll() is None, log_tail(log)
-        try:
-            return bool(fetch(url, "/health/ready"))
-        except NodeSilent:
-            return False
-
-    try:
-        assert wait_until(ready, PATIENCE_S), log_tail(log)
-        yield url
-    finally:
-        found = mark(process.pid)
-        assert found is not None, log_tail(log)
-        end([found], PATIENCE_S)
-        process.wait()
+    with running_node(tmp_path_factory.mktemp("node"), CHAIND_LOAD_RATE="max") as node:
+        yield node.url
 
 
 def transactions_above(url: str, height: int) -> list[dict[str, Any]]:

@@ -9,56 +9,29 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from load_kit import free_port
+from node_kit import PATIENCE_S, Running, running_node
 from wallet_kit import CANARIES, PASSWORD, WORDS, invoke, piped, told
 
-from chaind.cli.processes import end, log_tail, mark, spawn_chaind, wait_until
-from chaind.cli.status import NodeSilent, fetch
-
-PATIENCE_S = 30.0
 BOB = "chd1q0as7zflfugh0hhfh4v6ryyy30y76fkgkawaqyu"
 
 
-class Running(NamedTuple):
-    """A node process that keeps the named accounts' keys, and writes a debug log."""
-
-    url: str
-    dead_url: str
-    log: Path
+DEAD_URL = f"http://127.0.0.1:{free_port()}"  # where no node is
 
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    directory = tmp_path_factory.mktemp("node")
-    port, log = free_port(), directory / "log"
-    mine = {name: value for name, value in os.environ.items() if not name.startswith("CHAIND_")}
-    mine |= {
+    """It keeps the named accounts' keys, and writes a debug log."""
+    variables = {
         "CHAIND_CUSTODY_ENABLED": "true",
         "CHAIND_LOG_LEVEL": "debug",
         "CHAIND_WALLET_PASSWORD": PASSWORD,  # of no concern to a node, and none of its settings
     }
-    words = ["run", "--home", str(directory / "home"), "--api-port", str(port), "--p2p-port", "0"]
-    process = spawn_chaind(words, log, mine)
-    url = f"http://127.0.0.1:{port}"
-
-    def ready() -> bool:
-        assert process.poll() is None, log_tail(log)
-        try:
-            return bool(fetch(url, "/health/ready"))
-        except NodeSilent:
-            return False
-
-    try:
-        assert wait_until(ready, PATIENCE_S), log_tail(log)
-        yield Running(url, f"http://127.0.0.1:{free_port()}", log)
-    finally:
-        found = mark(process.pid)
-        assert found is not None, log_tail(log)
-        end([found], PATIENCE_S)
-        process.wait()
+    with running_node(tmp_path_factory.mktemp("node"), **variables) as node:
+        yield node
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +68,7 @@ def balances(node: Running, name: str) -> dict[str, str]:
 
 def test_a_payment_once_for_its_key_at_whatever_node_answers(node: Running) -> None:
     name = fresh(node, "10")
-    urls = ("--url", node.dead_url, "--url", node.url)
+    urls = ("--url", DEAD_URL, "--url", node.url)
     plan = told("send", BOB, "2.5", "--wallet", name, "--dry-run", *urls, password=None)
     assert (plan["amount"], plan["fee"], plan["asset"]) == ("2.5", "0", "COIN")
     assert re.fullmatch(r"[0-9a-f]{32}", plan["key"])
@@ -185,7 +158,7 @@ def test_a_chain_with_other_addresses_is_refused(node: Running, tmp_path: Path) 
 
 
 def test_nodes_that_are_all_silent_are_told(node: Running) -> None:
-    result = invoke("balance", "--url", node.dead_url)
+    result = invoke("balance", "--url", DEAD_URL)
     assert (result.exit_code, "Connection refused" in result.stderr) == (69, True)
 
 
@@ -225,7 +198,7 @@ def test_no_secret_is_seen_in_logs_arguments_answers_or_errors(node: Running, wa
     seen.append(wallet.read_bytes().decode("latin-1"))
     failing: list[Callable[[], Any]] = [
         lambda: invoke("send", BOB, "1000", "--url", node.url),
-        lambda: invoke("send", BOB, "1", "--url", node.dead_url),
+        lambda: invoke("send", BOB, "1", "--url", DEAD_URL),
         lambda: invoke("export", password=PASSWORD + "x"),
         lambda: invoke("account", "main"),
     ]

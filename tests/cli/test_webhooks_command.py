@@ -6,27 +6,21 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from click.testing import CliRunner, Result
 from load_kit import free_port
+from node_kit import PATIENCE_S, Running, running_node
 
 from chaind.cli.layout import shell_line
 from chaind.cli.main import commands
-from chaind.cli.processes import end, log_tail, mark, spawn_chaind, wait_until
-from chaind.cli.status import NodeSilent, fetch
+from chaind.cli.processes import wait_until
 
-PATIENCE_S = 30.0
 SECRET = "canary-webhook-secret-77"
 
 
-class Running(NamedTuple):
-    """A node process, its home and its log."""
-
-    url: str
-    home: Path
-    log: Path
+class Subscribed(Running):
+    """A node process, and `chaind webhooks` about it."""
 
     def invoke(self, *arguments: str, secret: str | None = SECRET) -> Result:
         """`chaind webhooks ARGUMENTS` about this node."""
@@ -42,35 +36,15 @@ class Running(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    directory = tmp_path_factory.mktemp("node")
-    home, port, log = directory / "home", free_port(), directory / "log"
-    mine = {name: value for name, value in os.environ.items() if not name.startswith("CHAIND_")}
-    mine |= {
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subscribed]:
+    variables = {
         "CHAIND_CUSTODY_ENABLED": "true",
         "CHAIND_LOG_LEVEL": "debug",
         "CHAIND_WEBHOOKS_ALLOW_PRIVATE": "true",
         "CHAIND_WEBHOOK_SECRET": SECRET,  # of no concern to a node, and none of its settings
     }
-    words = ["run", "--home", str(home), "--api-port", str(port), "--p2p-port", "0"]
-    process = spawn_chaind(words, log, mine)
-    url = f"http://127.0.0.1:{port}"
-
-    def ready() -> bool:
-        assert process.poll() is None, log_tail(log)
-        try:
-            return bool(fetch(url, "/health/ready"))
-        except NodeSilent:
-            return False
-
-    try:
-        assert wait_until(ready, PATIENCE_S), log_tail(log)
-        yield Running(url, home, log)
-    finally:
-        found = mark(process.pid)
-        assert found is not None, log_tail(log)
-        end([found], PATIENCE_S)
-        process.wait()
+    with running_node(tmp_path_factory.mktemp("node"), **variables) as node:
+        yield Subscribed(*node)
 
 
 def pay(url: str) -> str:
@@ -83,7 +57,7 @@ def pay(url: str) -> str:
         return str(json.load(answer)["tx_id"])
 
 
-def test_from_the_subscription_to_its_end(node: Running) -> None:
+def test_from_the_subscription_to_its_end(node: Subscribed) -> None:
     port = free_port()
     target = f"http://127.0.0.1:{port}/"
     added = json.loads(node.told("add", target, "--account", "bob", "--event", "payment", "--json"))
@@ -123,7 +97,7 @@ def test_from_the_subscription_to_its_end(node: Running) -> None:
     assert SECRET not in node.log.read_text()
 
 
-def test_a_delivery_with_another_secret_is_not_believed(node: Running) -> None:
+def test_a_delivery_with_another_secret_is_not_believed(node: Subscribed) -> None:
     port = free_port()
     added = json.loads(node.told("add", f"http://127.0.0.1:{port}/", "--json"))
     command = shell_line(["webhooks", "listen", "--port", str(port)])
@@ -143,7 +117,7 @@ def test_a_delivery_with_another_secret_is_not_believed(node: Running) -> None:
     node.told("remove", added["id"])
 
 
-def test_what_is_refused(node: Running, tmp_path: Path) -> None:
+def test_what_is_refused(node: Subscribed, tmp_path: Path) -> None:
     short = node.invoke("add", "http://127.0.0.1:1/", secret="short")
     assert short.exit_code == 1
     assert "$.secret" in short.stderr
