@@ -87,6 +87,24 @@ def test_a_payment_once_for_its_key_at_whatever_node_answers(node: Running) -> N
     assert re.fullmatch(r"[0-9a-f]{64} is final, in block \d+\n", text.stdout)
 
 
+def test_many_are_paid_by_one_transaction_or_nobody(node: Running, tmp_path: Path) -> None:
+    name = fresh(node, "10")
+    at = ("--wallet", name, "--url", node.url)
+    invoke("account", "savings", "--wallet", name)
+    savings = invoke("address", "--account", "savings", "--wallet", name).output.strip()
+    planned = told("send", BOB, "1", savings, "2", "--dry-run", *at)
+    assert [line["amount"] for line in planned["outputs"]] == ["1", "2"]
+    told("send", BOB, "1", savings, "2", *at)
+    assert balances(node, name) == {"main": "7", "savings": "2"}
+    file = tmp_path / "payouts.csv"
+    file.write_text(f"to,amount\n{BOB},5\n{savings},3\n")
+    assert "holds 7 of COIN" in invoke("send", "--file", str(file), *at).stderr
+    assert balances(node, name) == {"main": "7", "savings": "2"}
+    file.write_text(f"to,amount\n{BOB},3\n{savings},4\n")
+    told("send", "--file", str(file), *at)
+    assert balances(node, name) == {"main": "0", "savings": "6"}
+
+
 def test_coins_and_accounts_are_shown_and_spent(node: Running) -> None:
     name = fresh(node, "10")
     at = ("--wallet", name, "--url", node.url)
