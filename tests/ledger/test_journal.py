@@ -168,7 +168,7 @@ OPERATION = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     operations=st.lists(OPERATION, max_size=40),
     start=st.dictionaries(st.sampled_from(KEYS), st.just(b"0")),

@@ -7,7 +7,8 @@ for byte, and each lease and each coin had one effect.
 
 CHAIND_TEST_STEPS is about how many steps all runs together take, a thousand a second:
 
-    CHAIND_TEST_STEPS=120000 .venv/bin/pytest tests/ledger/test_ledger_machine.py -s
+    export CHAIND_TEST_FRESH=1 CHAIND_TEST_STEPS=120000
+    .venv/bin/pytest tests/ledger/test_ledger_machine.py -s
 """
 
 import os
@@ -382,9 +383,7 @@ TestLedger = LedgerMachine.TestCase
 TestLedger.settings = settings(
     max_examples=STEPS // RUN_STEPS,
     stateful_step_count=RUN_STEPS,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
-    print_blob=True,
 )
 
 
@@ -393,4 +392,5 @@ def test_nothing_was_missing_in_the_runs_above() -> None:
     print(f"\n{dict(SEEN)}")
     missing = [kind for kind in (*APPLIED, *REFUSED) if not SEEN[kind]]
     assert not missing or STEPS < LONG_STEPS
-    assert SEEN["offered"] > SEEN["steps"] > STEPS // 4
+    assert SEEN["steps"] > STEPS // 4
+    assert SEEN["offered"] > STEPS // 4

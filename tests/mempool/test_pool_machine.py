@@ -240,5 +240,5 @@ def debits_of(one: Waiting) -> Counter[bytes]:
 
 def test_the_pool_agrees_with_a_plain_model() -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        PoolMachine, settings=settings(max_examples=60, stateful_step_count=40, deadline=None)
+        PoolMachine, settings=settings(max_examples=60, stateful_step_count=40)
     )

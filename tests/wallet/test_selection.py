@@ -132,7 +132,7 @@ orders = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(funds=all_funds, order=orders, rate=st.sampled_from([0, 1, 3, 50]))
 def test_plans_conserve_money_and_are_what_the_ledger_takes(
     funds: Funds, order: Order, rate: int
@@ -157,7 +157,7 @@ def test_plans_conserve_money_and_are_what_the_ledger_takes(
     assert OWNER in found.owners
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(coins=coins, wanted=units, dust=st.sampled_from([0, 100]))
 def test_an_exact_set_of_coins_is_found_where_there_is_one(
     coins: tuple[Spendable, ...], wanted: int, dust: int
