@@ -3,7 +3,8 @@
 The core asks by hash (`resolve`) and is answered by a verdict once the body and all its ancestors
 are held and executed. Compact proposals are rebuilt from the pool; a miss means *fetch*, never
 *invalid*. A leader signs the header alone: parts that do not give its Merkle root are the sender's
-fault and say nothing of the block. Requests that stay unanswered go to another peer at a tick.
+fault and say nothing of the block. Requests that stay unanswered go to another peer at a tick. What
+all were asked for in vain, as what a lying leader made up, is asked for in ever longer pauses.
 """
 
 import asyncio
@@ -38,6 +39,7 @@ from chaind.primitives.transaction import Transaction
 COMPACT_MAX = 128  # proposals waiting for transactions: a few per view over the vote window
 WANT_HEIGHTS_MAX = 256  # a block still missing after so many final ones is on no living branch
 WALK_MAX = 32  # missing ancestors fetched at once; of more, ranges bring many at a time from below
+RESTS_MAX = 3  # doublings of the pause before all peers are asked once more
 ARRIVALS_MAX = 64  # bodies waiting for signature checks; beyond, they are asked for again
 
 _NONE: Final[Mapping[bytes, Checked]] = MappingProxyType({})
@@ -92,7 +94,10 @@ class _Compact:
 class _Want:
     """A block that is needed, and whom it was asked of."""
 
-    __slots__ = ("asked", "asked_ms", "lowest", "owed", "resolve", "since_height", "source", "view")
+    __slots__ = (
+        *("asked", "asked_ms", "lowest", "owed", "resolve", "rests"),
+        *("since_height", "source", "view"),
+    )
 
     def __init__(self, block_hash: bytes, source: Peer | None, since_height: int) -> None:
         self.source = source
@@ -103,6 +108,7 @@ class _Want:
         self.asked: set[str] = set()  # node ids, since all were asked last
         self.owed: set[str] = set()  # node ids whose answer has not come
         self.asked_ms: float | None = None
+        self.rests = 0  # how often all had been asked
 
 
 class Bodies:
@@ -379,12 +385,14 @@ class Bodies:
     def _ask(self, block_hash: bytes) -> None:
         """Request a wanted block unless a request is fresh; prefer whom nobody asked yet."""
         want, now_ms = self._wants[block_hash], self._clock.monotonic_ms()
-        is_fresh = want.asked_ms is not None and now_ms - want.asked_ms < self._retry_ms
-        if is_fresh or self._chain.candidate(block_hash) is not None:
-            return
         peers = self._transport.peers()
         fresh = [peer for peer in peers if peer.node_id not in want.asked]
+        pause_ms = self._retry_ms << (0 if fresh else min(want.rests, RESTS_MAX))
+        is_due = want.asked_ms is None or now_ms - want.asked_ms >= pause_ms
+        if not is_due or self._chain.candidate(block_hash) is not None:
+            return
         if not fresh:
+            want.rests += 1
             want.asked.clear()
             fresh = peers
         if not fresh:

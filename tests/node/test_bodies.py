@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -129,6 +130,22 @@ async def test_whoever_does_not_hold_it_is_passed_over_at_once(desk: Desk, maker
         assert peer.node_id == name
         await desk.answer(peer, BlockData(block.hash, None))
     assert desk.talk.take() == [], "nobody has it now: not before the next try"
+
+
+async def test_rounds_of_questions_for_what_nobody_holds_become_rarer(desk: Desk) -> None:
+    """Or a lying leader has its made-up block asked for as long as it is of interest."""
+    pause_ms = desk.bodies._retry_ms
+    desk.bodies.resolve(bytes(32), None)
+    asked_at: list[int] = []
+    for time_ms in range(0, 60 * pause_ms, pause_ms):
+        while questions := desk.talk.take():
+            asked_at.append(time_ms // pause_ms)
+            for peer, _ in questions:
+                await desk.answer(peer, BlockData(bytes(32), None))
+        desk.later(pause_ms)
+    rounds = asked_at[::3]
+    assert [asked_at.count(at) for at in rounds] == [3] * len(rounds)
+    assert [later - at for at, later in pairwise(rounds)][:7] == [1, 2, 4, 8, 8, 8, 8]
 
 
 async def test_missing_ancestors_are_fetched_from_the_top_down(desk: Desk, maker: World) -> None:

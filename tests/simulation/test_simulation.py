@@ -25,7 +25,12 @@ from chaind.simulation.simulation import Options, Outcome, Simulation
 Plan = tuple[Fault, ...]
 
 # Each once found something, or shows an adversary at its work.
-SEEDS = [Options(1), Options(8, adversary="double voter"), Options(5, adversary="twins")]
+SEEDS = [
+    Options(1),
+    Options(1, nodes=7),
+    Options(8, adversary="double voter"),
+    Options(5, adversary="twins"),
+]
 
 
 def run(options: Options) -> Outcome:
@@ -36,7 +41,9 @@ def held(outcome: Outcome) -> None:
     assert outcome.violation is None, f"seed {outcome.options.seed}: {outcome.violation}"
 
 
-@pytest.mark.parametrize("options", SEEDS, ids=lambda one: f"{one.seed}-{one.adversary}")
+@pytest.mark.parametrize(
+    "options", SEEDS, ids=lambda one: f"{one.seed}-{one.nodes}-{one.adversary}"
+)
 def test_a_fixed_seed_holds(options: Options) -> None:
     held(run(options))
 
