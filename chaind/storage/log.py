@@ -27,6 +27,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -48,6 +49,7 @@ from chaind.storage.segment import (
     Segment,
     record_size,
 )
+from chaind.storage.window import Window
 
 BUFFER_BYTES_MAX = 1 << 26  # a disk 64 MiB behind is stalled: refuse, rather than fill memory
 READ_BYTES = 1 << 14  # one read fetches most records whole
@@ -118,8 +120,8 @@ class AppendLog:
 
         A segment ends before the record that would take it past `segment_bytes`; a record larger
         than that has a segment of its own. `torn_bytes` says how much recovery cut off. Only the
-        last segment is read whole (into memory); `replay` verifies the others. `backlog` is what
-        `append` raises while the disk is too far behind: `LogBacklog` where callers can be refused.
+        last segment is read whole; `replay` verifies the others. `backlog` is what `append` raises
+        while the disk is too far behind: `LogBacklog` where callers can be refused.
         """
         log = cls(files, directory, name, segment_bytes, record_bytes_max, salt, lossy, backlog)
         log._recover()
@@ -227,8 +229,8 @@ class AppendLog:
     def replay(self, start: Position | None = None) -> Iterator[tuple[Position, bytes]]:
         """Every record appended before the call, in order, from `start` on (default: the oldest).
 
-        Holds one segment in memory. Raises `LogCorrupt` at the first damage (a lossy log skips
-        it), `NoSuchRecord` if `start` was dropped or lies behind the end.
+        Raises `LogCorrupt` at the first damage (a lossy log skips it), `NoSuchRecord` if `start`
+        was dropped or lies behind the end.
         """
         self.flush()
         with self._state:
@@ -244,35 +246,35 @@ class AppendLog:
             segment, end = self._segments.get(number), ends.get(number, 0)
             if segment is None and not self._lossy:
                 raise self._no_record(Position(number, offset))  # dropped meanwhile
-            if segment is not None and offset < end:
-                data = self._read_segment(number, end)
-                for at, payload in self._records(segment, data, offset):
+            if segment is not None:
+                for at, payload in self._records(segment, offset, end):
                     yield Position(number, at), payload
             offset = HEADER_BYTES
 
-    def _read_segment(self, number: int, end: int) -> bytes:
-        try:
-            return self._files.read(self._path(number), 0, end)
-        except (FileMissing, DiskFailed):
-            if self._lossy:
-                return b""
-            raise
-
-    def _records(self, segment: Segment, data: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
-        """Records of a segment's bytes from `offset` on, to the last; damage as the log's law."""
-        while offset < len(data):
-            payload = segment.decode(data, offset)
+    def _records(self, segment: Segment, offset: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """Records of a segment from `offset` on, to the last; damage as the log's law."""
+        window = self._window(segment, end)
+        while offset < end:
+            try:
+                payload = window.payload(offset)
+                found = window.find(offset + 1) if payload is None and self._lossy else None
+            except (FileMissing, DiskFailed):
+                if self._lossy:
+                    return
+                raise
             if payload is not None:
                 yield offset, payload
                 offset += RECORD_BYTES + len(payload)
-                continue
-            if not self._lossy:
+            elif found is not None:
+                offset = found
+            elif self._lossy:
+                return
+            else:
                 reason = "a record does not match its checksum"
                 raise self._corrupt(segment.number, offset, reason)
-            found = segment.find_record(data, offset + 1)
-            if found is None:
-                return
-            offset = found
+
+    def _window(self, segment: Segment, end: int) -> Window:
+        return Window(segment, end, partial(self._files.read, self._path(segment.number)))
 
     @property
     def end(self) -> Position:
@@ -406,14 +408,14 @@ class AppendLog:
         after a mere crash of the process, whole records may not have reached the disk yet."""
         number, size = self._end()
         segment, path = self._segments[number], self._path(number)
-        data = self._files.read(path, 0, size)
+        window = self._window(segment, size)
         end = HEADER_BYTES
         while end < size:
-            payload = segment.decode(data, end)
+            payload = window.payload(end)
             if payload is not None:
                 end += RECORD_BYTES + len(payload)
                 continue
-            behind = segment.find_record(data, end + 1)
+            behind = window.find(end + 1)
             if not self._lossy and (behind is not None or not torn_allowed):
                 raise self._corrupt(number, end, "an invalid record, but not the last one written")
             if behind is None:

@@ -80,12 +80,13 @@ class Segment:
         whole = marker == self.marker and len(payload) == length > 0
         return payload if whole and self._checksum(offset, payload) == checksum else None
 
-    def find_record(self, data: bytes, start: int) -> int | None:
-        """Where the first valid record at or behind `start` begins; None where there is none."""
-        at = data.find(self.marker, start)
+    def find_record(self, data: bytes, start: int, *, base: int = 0) -> int | None:
+        """Where in the file, whose bytes from `base` on are `data`, the first valid record at or
+        behind `start` begins; None where there is none."""
+        at = data.find(self.marker, start - base)
         while at >= 0:
-            if self.decode(data, at) is not None:
-                return at
+            if self.decode(data, base + at, base=base) is not None:
+                return base + at
             at = data.find(self.marker, at + 1)
         return None
 
