@@ -53,7 +53,7 @@ class CatchUp:
         out.send_certificates(None, tuple(one for one in dict.fromkeys(ends) if one is not None))
         out.send(None, self.status(), own=False)
         for block, body in facts.bodies.items():
-            if body.verdict is None:
+            if body.fetching and body.verdict is None:
                 out.act(Fetch(block, None))
         view = facts.chain.views.get(facts.view)
         if view is not None:

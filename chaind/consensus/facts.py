@@ -37,10 +37,11 @@ _FORMS_NULL: Final = (CertificateKind.NULL,)
 class Body:
     """A block whose body matters: the newest view it was seen in, and what is known of it."""
 
-    __slots__ = ("checking", "verdict", "view")
+    __slots__ = ("checking", "fetching", "verdict", "view")
 
     def __init__(self, view: int) -> None:
         self.view = view
+        self.fetching = False  # whether a certificate or enough votes say that others hold it
         self.checking = False  # whether `Check` went out, which tells more than a `Fetch`
         self.verdict: Verdict | None = None
 
@@ -194,17 +195,21 @@ class Facts:
     # Bodies.
 
     def need_body(self, block_hash: bytes, view: int) -> None:
-        """Have the body of a block completed or fetched, unless that is under way."""
+        """Have the body completed or fetched, once, of a block that honest validators hold."""
         body = self.bodies.get(block_hash)
-        if body is not None:
-            body.view = max(body.view, view)
-        elif block_hash != self.final_hash:
-            self.bodies[block_hash] = Body(view)
-            known = self.chain.at(view).proposals.get(block_hash)
-            if known is None:
-                self.out.act(Fetch(block_hash, self.sender))
-            else:
-                self.check(known)
+        if body is None:
+            if block_hash == self.final_hash:
+                return
+            body = self.bodies[block_hash] = Body(view)
+        body.view = max(body.view, view)
+        if body.fetching or body.verdict is not None:
+            return
+        body.fetching = True
+        known = self.chain.at(view).proposals.get(block_hash)
+        if known is None or body.checking:
+            self.out.act(Fetch(block_hash, self.sender))
+        else:
+            self.check(known)
 
     def check(self, block: BlockRef) -> None:
         """Have a proposed block checked, once."""

@@ -3,8 +3,9 @@
 The core asks by hash (`resolve`) and is answered by a verdict once the body and all its ancestors
 are held and executed. Compact proposals are rebuilt from the pool; a miss means *fetch*, never
 *invalid*. A leader signs the header alone: parts that do not give its Merkle root are the sender's
-fault and say nothing of the block. Requests that stay unanswered go to another peer at a tick. What
-all were asked for in vain, as what a lying leader made up, is asked for in ever longer pauses.
+fault and say nothing of the block. Requests that stay unanswered go to another peer at a tick. Only
+what a certificate or enough votes vouch for is asked for faster than that: what a lying leader made
+up, nobody holds.
 """
 
 import asyncio
@@ -39,7 +40,6 @@ from chaind.primitives.transaction import Transaction
 COMPACT_MAX = 128  # proposals waiting for transactions: a few per view over the vote window
 WANT_HEIGHTS_MAX = 256  # a block still missing after so many final ones is on no living branch
 WALK_MAX = 32  # missing ancestors fetched at once; of more, ranges bring many at a time from below
-RESTS_MAX = 3  # doublings of the pause before all peers are asked once more
 ARRIVALS_MAX = 64  # bodies waiting for signature checks; beyond, they are asked for again
 
 _NONE: Final[Mapping[bytes, Checked]] = MappingProxyType({})
@@ -95,20 +95,20 @@ class _Want:
     """A block that is needed, and whom it was asked of."""
 
     __slots__ = (
-        *("asked", "asked_ms", "lowest", "owed", "resolve", "rests"),
-        *("since_height", "source", "view"),
+        *("asked", "asked_ms", "lowest", "owed", "resolve", "since_height", "source", "view"),
+        "vouched",
     )
 
     def __init__(self, block_hash: bytes, source: Peer | None, since_height: int) -> None:
         self.source = source
         self.since_height = since_height
         self.resolve = False  # the core waits for its verdict
+        self.vouched = False  # others than its proposer hold it
         self.view: int | None = None  # for which it was proposed, where a proposal told of it
         self.lowest = block_hash  # all blocks above this ancestor are held
         self.asked: set[str] = set()  # node ids, since all were asked last
         self.owed: set[str] = set()  # node ids whose answer has not come
         self.asked_ms: float | None = None
-        self.rests = 0  # how often all had been asked
 
 
 class Bodies:
@@ -143,10 +143,15 @@ class Bodies:
         self._arrivals: deque[tuple[Peer, BlockData | BlockTransactions]] = deque()
         self._arrived = asyncio.Event()
 
-    def resolve(self, block_hash: bytes, source: Peer | None) -> None:
-        """Answer with a verdict as soon as the block and its ancestors are held."""
+    def resolve(self, block_hash: bytes, source: Peer | None, *, vouched: bool) -> None:
+        """Answer with a verdict as soon as the block and its ancestors are held.
+
+        `vouched`: honest validators hold it, and `source`, where given, can be expected to.
+        """
         want = self._want(block_hash, source)
         want.resolve = True
+        if vouched and not want.vouched:
+            want.vouched, want.source = True, source or want.source
         self._advance(block_hash)
 
     def offer(self, proposal: Proposal, peer: Peer) -> None:
@@ -195,7 +200,9 @@ class Bodies:
         if message.raw is not None:
             self._arrivals.append((peer, message))
             self._arrived.set()
-        elif any(other.node_id not in want.asked for other in self._transport.peers()):
+        elif want.vouched and any(
+            other.node_id not in want.asked for other in self._transport.peers()
+        ):
             want.asked_ms = None
             self._ask(message.block_hash)
 
@@ -336,6 +343,7 @@ class Bodies:
             depth = candidate.body.block.height - chain.final.height
         if not self._is_final(want.lowest):
             below = self._want(want.lowest, want.source)
+            below.vouched = want.lowest != block_hash or want.vouched  # parents have certificates
             if depth > WALK_MAX and below.asked_ms is None:  # ranges should come first
                 below.asked_ms = self._clock.monotonic_ms()
             self._ask(want.lowest)
@@ -387,12 +395,10 @@ class Bodies:
         want, now_ms = self._wants[block_hash], self._clock.monotonic_ms()
         peers = self._transport.peers()
         fresh = [peer for peer in peers if peer.node_id not in want.asked]
-        pause_ms = self._retry_ms << (0 if fresh else min(want.rests, RESTS_MAX))
-        is_due = want.asked_ms is None or now_ms - want.asked_ms >= pause_ms
+        is_due = want.asked_ms is None or now_ms - want.asked_ms >= self._retry_ms
         if not is_due or self._chain.candidate(block_hash) is not None:
             return
         if not fresh:
-            want.rests += 1
             want.asked.clear()
             fresh = peers
         if not fresh:

@@ -316,9 +316,9 @@ class Engine:
             case Build():
                 self._build(effect)
             case Check(block):
-                self._resolve(block.hash, None)
+                self._resolve(block.hash, None, vouched=False)
             case Fetch(block_hash, sender):
-                self._resolve(block_hash, sender)
+                self._resolve(block_hash, sender, vouched=True)
             case Deliver(block_hash, certificate):
                 self._finality.deliver(block_hash, certificate)
                 self._tell_followers(certificate)
@@ -413,10 +413,10 @@ class Engine:
             ref = BlockRef(block.hash, effect.view, effect.parent_hash, effect.parent_view)
             self.feed(CandidateBuilt(ref))
 
-    def _resolve(self, block_hash: bytes, sender: int | None) -> None:
+    def _resolve(self, block_hash: bytes, sender: int | None, *, vouched: bool) -> None:
         assert self.bodies is not None
         source = None if sender is None else self._numbers.get(sender)
-        self.bodies.resolve(block_hash, source)
+        self.bodies.resolve(block_hash, source, vouched=vouched)
 
     def on_verdict(self, block_hash: bytes, verdict: Verdict) -> None:
         """What execution says of a block that the core asked about."""

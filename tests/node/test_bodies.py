@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -70,7 +69,7 @@ async def test_rebuilt_from_the_pool_without_asking_anybody(desk: Desk, maker: W
     block = maker.block(1, *payments).body.block
     desk.holds(*payments)
     desk.bodies.offer(proposal_of(block), desk.a)  # type: ignore[arg-type]
-    desk.bodies.resolve(block.hash, None)
+    desk.bodies.resolve(block.hash, None, vouched=True)
     assert desk.verdicts == [(block.hash, Verdict.OK)]
     assert desk.talk.sent == []
 
@@ -80,7 +79,7 @@ async def test_what_the_pool_lacks_is_asked_of_the_proposer(desk: Desk, maker: W
     block = maker.block(1, *payments).body.block
     desk.holds(payments[1])
     desk.bodies.offer(proposal_of(block), desk.b)  # type: ignore[arg-type]
-    desk.bodies.resolve(block.hash, None)
+    desk.bodies.resolve(block.hash, None, vouched=True)
     wanted = (payments[0].wtxid, payments[2].wtxid)
     assert desk.talk.take() == [(desk.b, GetBlockTransactions(block.hash, wanted))]
     raws = (payments[0].raw, payments[2].raw)
@@ -97,7 +96,7 @@ async def test_an_incomplete_answer_leads_to_the_whole_block_elsewhere(
     and again."""
     block = maker.block(1, maker.payment(), maker.payment()).body.block
     desk.bodies.offer(proposal_of(block), desk.a)  # type: ignore[arg-type]
-    desk.bodies.resolve(block.hash, None)
+    desk.bodies.resolve(block.hash, None, vouched=True)
     desk.talk.take()
     await desk.answer(desk.a, BlockTransactions(block.hash, ()))
     [(peer, request)] = desk.talk.take()
@@ -110,7 +109,7 @@ async def test_an_incomplete_answer_leads_to_the_whole_block_elsewhere(
 
 async def test_unanswered_requests_go_to_everybody_in_turn(desk: Desk, maker: World) -> None:
     block = maker.block(1, maker.payment()).body.block
-    desk.bodies.resolve(block.hash, desk.b)  # type: ignore[arg-type]
+    desk.bodies.resolve(block.hash, desk.b, vouched=True)  # type: ignore[arg-type]
     desk.later(100)
     asked = [peer for peer, _ in desk.talk.take()]
     assert asked == [desk.b], "the one that should have it, and no second request while fresh"
@@ -124,7 +123,7 @@ async def test_unanswered_requests_go_to_everybody_in_turn(desk: Desk, maker: Wo
 
 async def test_whoever_does_not_hold_it_is_passed_over_at_once(desk: Desk, maker: World) -> None:
     block = maker.block(1, maker.payment()).body.block
-    desk.bodies.resolve(block.hash, None)
+    desk.bodies.resolve(block.hash, None, vouched=True)
     for name in ("a", "b", "c"):
         [(peer, _)] = desk.talk.take()
         assert peer.node_id == name
@@ -132,25 +131,30 @@ async def test_whoever_does_not_hold_it_is_passed_over_at_once(desk: Desk, maker
     assert desk.talk.take() == [], "nobody has it now: not before the next try"
 
 
-async def test_rounds_of_questions_for_what_nobody_holds_become_rarer(desk: Desk) -> None:
-    """Or a lying leader has its made-up block asked for as long as it is of interest."""
-    pause_ms = desk.bodies._retry_ms
-    desk.bodies.resolve(bytes(32), None)
+async def test_what_nobody_vouches_for_is_asked_of_one_peer_at_a_time(desk: Desk) -> None:
+    """Or what a lying leader made up is asked for all around, again and again."""
     asked_at: list[int] = []
-    for time_ms in range(0, 60 * pause_ms, pause_ms):
-        while questions := desk.talk.take():
-            asked_at.append(time_ms // pause_ms)
-            for peer, _ in questions:
-                await desk.answer(peer, BlockData(bytes(32), None))
-        desk.later(pause_ms)
-    rounds = asked_at[::3]
-    assert [asked_at.count(at) for at in rounds] == [3] * len(rounds)
-    assert [later - at for at, later in pairwise(rounds)][:7] == [1, 2, 4, 8, 8, 8, 8]
+
+    async def ask(pauses: int) -> None:
+        for time in range(pauses):
+            while questions := desk.talk.take():
+                for peer, _ in questions:
+                    asked_at.append(time)
+                    await desk.answer(peer, BlockData(bytes(32), None))
+            desk.later(desk.bodies._retry_ms)
+
+    desk.bodies.resolve(bytes(32), None, vouched=False)
+    await ask(4)
+    assert asked_at == [0, 1, 2, 3]
+    asked_at.clear()
+    desk.bodies.resolve(bytes(32), desk.c, vouched=True)  # type: ignore[arg-type]
+    await ask(2)
+    assert asked_at.count(1) == len(desk.talk.connected), "a certificate came"
 
 
 async def test_missing_ancestors_are_fetched_from_the_top_down(desk: Desk, maker: World) -> None:
     blocks = [maker.block(view, maker.payment()).body.block for view in range(1, 6)]
-    desk.bodies.resolve(blocks[-1].hash, None)
+    desk.bodies.resolve(blocks[-1].hash, None, vouched=True)
     for block in reversed(blocks):
         [(peer, request)] = desk.talk.take()
         assert request == GetBlock(block.hash)
@@ -172,7 +176,7 @@ async def test_a_block_of_a_branch_that_ended_asks_for_nothing_below(
     final = maker.block(3, maker.payment()).body.block
     await desk.world.make_final(common, final)
     desk.bodies.forget_final()
-    desk.bodies.resolve(stale.hash, None)
+    desk.bodies.resolve(stale.hash, None, vouched=True)
     [(peer, request)] = desk.talk.take()
     assert request == GetBlock(stale.hash)
     await desk.answer(peer, BlockData(stale.hash, stale.encode()))
@@ -184,7 +188,7 @@ async def test_a_block_of_a_branch_that_ended_asks_for_nothing_below(
 
 async def test_what_is_final_meanwhile_is_answered(desk: Desk, maker: World) -> None:
     block = maker.block(1, maker.payment()).body.block
-    desk.bodies.resolve(block.hash, None)
+    desk.bodies.resolve(block.hash, None, vouched=True)
     await desk.world.make_final(block)
     desk.bodies.forget_final()
     assert desk.verdicts == [(block.hash, Verdict.OK)]
@@ -203,7 +207,7 @@ async def test_an_invalid_transaction_in_a_signed_proposal_is_never_valid(
     poor = maker.payment(source="carol", units=FUNDED + 1)
     block = forged(good, [*good.transactions, poor])
     desk.bodies.offer(proposal_of(block), desk.a)  # type: ignore[arg-type]
-    desk.bodies.resolve(block.hash, None)
+    desk.bodies.resolve(block.hash, None, vouched=True)
     raws = tuple(transaction.raw for transaction in block.transactions)
     await desk.answer(desk.a, BlockTransactions(block.hash, raws))
     assert desk.verdicts == [(block.hash, Verdict.NEVER)]
@@ -213,7 +217,7 @@ async def test_a_bad_signature_in_a_block_is_never_valid(desk: Desk, maker: Worl
     good = maker.block(1, maker.payment()).body.block
     stolen = Transaction(maker.payment(source="carol").body, good.transactions[0].witnesses)
     block = forged(good, [stolen])
-    desk.bodies.resolve(block.hash, None)
+    desk.bodies.resolve(block.hash, None, vouched=True)
     [(peer, _)] = desk.talk.take()
     await desk.answer(peer, BlockData(block.hash, block.encode()))
     assert desk.verdicts == [(block.hash, Verdict.NEVER)]
@@ -250,7 +254,7 @@ async def test_parts_that_are_not_the_header_s_condemn_the_sender_alone(
     }[part]
     with pytest.raises(PeerFault):
         desk.bodies.offer(lie, desk.b)  # type: ignore[arg-type]
-    desk.bodies.resolve(block.hash, None)
+    desk.bodies.resolve(block.hash, None, vouched=True)
     assert desk.verdicts == []
     desk.bodies.offer(honest, desk.a)  # type: ignore[arg-type]
     assert desk.verdicts == [(block.hash, Verdict.OK)]
@@ -263,7 +267,7 @@ async def test_false_wtxids_served_by_their_maker_condemn_the_sender_alone(
     poor = Transaction(maker.payment(source="carol").body, block.transactions[0].witnesses)
     lie = replaced(proposal_of(block), wtxids=(poor.wtxid,))
     desk.bodies.offer(lie, desk.b)  # type: ignore[arg-type]
-    desk.bodies.resolve(block.hash, None)
+    desk.bodies.resolve(block.hash, None, vouched=True)
     desk.talk.take()
     await desk.answer(desk.b, BlockTransactions(block.hash, (poor.raw,)))
     assert desk.verdicts == []
@@ -287,7 +291,7 @@ async def test_transactions_nobody_asked_for_are_punished(desk: Desk, maker: Wor
 
 async def test_another_block_than_asked_is_punished_and_not_kept(desk: Desk, maker: World) -> None:
     block, other = maker.block(1).body.block, maker.block(2).body.block
-    desk.bodies.resolve(block.hash, None)
+    desk.bodies.resolve(block.hash, None, vouched=True)
     [(peer, _)] = desk.talk.take()
     await desk.answer(peer, BlockData(block.hash, other.encode()))
     assert desk.faults == [(peer, WrongBlock)]
@@ -297,7 +301,7 @@ async def test_another_block_than_asked_is_punished_and_not_kept(desk: Desk, mak
 @pytest.mark.parametrize("raw", [b"", b"\xc1", b"\x94\xc4\x00\xc4\x00\xc4\x00\x90"])
 async def test_garbage_is_punished(desk: Desk, maker: World, raw: bytes) -> None:
     block = maker.block(1).body.block
-    desk.bodies.resolve(block.hash, None)
+    desk.bodies.resolve(block.hash, None, vouched=True)
     [(peer, _)] = desk.talk.take()
     await desk.answer(peer, BlockData(block.hash, raw))
     assert [one for one, _ in desk.faults] == [peer]
@@ -309,7 +313,7 @@ async def test_garbage_is_punished(desk: Desk, maker: World, raw: bytes) -> None
 async def test_answers_that_were_not_asked_for_are_dropped(desk: Desk, maker: World) -> None:
     block = maker.block(1, maker.payment()).body.block
     await desk.answer(desk.a, BlockData(block.hash, block.encode()))
-    desk.bodies.resolve(block.hash, None)
+    desk.bodies.resolve(block.hash, None, vouched=True)
     [(asked, _)] = desk.talk.take()
     assert asked is desk.a
     await desk.answer(desk.b, BlockData(block.hash, block.encode()))
@@ -323,7 +327,7 @@ async def test_answers_that_were_not_asked_for_are_dropped(desk: Desk, maker: Wo
 async def test_one_answer_per_request_waits(desk: Desk, maker: World) -> None:
     """A peer cannot fill memory with answers to one question."""
     block = maker.block(1).body.block
-    desk.bodies.resolve(block.hash, None)
+    desk.bodies.resolve(block.hash, None, vouched=True)
     for _ in range(10):
         desk.bodies.received(desk.a, BlockData(block.hash, bytes(1_000)))  # type: ignore[arg-type]
     assert len(desk.bodies._arrivals) == 1
@@ -338,7 +342,7 @@ async def test_a_block_ahead_of_our_clock_is_untimely_now_and_right_later(
     maker.clock.ms += desk.world.genesis.parameters.max_drift_ms + 700
     block = maker.block(1).body.block
     desk.bodies.offer(proposal_of(block), desk.a)  # type: ignore[arg-type]
-    desk.bodies.resolve(block.hash, None)
+    desk.bodies.resolve(block.hash, None, vouched=True)
     assert desk.verdicts == [(block.hash, Verdict.UNTIMELY)]
     desk.later(699)
     assert len(desk.verdicts) == 1
@@ -373,7 +377,7 @@ async def test_a_block_that_nobody_has_is_forgotten_at_last(
     desk: Desk, maker: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bodies_module, "WANT_HEIGHTS_MAX", 2)
-    desk.bodies.resolve(bytes(32), None)
+    desk.bodies.resolve(bytes(32), None, vouched=True)
     await desk.world.make_final(*(maker.block(view).body.block for view in (1, 2)))
     desk.bodies.forget_final()
     assert wants_of(desk.bodies) == 1
@@ -389,7 +393,7 @@ async def test_a_passed_over_proposal_whose_transactions_nobody_has_asks_for_not
     liar = World(tmp_path / "liar")
     withheld = liar.block(1, liar.payment()).body.block
     desk.bodies.offer(proposal_of(withheld), desk.a)  # type: ignore[arg-type]
-    desk.bodies.resolve(withheld.hash, None)
+    desk.bodies.resolve(withheld.hash, None, vouched=True)
     await desk.answer(desk.a, BlockTransactions(withheld.hash, ()))
     desk.later(10_000)
     assert desk.talk.take()
