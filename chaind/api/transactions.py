@@ -34,6 +34,7 @@ from chaind.api.context import Api
 from chaind.api.forms import TransactionForm, maybe
 from chaind.api.guards import check_media
 from chaind.api.problems import BodyTooLarge, Problem, problem_of
+from chaind.api.refund_form import RefundForm, refund_form
 from chaind.node.intake import Submission
 from chaind.node.queries import TransactionInfo
 from chaind.primitives.amounts import format_amount
@@ -100,11 +101,20 @@ class BatchAnswer(Answer, frozen=True):
     refused: int
 
 
+class RefundOf(Answer, frozen=True):
+    """A transaction that gives back some of payment `tx_id`, as its refund `number`."""
+
+    tx_id: str
+    number: int
+
+
 class TransactionAnswer(Answer, frozen=True, kw_only=True):
     """What became of a transaction.
 
     `status` is pending, included, final, rejected or expired; `by` is the transaction that took
-    the place of a rejected one. `confirmations` counts final blocks from its own on.
+    the place of a rejected one. `confirmations` counts final blocks from its own on. `refund_of`
+    says which payment it gives back, `refunds` what was given back of it, payee by payee; null
+    where that is too much to show at once, and is asked for by payee.
     """
 
     tx_id: str
@@ -117,6 +127,8 @@ class TransactionAnswer(Answer, frozen=True, kw_only=True):
     confirmations: int
     time_ms: int | None
     transaction: TransactionForm | None
+    refund_of: RefundOf | None
+    refunds: list[RefundForm] | None
 
 
 class PendingForm(Answer, frozen=True):
@@ -138,6 +150,9 @@ class PendingPage(Answer, frozen=True):
 
 def transaction_answer(api: Api, info: TransactionInfo) -> TransactionAnswer:
     """The form of a transaction's state."""
+    refunds = api.node.refunds
+    memo = refunds.refunded_by(info.transaction) if info.transaction is not None else None
+    given = refunds.of_payment(info.txid) if info.status == "final" else []
     return TransactionAnswer(
         tx_id=info.txid.hex(),
         status=info.status,
@@ -149,6 +164,8 @@ def transaction_answer(api: Api, info: TransactionInfo) -> TransactionAnswer:
         confirmations=info.confirmations,
         time_ms=info.time_ms,
         transaction=maybe(api.forms.transaction_to_json, info.transaction),
+        refund_of=None if memo is None else RefundOf(memo.txid.hex(), memo.number),
+        refunds=None if given is None else [refund_form(api, *one) for one in given],
     )
 
 

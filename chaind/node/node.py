@@ -43,6 +43,7 @@ from chaind.node.movements import Feed
 from chaind.node.payments import Payments
 from chaind.node.queries import Queries, TransactionInfo
 from chaind.node.recovery import Disk, stored_blocks, stored_intake, stored_votes
+from chaind.node.refunds import Refunds
 from chaind.node.relay import Relay
 from chaind.node.routing import Router
 from chaind.node.signatures import SignatureChecker, Verify
@@ -244,6 +245,13 @@ class Node:
             troubles=lambda: self.vitals.health().reasons,
         )
         self.statements = Statements(genesis, disk.store)
+        self.refunds = Refunds(
+            payments=self.payments,
+            queries=self.queries,
+            store=disk.store,
+            entropy=entropy,
+            show=genesis.addresses.show,
+        )
         self._stop_wanted = asyncio.Event()
         self.ended = False  # its files are closed: nothing can be asked any more
         self.last_final_ms: float | None = None

@@ -144,7 +144,7 @@ class Payments:
         self._queries = queries
         self._clock = clock
         self._entropy = entropy
-        self._wait_final = wait_final
+        self.wait_final = wait_final
         self._troubles = troubles  # why nothing becomes final, if so
         # Leases that this run of the node has answered, oldest first.
         self._made: OrderedDict[bytes, None] = OrderedDict()
@@ -247,7 +247,7 @@ class Payments:
             if pending.intent != lease.intent:
                 raise KeyReused(txid=txid.hex())
             try:
-                info = await self._wait_final(txid, FINAL_WAIT_MS)
+                info = await self.wait_final(txid, FINAL_WAIT_MS)
             except TransactionUnknown:
                 pass  # not accepted here, and gone from the pool: the lease may be free
             else:
@@ -260,8 +260,12 @@ class Payments:
                 return None
         if row.intent != lease.intent:
             raise KeyReused(txid=row.txid.hex())
-        hit = "memory" if row_key in self._made else "state"
-        return Payment(row.txid, hit, await self._wait_final(row.txid, FINAL_WAIT_MS))
+        return await self.applied(lease, row.txid)
+
+    async def applied(self, lease: Lease, txid: bytes) -> Payment:
+        """The payment of a final transaction that was made with this lease."""
+        hit = "memory" if lease_key(lease.owner, lease.id) in self._made else "state"
+        return Payment(txid, hit, await self.wait_final(txid, FINAL_WAIT_MS))
 
     def _remember(self, lease: Lease) -> None:
         self._made[lease_key(lease.owner, lease.id)] = None
@@ -301,7 +305,7 @@ class Payments:
             raise submission.error
         txid = transaction.txid
         if wait:
-            info = await self._wait_final(txid, FINAL_WAIT_MS)
+            info = await self.wait_final(txid, FINAL_WAIT_MS)
         else:
             info = self._queries.transaction(txid)
         return Payment(txid, None, info)
@@ -317,9 +321,14 @@ def lease_of(source: bytes, key: str | None, intent: bytes) -> Lease | None:
     """The lease that an Idempotency-Key stands for; None without one. Raises `KeyInvalid`."""
     if key is None:
         return None
+    check_key(key)
+    return Lease(source, sha256(key.encode()), intent)
+
+
+def check_key(key: str) -> None:
+    """Raise `KeyInvalid` for what is no Idempotency-Key."""
     if not 1 <= len(key) <= KEY_CHARS_MAX or not all(map(_is_printable, key)):
         raise KeyInvalid(given=key[:80])
-    return Lease(source, sha256(key.encode()), intent)
 
 
 def _is_printable(char: str) -> bool:

@@ -325,7 +325,7 @@ class ChainStore:
     def referring(
         self, address: bytes, reference: bytes, after: Location | None, limit: int
     ) -> list[tuple[bytes, TransactionRow]]:
-        """Transactions that paid an address and refer to something, oldest first, after a place."""
+        """What refers to an invoice or a payment of an address, oldest first, after a place."""
         prefix = reference_prefix(address, reference)
         start = prefix if after is None else prefix + location_suffix(*after) + b"\0"
         found = []

@@ -12,7 +12,12 @@ from chaind.ledger.execute import Receipt
 from chaind.ledger.journal import Writes
 from chaind.ledger.keys import COIN, Coin
 from chaind.primitives.coinbase import Coinbase
-from chaind.primitives.references import reference_of
+from chaind.primitives.references import (
+    invoice_of,
+    refund_lease_id,
+    refund_of,
+    refund_reference,
+)
 from chaind.primitives.transaction import NATIVE, Issue, Mint
 from chaind.storage.kv import Change
 from chaind.storage.schema import (
@@ -38,15 +43,29 @@ def block_rows(height: int, time_ms: int, receipts: Sequence[Receipt]) -> list[C
         where = location_suffix(height, place)
         for address in addresses_of(row):
             rows.append((activity_prefix(address) + where, txid))
-        if (reference := reference_of(row.memo)) is not None:
-            for address in paid_by(row):
-                rows.append((reference_prefix(address, reference) + where, txid))
+        if row.memo:
+            for prefix in _referring(row, checked):
+                rows.append((prefix + where, txid))
         for entry, coin in zip(checked.coin_inputs, receipt.spent, strict=True):
             rows.append((coin_key(coin.address, entry.txid, entry.index), None))
         for output, address, amount in checked.coin_outputs:
             made = Coin(address, amount, height, coinbase=False).encode()
             rows.append((coin_key(address, txid, output), made))
     return rows
+
+
+def _referring(row: TransactionRow, checked: Checked) -> Iterator[bytes]:
+    """Prefixes of what a memo refers to: an invoice by whoever is paid, a refund by its maker, who
+    signed for the lease; so nobody can fill the rows of another one's refunds."""
+    if (invoice := invoice_of(row.memo)) is not None:
+        for address in paid_by(row):
+            yield reference_prefix(address, invoice)
+        return
+    lease, refund = checked.transaction.body.lease, refund_of(row.memo)
+    if refund is None or lease is None:
+        return
+    if lease.id == refund_lease_id(refund.txid, refund.number):
+        yield reference_prefix(lease.owner, refund_reference(refund.txid))
 
 
 def coinbase_rows(height: int, txid: bytes, coinbase: Coinbase) -> Iterator[Change]:

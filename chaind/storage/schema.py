@@ -8,8 +8,9 @@
     A ‖ len ‖ address ‖ height(8) ‖ index(4)    txid of a final transaction that meant it
     U ‖ len ‖ address ‖ txid ‖ index(4)         a final unspent coin of an address
     R ‖ len ‖ address ‖ len ‖ reference ‖ height(8) ‖ index(4)
-                                                txid of a final transaction that paid the address
-                                                and whose memo refers to an invoice
+                                                txid of a final transaction whose memo refers to an
+                                                invoice, and which paid the address; or refers to a
+                                                payment that the address gives back by it
     P ‖ len ‖ address ‖ height(8)               the reward of a block's proposer, units(8)
     O ‖ txid                                    how a transaction that never applied ended
     M ‖ name                                    meta: format, genesis, tip
@@ -24,7 +25,7 @@ import msgspec
 
 from chaind.primitives.codec import Decoder, encode
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 STATE = b"S"
 HEIGHT = b"H"
@@ -132,7 +133,7 @@ def activity_prefix(address: bytes) -> bytes:
 
 
 def reference_prefix(address: bytes, reference: bytes) -> bytes:
-    """Prefix of payments to an address that refer to something; `location_suffix` follows."""
+    """Prefix of what refers to an invoice or a payment of an address; `location_suffix` follows."""
     return REFERENCE + bytes([len(address)]) + address + bytes([len(reference)]) + reference
 
 
