@@ -1,13 +1,5 @@
-"""The route of account statements, as JSON and as CSV for a spreadsheet.
+"""The route of account statements, as JSON and as CSV for a spreadsheet."""
 
-A cell of the CSV that a stranger wrote never begins as a formula does: such text gets an
-apostrophe in front (OWASP, "CSV Injection").
-"""
-
-import csv
-import io
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -21,15 +13,11 @@ from chaind.node.statements import Entry, Range, Statement
 from chaind.primitives.amounts import format_amount
 from chaind.storage.books import PLACE_MAX
 from chaind.storage.schema import Location
-from chaind.wallet.errors import printable
+from chaind.wallet import statement as statements
 
 PAGE, PAGE_MAX = 500, 5_000
 HEIGHT_MAX = 10**15 - 1
 CSV_MEDIA = "text/csv"
-COLUMNS = (
-    "time", "height", "tx_id", "kind", "change", "fee", "balance", "asset", "counterparties", "memo"
-)  # fmt: skip
-_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # full width too
 
 
 class EntryForm(Answer, frozen=True, kw_only=True):
@@ -156,44 +144,36 @@ def _respond_csv(
     symbol: str,
     cursor: str | None,
 ) -> web.Response:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(COLUMNS)
-    for row in _csv_rows(api, statement, symbol):
-        writer.writerow(row)
+    lines = tuple(_line(_entry_form(api, entry), entry) for entry in statement.entries)
+    told = statements.Statement(
+        asset=symbol,
+        from_height=statement.from_height,
+        to_height=statement.to_height,
+        opening=statement.opening,
+        lines=lines,
+        closing=statement.closing,
+    )
     name = f"statement-{address[-8:]}-{statement.from_height}-{statement.to_height}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     if cursor is not None:  # RFC 8288
         query = urlencode({**request.query, "cursor": cursor})
         headers["Link"] = f'<{request.path}?{query}>; rel="next"'
     return web.Response(
-        text=text.getvalue(), content_type=CSV_MEDIA, charset="utf-8", headers=headers
+        text=statements.to_csv(told), content_type=CSV_MEDIA, charset="utf-8", headers=headers
     )
 
 
-def _csv_rows(api: Api, statement: Statement, symbol: str) -> Iterator[tuple[str, ...]]:
-    def edge(kind: str, height: int, units: int) -> tuple[str, ...]:
-        return ("", str(height), "", kind, "", "", format_amount(units), symbol, "", "")
-
-    yield edge("opening balance", statement.from_height, statement.opening)
-    for entry in statement.entries:
-        form = _entry_form(api, entry)
-        yield (
-            datetime.fromtimestamp(form.time_ms / 1000, UTC).isoformat(timespec="milliseconds"),
-            str(form.height),
-            form.tx_id or "",
-            form.kind,
-            form.change,
-            form.fee,
-            form.balance,
-            symbol,
-            " ".join(form.counterparties),
-            safe_cell(form.memo if form.memo is not None else f"hex {form.memo_hex}"),
-        )
-    yield edge("closing balance", statement.to_height, statement.closing)
-
-
-def safe_cell(text: str) -> str:
-    """A stranger's text for a spreadsheet: nothing to obey, and no formula."""
-    shown = printable(text)
-    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
+def _line(form: EntryForm, entry: Entry) -> statements.Line:
+    return statements.Line(
+        kind=form.kind,
+        tx_id=form.tx_id,
+        height=form.height,
+        place=entry.movement.where.place,
+        time_ms=form.time_ms,
+        change=entry.movement.change,
+        fee=entry.movement.fee,
+        balance=entry.balance,
+        counterparties=tuple(form.counterparties),
+        memo=form.memo,
+        memo_hex=form.memo_hex,
+    )

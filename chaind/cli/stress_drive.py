@@ -28,7 +28,8 @@ from chaind.primitives.keys import SecretKey
 from chaind.primitives.transaction import NATIVE, SALT_BYTES, AccountInput, Transaction
 from chaind.wallet.answers import Submitted, Transfer
 from chaind.wallet.builder import build_payment
-from chaind.wallet.client import JSON, Client
+from chaind.wallet.client import Client
+from chaind.wallet.client_paying import JSON
 from chaind.wallet.derivation import DEVELOPMENT_NAMES
 from chaind.wallet.errors import NodesBusy, NodeSilent, NotThere, Refused
 from chaind.wallet.transport import Nodes, Reply

@@ -127,7 +127,7 @@ def draw_key() -> str:
     """An idempotency key of its own."""
     import secrets
 
-    from chaind.wallet.client import KEY_BYTES
+    from chaind.wallet.client_paying import KEY_BYTES
 
     return secrets.token_hex(KEY_BYTES)
 

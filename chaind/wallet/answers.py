@@ -4,7 +4,7 @@ Amounts are base units here, parsed from the decimal strings of the API.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -174,13 +174,130 @@ class PendingPage(_Answer, frozen=True):
     count: Count
 
 
-class Transfer(_Answer, frozen=True):
-    """A payment from an account whose key the node keeps. `key` is its Idempotency-Key, `earlier`
-    whether the node had made it for an earlier request with that key."""
+class _Paid(_Answer, frozen=True, kw_only=True):
+    """A final payment. `key` is its Idempotency-Key, `earlier` whether the node had made it for an
+    earlier request with that key."""
 
     tx_id: Hex32
     key: str = ""
     earlier: bool = False
+
+
+class Transfer(_Paid, frozen=True, kw_only=True):
+    """A payment from an account whose key the node keeps."""
+
+
+class Payee(NamedTuple):
+    """Who gets how much of a payout: an address, or a name or number that the node keeps."""
+
+    to: str | int
+    units: int
+    asset: str | None = None
+
+
+class Payout(_Paid, frozen=True, kw_only=True):
+    """A payment to many. `amounts` are what its outputs come to, by asset."""
+
+    count: Count
+    amounts: dict[str, str]
+
+
+class Refund(_Paid, frozen=True, kw_only=True):
+    """What was given back of payment `refund_of`, as its refund `number` by this payee."""
+
+    refund_of: Hex32
+    number: Count
+    amount: str
+    asset: str
+
+
+class RefundMade(_Answer, frozen=True):
+    """A final refund. `key` stands for its Idempotency-Key; `amounts` are by asset."""
+
+    tx_id: Hex32
+    number: Count
+    key: str
+    amounts: dict[str, str]
+    memo: str | None
+    height: Count
+
+
+class RefundsState(_Answer, frozen=True):
+    """What a payment brought a payee, what was given back to the payer, and what is left."""
+
+    payment: Hex32
+    payer: str
+    payee: str
+    paid: dict[str, str]
+    refunded: dict[str, str]
+    left: dict[str, str]
+    refunds: list[RefundMade]
+    next_number: Count
+
+
+class InvoicePayment(_Answer, frozen=True):
+    """A final payment of an invoice; `late` where it does not count towards it."""
+
+    tx_id: Hex32
+    amount: str
+    height: Count
+    time_ms: Count
+    late: bool
+
+
+class Invoice(_Answer, frozen=True):
+    """A request for payment, and what became of it: unpaid, partial, paid, overpaid, expired or
+    cancelled. `uri` says all that a payer needs, `reference` is the memo that pays it."""
+
+    id: str
+    to: str
+    amount: str
+    asset: str
+    memo: str
+    reference: str
+    uri: str
+    status: str
+    paid: str
+    late: str
+    payments: list[InvoicePayment]
+    payment_count: Count
+    created_ms: Count
+    expires_ms: Count
+    cancelled_ms: int | None
+
+
+class InvoicesPage(_Answer, frozen=True):
+    """A page of invoices, newest first."""
+
+    invoices: list[Invoice]
+    next_cursor: str | None
+
+
+class StatementEntry(_Answer, frozen=True):
+    """One movement of a statement. `change` is signed and holds the `fee`."""
+
+    kind: str
+    tx_id: str | None
+    height: Count
+    place: int | None
+    time_ms: Count
+    change: str
+    fee: str
+    counterparties: list[str]
+    memo: str | None
+    memo_hex: str
+
+
+class StatementPage(_Answer, frozen=True):
+    """A page of a statement."""
+
+    asset: str
+    from_height: Count
+    to_height: Count
+    opening_balance: str
+    entries: list[StatementEntry]
+    closing_balance: str
+    next_cursor: str | None
 
 
 class Gift(_Answer, frozen=True):

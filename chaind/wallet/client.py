@@ -8,15 +8,13 @@ Keys and tokens are in headers, never in a URL, an error or a log.
 """
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import quote
 
 import aiohttp
 import msgspec
 
-from chaind.primitives.amounts import format_amount
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.transaction import Transaction
 from chaind.wallet.answers import (
@@ -25,7 +23,6 @@ from chaind.wallet.answers import (
     BatchResults,
     Coin,
     CoinsPage,
-    Gift,
     HistoryPage,
     Holdings,
     LeaseState,
@@ -33,36 +30,19 @@ from chaind.wallet.answers import (
     PendingPage,
     Submitted,
     TransactionState,
-    Transfer,
 )
-from chaind.wallet.errors import NodeSilent, NotThere
+from chaind.wallet.client_paying import FINAL_S, JSON, PATIENCE_S, PayingClient
+from chaind.wallet.errors import NotThere
 from chaind.wallet.secret import Secret
-from chaind.wallet.transport import HOLD_S_MAX, PAUSE_S_FIRST, PAUSE_S_MAX, Nodes, Reply
+from chaind.wallet.transport import PAUSE_S_FIRST, PAUSE_S_MAX
 
-PATIENCE_S = 10.0  # until nodes that do not answer are given up
-FINAL_S = 60.0  # for finality: two holds of a node
-KEY_BYTES = 16  # of a drawn Idempotency-Key: never drawn twice
 PENDING_SEEN = 100  # entries that a fee is estimated from: of the largest, 26 MB of JSON
-JSON = {"Content-Type": "application/json"}
 
 
-class Client:
-    """See the module's law. `pause` waits so many seconds; `draw_key` makes Idempotency-Keys."""
+class Client(PayingClient):
+    """See the module's law."""
 
-    def __init__(
-        self,
-        urls: Sequence[str],
-        session: aiohttp.ClientSession,
-        *,
-        patience_s: float = PATIENCE_S,
-        token: Secret[str] | None = None,
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        draw_key: Callable[[], str] = lambda: secrets.token_hex(KEY_BYTES),
-    ) -> None:
-        self._nodes = Nodes(urls, session, token=token, pause=pause)
-        self._patience_s = patience_s
-        self.draw_key = draw_key
-        self._genesis: Genesis | None = None
+    _genesis: Genesis | None = None
 
     @classmethod
     @asynccontextmanager
@@ -76,11 +56,6 @@ class Client:
         """A client with a session of its own. Raises `NodeSilent` for what is no URL."""
         async with aiohttp.ClientSession() as session:
             yield cls(urls, session, patience_s=patience_s, token=token)
-
-    @property
-    def url(self) -> str:
-        """The node that is asked next."""
-        return self._nodes.url
 
     # What the chain is.
 
@@ -169,47 +144,6 @@ class Client:
         reply = await self._nodes.ask("POST", path, body=body, headers=JSON, patience_s=FINAL_S)
         return reply.decode(BatchResults).results
 
-    async def transfer(
-        self,
-        source: str | int,
-        target: str | int,
-        units: int,
-        *,
-        asset: str | None = None,
-        memo: str = "",
-        key: str | None = None,
-        patience_s: float = FINAL_S,
-    ) -> Transfer:
-        """Pay from an account whose key the node keeps, once for this key, and be final.
-
-        Draws a key where none is given; the answer names it. Raises `Refused`, `NodesBusy` where
-        the payment is still in flight when patience ends.
-        """
-        key = self.draw_key() if key is None else key
-        order: dict[str, object] = {"from": source, "to": target, "amount": format_amount(units)}
-        if asset is not None:
-            order["asset"] = asset
-        if memo:
-            order["memo"] = memo
-        headers = {**JSON, "Idempotency-Key": key}
-        body = msgspec.json.encode(order)
-        path = "/api/v1/transfers"
-        reply = await self._nodes.ask(
-            "POST", path, body=body, headers=headers, patience_s=patience_s, in_flight=True
-        )
-        earlier = reply.headers.get("X-Idempotency-Hit") == "true"
-        return msgspec.structs.replace(reply.decode(Transfer), key=key, earlier=earlier)
-
-    async def faucet(self, target: str | int, units: int) -> Gift:
-        """A gift on a development chain. Asked once: every request would be another gift."""
-        body = msgspec.json.encode({"to": target, "amount": format_amount(units)})
-        reply = await self._nodes.once(
-            self.url, "POST", "/api/v1/faucet", body, JSON, answer_s=HOLD_S_MAX
-        )
-        if reply.status > 299:
-            raise reply.error()
-        return reply.decode(Gift)
-
     async def wait_ended(self, txid: bytes, bound_s: float = FINAL_S) -> TransactionState:
         """Where a transaction is when it has ended, or as far as it is after `bound_s`."""
         latest = TransactionState(tx_id=txid.hex(), status="unknown")
@@ -242,23 +176,6 @@ class Client:
                         yield news.data
         except (aiohttp.ClientError, OSError, msgspec.DecodeError):
             return
-
-    async def _read(self, path: str) -> Reply:
-        return await self._nodes.ask("GET", path, patience_s=self._patience_s)
-
-    async def _pages(self, path: str) -> AsyncIterator[Reply]:
-        cursor: str | None = ""
-        while cursor is not None:
-            reply = await self._read(f"{path}?cursor={quote(cursor)}" if cursor else path)
-            yield reply
-            following = reply.decode(_Cursor).next_cursor
-            if following == cursor:
-                raise NodeSilent(url=reply.url, reason="its pages go in a circle")
-            cursor = following
-
-
-class _Cursor(msgspec.Struct, frozen=True):
-    next_cursor: str | None
 
 
 class _News(msgspec.Struct, frozen=True):

@@ -16,15 +16,22 @@ from chaind.wallet.answers import (
     Coin,
     Gift,
     Holdings,
+    Invoice,
     LeaseState,
     NodeStatus,
+    Payee,
+    Payout,
     PendingPage,
+    Refund,
+    RefundsState,
     Submitted,
     TransactionState,
     Transfer,
 )
-from chaind.wallet.client import FINAL_S, PATIENCE_S, PENDING_SEEN, Client
+from chaind.wallet.client import PENDING_SEEN, Client
+from chaind.wallet.client_paying import FINAL_S, PATIENCE_S
 from chaind.wallet.secret import Secret
+from chaind.wallet.statement import Statement
 
 R = TypeVar("R")
 
@@ -112,6 +119,98 @@ class SyncClient:
         return self.wait(
             self._client.transfer(
                 source, target, units, asset=asset, memo=memo, key=key, patience_s=patience_s
+            )
+        )
+
+    def payout(
+        self,
+        source: str | int,
+        payees: Sequence[Payee],
+        *,
+        memo: str = "",
+        key: str | None = None,
+        patience_s: float = FINAL_S,
+    ) -> Payout:
+        """Pay many in one transaction."""
+        return self.wait(
+            self._client.payout(source, payees, memo=memo, key=key, patience_s=patience_s)
+        )
+
+    def refund(
+        self,
+        payment: bytes,
+        *,
+        source: str | int | None = None,
+        units: int | None = None,
+        asset: str | None = None,
+        memo: str = "",
+        key: str | None = None,
+        patience_s: float = FINAL_S,
+    ) -> Refund:
+        """Give back some of a payment, or all that is left of it."""
+        return self.wait(
+            self._client.refund(
+                payment,
+                source=source,
+                units=units,
+                asset=asset,
+                memo=memo,
+                key=key,
+                patience_s=patience_s,
+            )
+        )
+
+    def refunds(self, payment: bytes, payee: str) -> RefundsState:
+        """What a payee got, gave back, and can still give back."""
+        return self.wait(self._client.refunds(payment, payee))
+
+    def create_invoice(
+        self,
+        target: str | int,
+        units: int,
+        *,
+        asset: str | None = None,
+        memo: str = "",
+        expires_in_ms: int | None = None,
+    ) -> Invoice:
+        """Ask for a payment."""
+        return self.wait(
+            self._client.create_invoice(
+                target, units, asset=asset, memo=memo, expires_in_ms=expires_in_ms
+            )
+        )
+
+    def invoice(self, invoice_id: str) -> Invoice:
+        """An invoice and what became of it."""
+        return self.wait(self._client.invoice(invoice_id))
+
+    def invoices(self, limit: int | None = None) -> list[Invoice]:
+        """Invoices of the node, newest first."""
+        return self.wait(self._client.invoices(limit))
+
+    def cancel_invoice(self, invoice_id: str) -> Invoice:
+        """Ask for it no longer."""
+        return self.wait(self._client.cancel_invoice(invoice_id))
+
+    def statement(
+        self,
+        who: str,
+        *,
+        asset: str | None = None,
+        from_height: int | None = None,
+        to_height: int | None = None,
+        from_ms: int | None = None,
+        to_ms: int | None = None,
+    ) -> Statement:
+        """What moved an account of one asset."""
+        return self.wait(
+            self._client.statement(
+                who,
+                asset=asset,
+                from_height=from_height,
+                to_height=to_height,
+                from_ms=from_ms,
+                to_ms=to_ms,
             )
         )
 

@@ -15,7 +15,8 @@ from chaind.primitives.keys import SecretKey
 from chaind.primitives.transaction import SALT_BYTES, Lease, Transaction
 from chaind.wallet.accounts import FIRST, Place, address_at
 from chaind.wallet.builder import sign
-from chaind.wallet.client import FINAL_S, Client
+from chaind.wallet.client import Client
+from chaind.wallet.client_paying import FINAL_S
 from chaind.wallet.errors import (
     KeySpent,
     NodesBusy,

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from api_kit import ALICE, BOB, NOBODY, STRANGER, TOKEN, VALIDATOR, Door
 
-from chaind.api.statements import safe_cell
 from chaind.node import statements
 from chaind.primitives.address import key_address
 from chaind.primitives.genesis import Parameters
 from chaind.primitives.transaction import NATIVE, CoinInput, CoinOutput
+from chaind.wallet.statement import safe_cell
 
 FEES = pytest.mark.parametrize(
     "genesis_changes", [{"parameters": Parameters(min_fee_per_byte=3, subsidy_units=70)}]

@@ -8,6 +8,7 @@ from nodes_kit import HANG_UP, FakeNode, Reply, client_of, problem
 
 from chaind.primitives.keys import SecretKey
 from chaind.primitives.transaction import VERSION, AccountInput, AccountOutput, Body
+from chaind.wallet.answers import Payee
 from chaind.wallet.builder import sign
 from chaind.wallet.client import Client
 from chaind.wallet.errors import NodesBusy, NodeSilent, NotThere, Refused
@@ -124,6 +125,50 @@ async def test_a_transfer_draws_a_key_and_keeps_it_through_every_retry() -> None
         assert len({entry.body for entry in asked}) == 1
         assert (await client.transfer("alice", "bob", 1)).key == "key-1"
         assert (await client.transfer("alice", "bob", 1, key="mine")).key == "mine"
+
+
+async def test_payouts_and_refunds_are_asked_again_with_their_key() -> None:
+    paid_out = Reply(200, {"tx_id": TXID, "count": 1, "amounts": {}})
+    given = {"refund_of": TXID, "number": 1, "amount": "1", "asset": "COIN"}
+    first = FakeNode(HANG_UP, IN_FLIGHT, HANG_UP)
+    second = FakeNode(
+        BUSY,
+        paid_out,
+        problem(409, "refund-too-early", retry=1),
+        Reply(200, {"tx_id": TXID, **given}),
+    )
+    async with client_of(first, second) as (client, _):
+        assert (await client.payout("alice", [Payee("bob", 1)])).key == "key-0"
+        assert (await client.refund(bytes.fromhex(TXID), units=1)).key == "key-1"
+    asked = sorted(first.asked + second.asked, key=lambda entry: entry.path)
+    for entries in (asked[:4], asked[4:]):
+        assert len({(entry.headers["Idempotency-Key"], entry.body) for entry in entries}) == 1
+    assert [entry.path for entry in asked] == ["/api/v1/payouts"] * 4 + ["/api/v1/refunds"] * 3
+
+
+async def test_an_invoice_is_asked_for_once() -> None:
+    """Every request would be another one; to cancel it again changes nothing."""
+    node = FakeNode(HANG_UP)
+    async with client_of(node) as (client, _):
+        with pytest.raises(NodeSilent):
+            await client.create_invoice("alice", 1)
+    assert len(node.asked) == 1
+
+
+async def test_a_statement_that_does_not_come_to_its_sum_is_refused() -> None:
+    entry = {"kind": "payment", "tx_id": TXID, "height": 1, "place": 0, "time_ms": 1, "fee": "0",
+             "change": "-2", "counterparties": [], "memo": None, "memo_hex": ""}  # fmt: skip
+    page = {"asset": "COIN", "from_height": 0, "to_height": 1, "opening_balance": "5",
+            "entries": [entry], "closing_balance": "3", "next_cursor": None}  # fmt: skip
+    node = FakeNode(Reply(200, page))
+    async with client_of(node) as (client, _):
+        assert (await client.statement("alice")).lines[0].balance == 3 * 10**8
+        node.replies = [Reply(200, {**page, "closing_balance": "4"})]
+        with pytest.raises(NodeSilent, match="closing balance"):
+            await client.statement("alice")
+        node.replies = [Reply(200, {**page, "next_cursor": "1.1.0"}), Reply(200, page)]
+        with pytest.raises(NodeSilent, match="another balance"):
+            await client.statement("alice")
 
 
 async def test_a_transfer_found_again_says_so() -> None:
