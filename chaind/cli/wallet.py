@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from chaind.cli.parameters import Descriptor
+from chaind.cli.wallet_invoice import pay
 from chaind.cli.wallet_online import balance, history, utxos
 from chaind.cli.wallet_options import (
     account_option,
@@ -22,7 +23,9 @@ from chaind.cli.wallet_options import (
     wallet_file,
     wallet_option,
 )
+from chaind.cli.wallet_refund import refund
 from chaind.cli.wallet_send import send
+from chaind.cli.wallet_statement import statement
 
 if TYPE_CHECKING:
     from chaind.cli.wallet_files import WalletFile
@@ -397,5 +400,5 @@ def export(
     click.echo(encode_wif(key, wif_version(contents.open.addresses)))
 
 
-for _command in (balance, history, send, utxos):
+for _command in (balance, history, pay, refund, send, statement, utxos):
     wallet.add_command(_command)

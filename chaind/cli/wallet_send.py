@@ -7,7 +7,7 @@ to sign: whoever types it has seen what it is for.
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
@@ -70,6 +70,13 @@ _SENDING_OPTIONS = (
 )
 
 
+class Wanted(NamedTuple):
+    """A payment to make, and its idempotency key."""
+
+    order: "Order"
+    key: str
+
+
 def sending_options(command: F) -> F:
     """What every command that pays takes, whomever it pays."""
     for option in reversed(_SENDING_OPTIONS):
@@ -114,9 +121,8 @@ def send(
     """
     found = read_payees(payees, file)
 
-    async def order_of(_client: "Client", genesis: "Genesis") -> "tuple[Order, str]":
-        order = make_order(genesis, found, choices)
-        return order, choices["key"] or draw_key()
+    async def order_of(_client: "Client", genesis: "Genesis", _payer: "Account") -> Wanted:
+        return Wanted(make_order(genesis, found, choices), choices["key"] or draw_key())
 
     if choices["key"] is not None:
         check_key(choices["key"])
@@ -142,12 +148,12 @@ def pay_order(
     name: str,
     account: str,
     urls: tuple[str, ...],
-    order_of: "Callable[[Client, Genesis], Awaitable[tuple[Order, str]]]",
+    order_of: "Callable[[Client, Genesis, Account], Awaitable[Wanted | Sent]]",
     choices: dict[str, Any],
 ) -> None:
     """Pay what `order_of` finds out, under its key, and print what became of it.
 
-    `choices` are the values of `sending_options`.
+    It may find out that this was paid before. `choices` are the values of `sending_options`.
     """
     from chaind.wallet.accounts import WatchOnly, find_account
 
@@ -159,7 +165,10 @@ def pay_order(
 
     async def work(client: "Client") -> "Sent | None":
         genesis = await chain_of(client, public)
-        order, key = await order_of(client, genesis)
+        wanted = await order_of(client, genesis, payer)
+        if not isinstance(wanted, Wanted):
+            return wanted
+        order, key = wanted
         sender = make_sender(client, genesis, payer, choices["wait_s"])
         use = _uses(choices["source"])
         if choices["dry_run"]:

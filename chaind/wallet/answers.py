@@ -103,6 +103,24 @@ class TransactionState(_Answer, frozen=True):
         return self.status in ("final", "rejected", "expired")
 
 
+class PaidOutput(_Answer, frozen=True):
+    """Whom an output pays."""
+
+    address: str
+
+
+class OutputsBody(_Answer, frozen=True):
+    """As much of a transaction as says whom it pays."""
+
+    outputs: list[PaidOutput]
+
+
+class TransactionOutputs(_Answer, frozen=True):
+    """A transaction, None where it never applied."""
+
+    transaction: OutputsBody | None
+
+
 class LeaseState(_Answer, frozen=True):
     """Which transaction holds a lease, and what for. `final` is false while it waits."""
 

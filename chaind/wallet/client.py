@@ -29,6 +29,7 @@ from chaind.wallet.answers import (
     NodeStatus,
     PendingPage,
     Submitted,
+    TransactionOutputs,
     TransactionState,
 )
 from chaind.wallet.client_paying import FINAL_S, JSON, PATIENCE_S, PayingClient
@@ -106,6 +107,12 @@ class Client(PayingClient):
         except NotThere:
             return None
         return reply.decode(TransactionState)
+
+    async def payees(self, txid: bytes) -> set[str]:
+        """The addresses that a transaction's outputs name. Raises `NotThere`."""
+        reply = await self._read(f"/api/v1/transactions/{txid.hex()}")
+        body = reply.decode(TransactionOutputs).transaction
+        return {output.address for output in body.outputs} if body is not None else set()
 
     async def lease(self, owner: str, lease_id: bytes) -> LeaseState | None:
         """Who holds a lease, final or waiting; None where it is free as far as the node knows."""

@@ -1,7 +1,7 @@
 """From a payment that is wanted to the body that makes it: inputs, change, fee, lease.
 
-Pure. The lease's owner is always the account's first address, whatever addresses pay: so a retry
-finds the payment by its key even where it would choose other money.
+Pure. The lease's owner is the account's first address, whatever addresses pay: so a retry finds the
+payment by its key even where it would choose other money. A refund's is the address that was paid.
 """
 
 from typing import NamedTuple
@@ -49,7 +49,8 @@ class MemoTooLarge(RuleBroken):
 
 class Order(NamedTuple):
     """A payment that is wanted: `units` of `asset` to `target`, into its account or, where the
-    asset is the native one, as a coin. `more` are paid by the same transaction."""
+    asset is the native one, as a coin. `more` are paid by the same transaction. It has a `lease`
+    where that does not follow from its key."""
 
     target: bytes
     asset: str
@@ -57,6 +58,7 @@ class Order(NamedTuple):
     memo: bytes
     as_coin: bool
     more: tuple[Part, ...] = ()
+    lease: Lease | None = None
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -85,7 +87,10 @@ class Plan(NamedTuple):
 
 
 def make_lease(owner: bytes, key: str, order: Order) -> Lease:
-    """The lease of a payment: the same for every retry with this key."""
+    """The lease of a payment, the same for every retry with this key; `owner` is the account's
+    first address."""
+    if order.lease is not None:
+        return order.lease
     if order.more:
         intent = payout_intent(owner, order.parts, order.memo)
     else:

@@ -1,6 +1,7 @@
 """Paying from a wallet: exactly once for its key, whatever happens to the answers.
 
-Law: a payment always carries a lease of the account's first address, made from an idempotency key.
+Law: a payment always carries a lease, of the account's first address and made from an idempotency
+key unless its order brings one.
 Before money is chosen the nodes are asked what the key was used for; whatever a node then says
 against the payment, the key is looked up again before it is believed. So asking again with the
 same key, at any node and at any time while leases are remembered, finds the first payment or makes

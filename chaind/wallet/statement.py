@@ -79,11 +79,15 @@ def joined(pages: Sequence[StatementPage], url: str) -> Statement:
     return Statement(first.asset, first.from_height, last.to_height, opening, tuple(lines), balance)
 
 
-def merged(statements: Sequence[Statement], own: frozenset[str]) -> Statement:
+def merged(statements: Sequence[Statement], own: frozenset[str], url: str) -> Statement:
     """One statement of several addresses of one account, all of the same blocks. What moves between
-    them is one line without a change, or with the fee alone. `own` are the address texts."""
+    them is one line without a change, or with the fee alone. `own` are the address texts.
+
+    Raises `NodeSilent` where nodes told of different blocks.
+    """
     first = statements[0]
-    assert all(other[:3] == first[:3] for other in statements), "of the same blocks and asset"
+    if any(other[:3] != first[:3] for other in statements):
+        raise NodeSilent(url=url, reason="the statements of two addresses are of different blocks")
     parts: dict[tuple[int, int], list[Line]] = {}
     for statement in statements:
         for line in statement.lines:

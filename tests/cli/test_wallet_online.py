@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +13,7 @@ from typing import Any
 import pytest
 from load_kit import free_port
 from node_kit import PATIENCE_S, Running, running_node
-from wallet_kit import CANARIES, PASSWORD, WORDS, invoke, piped, told
-
-BOB = "chd1q0as7zflfugh0hhfh4v6ryyy30y76fkgkawaqyu"
-
+from wallet_kit import BOB, CANARIES, PASSWORD, WORDS, balances, fresh, gift, invoke, piped, told
 
 DEAD_URL = f"http://127.0.0.1:{free_port()}"  # where no node is
 
@@ -42,28 +38,6 @@ def wallet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with piped(WORDS) as descriptor:
         assert invoke("restore", "--words-fd", descriptor).exit_code == 0
     return tmp_path / "chaind-wallet" / "default.keystore"
-
-
-def gift(node: Running, address: str, amount: str) -> None:
-    body = json.dumps({"to": address, "amount": amount}).encode()
-    request = urllib.request.Request(
-        f"{node.url}/faucet", body, {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-        assert answer.status == 200
-
-
-def fresh(node: Running, amount: str) -> str:
-    """The name of a new account that holds so much."""
-    name = f"account-{time.monotonic_ns()}"
-    made = told("create", "--wallet", name)
-    gift(node, made["address"], amount)
-    return name
-
-
-def balances(node: Running, name: str) -> dict[str, str]:
-    found = told("balance", "--wallet", name, "--url", node.url)["balances"]
-    return {entry["account"]: entry["balance"] for entry in found}
 
 
 def test_a_payment_once_for_its_key_at_whatever_node_answers(node: Running) -> None:

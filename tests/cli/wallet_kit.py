@@ -2,15 +2,19 @@
 
 import json
 import os
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from click.testing import CliRunner, Result
+from node_kit import PATIENCE_S, Running
 
 from chaind.cli.main import commands
 from chaind.wallet.derivation import derive, seed_from_mnemonic
 
+BOB = "chd1q0as7zflfugh0hhfh4v6ryyy30y76fkgkawaqyu"
 PASSWORD = "canary-password-7c1e"
 PASSPHRASE = "canary-passphrase-90ab"
 WORDS = "legal winner thank year wave sausage worth useful legal winner thank yellow"
@@ -49,3 +53,25 @@ def piped(*lines: str) -> Iterator[str]:
         yield str(reading)
     finally:
         os.close(reading)
+
+
+def gift(node: Running, address: str, amount: str) -> None:
+    body = json.dumps({"to": address, "amount": amount}).encode()
+    request = urllib.request.Request(
+        f"{node.url}/faucet", body, {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+        assert answer.status == 200
+
+
+def fresh(node: Running, amount: str) -> str:
+    """The name of a new account that holds so much."""
+    name = f"account-{time.monotonic_ns()}"
+    made = told("create", "--wallet", name)
+    gift(node, made["address"], amount)
+    return name
+
+
+def balances(node: Running, name: str) -> dict[str, str]:
+    found = told("balance", "--wallet", name, "--url", node.url)["balances"]
+    return {entry["account"]: entry["balance"] for entry in found}

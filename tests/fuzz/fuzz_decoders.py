@@ -26,8 +26,10 @@ from fuzz_values import (
     read_certificate,
     read_coinbase,
     read_genesis,
+    read_payment_uri,
     read_policy,
     read_policy_text,
+    read_refund_memo,
     read_transaction,
     read_vote,
 )
@@ -46,12 +48,19 @@ from chaind.primitives.coinbase import encode_coinbase
 from chaind.primitives.errors import Conflict, Malformed, NotAllowed, PeerFault, TooLarge
 from chaind.primitives.genesis import GenesisInvalid
 from chaind.primitives.keys import SecretKey
+from chaind.primitives.references import RefundMemo, refund_memo
 from chaind.primitives.votes import (
     certificate_decoder,
     vote_decoder,
 )
 from chaind.storage.errors import LogCorrupt
 from chaind.storage.schema import block_row, outcome_row, tip_row, transaction_row
+
+URI = (
+    b"chaind:chd1q?amount=1.5&asset=COIN&memo=invoice%3A00&chain=0123456789abcdef&expires_ms=9"
+    b"&note=two%20ch%C3%A4irs"
+)
+REFUND = RefundMemo(HASH, 12, HASH[:16])
 
 
 def _decoders() -> dict[str, Decoder]:
@@ -102,6 +111,8 @@ def _decoders() -> dict[str, Decoder]:
         "certificate": Decoder(read_certificate, certificates, shape=PACKED),
         "address": Decoder(read_address, texts, (AddressInvalid,)),
         "amount": Decoder(read_amount, (b"12.5", b"92233720368.54775807", b"0.00000001")),
+        "payment-uri": Decoder(read_payment_uri, (URI,)),
+        "refund-memo": Decoder(read_refund_memo, (refund_memo(REFUND, b"sorry"),), ()),
         "genesis": Decoder(read_genesis, (GENESIS.to_json(),), (GenesisInvalid,), "json"),
         "frames": Decoder(read_frames, (stream(b"one", b"2" * 900), stream(b"x")), network),
         "handshake-responder": Decoder(read_handshake(False), (asked,), network),

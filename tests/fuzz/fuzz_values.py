@@ -11,6 +11,7 @@ from chaind.primitives.codec import encode
 from chaind.primitives.coinbase import parse_coinbase
 from chaind.primitives.genesis import Genesis, Parameters
 from chaind.primitives.policy import check_policy, format_policy, parse_policy, policy_decoder
+from chaind.primitives.references import REFUNDS_MAX, refund_memo, refund_of, refund_text
 from chaind.primitives.transaction import Transaction
 from chaind.primitives.votes import (
     Certificate,
@@ -20,6 +21,7 @@ from chaind.primitives.votes import (
     check_vote_form,
     vote_decoder,
 )
+from chaind.wallet.payment_uri import format_uri, parse_uri
 
 
 def read_transaction(data: bytes) -> None:
@@ -82,3 +84,18 @@ def read_genesis(data: bytes) -> None:
     genesis = Genesis.from_json(data)
     assert Genesis.from_json(genesis.to_json()) == genesis
     assert len(genesis.hash) == 32
+
+
+def read_payment_uri(data: bytes) -> None:
+    uri = parse_uri(data.decode("utf-8", "replace"))
+    assert uri.amount
+    assert parse_uri(format_uri(uri)) == uri
+
+
+def read_refund_memo(data: bytes) -> None:
+    """A memo is anything; what is read of one as a refund is all that it says."""
+    refund = refund_of(data)
+    if refund is not None:
+        assert 1 <= refund.number <= REFUNDS_MAX
+        written = refund_memo(refund, refund_text(data))
+        assert data in (written, written + b" ")
