@@ -22,6 +22,7 @@ import uvloop
 from chaind.api.app import ApiServer
 from chaind.api.guards import is_loopback
 from chaind.cli.custody_seed import CustodyExposed, custody_seed
+from chaind.cli.wallet_secrets import forbid_core_dumps
 from chaind.node.clock import SystemClock
 from chaind.node.config import Config
 from chaind.node.custody import Accounts, NameFile
@@ -110,6 +111,8 @@ def run(config: Config, seams: Seams = SYSTEM) -> int:
 
 
 def _custody_seed(config: Config) -> bytes | None:
+    if config.custody.enabled:  # before the first secret is read
+        forbid_core_dumps()
     home = Home(config.node.home_path())
     return custody_seed(config, Genesis.load(home.genesis), home)
 

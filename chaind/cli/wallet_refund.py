@@ -80,7 +80,7 @@ class _Wish(NamedTuple):
 
 
 @click.command()
-@click.argument("payment")
+@click.argument("payment", metavar="TXID")
 @sending_options
 @click.option("--amount", help="Give back this much.  [default: all that is left]")
 @click.option("--asset", help="What to give back, where the payment brought several assets.")
@@ -94,16 +94,15 @@ def refund(
     payee: str | None,
     **choices: Any,
 ) -> None:
-    """Give back the payment whose transaction id is PAYMENT, or some of it, to whoever made it.
+    """Give back the payment whose transaction id is TXID, or some of it, to whoever made it.
 
     It goes to the address that paid, and never comes to more than was paid, however many refunds
-    there are and whatever nodes are asked. GET /transaction/PAYMENT of a node lists them.
+    there are and whatever nodes are asked. GET /transaction/TXID of a node lists them.
 
     \b
     Examples:
-      chaind wallet refund 5e7c4ea97b2c96916520d6de9e067a6543f76ff80f9da3e872605d59da7ee734
-      chaind wallet refund 5e7c4ea97b2c96916520d6de9e067a6543f76ff80f9da3e872605d59da7ee734 \\
-        --amount 2.5 --memo "one chair" --key order-7
+      chaind wallet refund "$TXID"
+      chaind wallet refund "$TXID" --amount 2.5 --memo "one chair" --key order-7
     """
     from chaind.wallet.errors import KeySpent
 
@@ -125,7 +124,7 @@ def _txid(text: str) -> bytes:
     import re
 
     if not re.fullmatch("[0-9a-fA-F]{64}", text):
-        raise click.UsageError("PAYMENT is a transaction id: 64 hex digits.")
+        raise click.UsageError("TXID is a transaction id: 64 hex digits.")
     return bytes.fromhex(text)
 
 

@@ -26,7 +26,7 @@ class PaymentUriInvalid(Malformed):
 
     code = "payment-uri-invalid"
     text = "the payment URI is refused: {reason}"
-    advice = "Copy it whole, in quotes: chaind:ADDRESS?amount=…&asset=…&memo=…&chain=…&expires_ms=…"
+    advice = "Copy it whole and in quotes, as its maker's node gave it."
 
 
 class PaymentUri(NamedTuple):
