@@ -79,6 +79,18 @@ class NotForAll(LocalFault):
     exit_code = 78  # EX_CONFIG
 
 
+class SeedNotShared(LocalFault):
+    """Named accounts that only some nodes would know, or that hold nothing."""
+
+    code = "seed-not-shared"
+    text = "[custody] {key} is set, and the nodes of a devnet share the published seed"
+    advice = (
+        "Take it out of chaind.toml or the environment, or run a node with a seed of its own: "
+        "`chaind run`."
+    )
+    exit_code = 78  # EX_CONFIG
+
+
 @click.command()
 @click.option("--validators", type=Whole(1, NODES_MAX), default=4, show_default=True)
 @click.option(
@@ -141,14 +153,20 @@ def devnet(
 
 
 def check_settings() -> None:
-    """Read the nodes' settings once, before any is started. Raises `ConfigInvalid`, `NotForAll`."""
+    """Read the nodes' settings once, before any is started.
+
+    Raises `ConfigInvalid`, `NotForAll`, `SeedNotShared`.
+    """
     from chaind.cli.run import settings_file
-    from chaind.node.config import NodeSection, load
+    from chaind.node.config import CustodySection, NodeSection, load
 
     config = load(settings_file(), os.environ)
     for key in ("validator_key", "chain"):
         if getattr(config.node, key) != getattr(NodeSection(), key):
             raise NotForAll(key=key)
+    for key in ("mnemonic_file", "password_file", "password_fd"):
+        if getattr(config.custody, key) != getattr(CustodySection(), key):
+            raise SeedNotShared(key=key)
 
 
 def vacant(home: Path, nodes: Sequence[Place], *, reset: bool) -> list[Place]:

@@ -268,6 +268,9 @@ def test_lines_of_an_earlier_start_are_not_shown(devnet: Devnet) -> None:
     [
         ("CHAIND_API_API_PRT", "1", "there is no setting [api] api_prt"),
         ("CHAIND_NODE_VALIDATOR_KEY", "one.key", "[node] validator_key is set"),
+        ("CHAIND_CUSTODY_MNEMONIC_FILE", "words", "[custody] mnemonic_file is set"),
+        ("CHAIND_CUSTODY_PASSWORD_FILE", "word", "[custody] password_file is set"),
+        ("CHAIND_CUSTODY_PASSWORD_FD", "3", "[custody] password_fd is set"),
     ],
 )
 def test_wrong_setting_is_told_once_and_nothing_is_made(
