@@ -5,7 +5,10 @@ from pathlib import Path
 
 import disk_faults
 import kill_loop
+import stress_runs
 from long_runs import percentile
+
+from chaind.cli.stress_verdict import KEY_FAULTS, SPEND_FAULTS
 
 KILLS = {
     "kills": 10,
@@ -73,6 +76,48 @@ def test_faults_of_several_runs_are_added_up(tmp_path: Path) -> None:
     assert found["exit status 81"] == "2"
     assert found["fault on votes"] == "3 healed, 2 refused"
     assert found["fault on intake"] == "1 unharmed"
+
+
+KEYS = {
+    "keys": 20,
+    "requests": 160,
+    "unanswered": 0,
+    "paid_once": 20,
+    "kills": 2,
+    "faults": dict.fromkeys(KEY_FAULTS, 0),
+    "open": 0,
+    "verdict": "held",
+    "options": ["--keys", "20", "--spread"],
+    "nodes": 4,
+    "seconds": 9.0,
+}
+ROUNDS = {
+    "rounds": 2,
+    "spends": 32,
+    "affordable": 16,
+    "final": 17,
+    "faults": dict.fromkeys(SPEND_FAULTS, 0) | {"too_many_final": 1},
+    "open": 3,
+    "verdict": "broken",
+    "options": ["--conflicts", "2"],
+    "nodes": 4,
+    "seconds": 9.0,
+}
+
+
+def test_stress_of_keys_and_of_spends_stand_on_one_page(tmp_path: Path) -> None:
+    for seed, run in enumerate((KEYS, ROUNDS, KEYS | {"kills": 5}), start=1):
+        stress_runs.record(run, seed=seed, results=tmp_path)
+    found = cells(tmp_path / "stress.md")
+    assert (found["keys"], found["keys that paid once on every node"]) == ("40", "40")
+    assert found["kills of a node meanwhile"] == "7"
+    assert (found["of these affordable"], found["of these final"]) == ("16", "17")
+    assert found["keys charged twice"] == "0"
+    assert found["rounds with more spends than the balance affords"] == "1"
+    assert found["payments refused, or not answered to all"] == "3"
+    text = (tmp_path / "stress.md").read_text()
+    assert "20 keys, 160 requests, 5 kills, each duplicate at another node, 4 nodes, held" in text
+    assert "seed 2: 2 rounds of spends, 4 nodes, broken" in text
 
 
 def test_a_percentile_is_a_value_that_occurred() -> None:
