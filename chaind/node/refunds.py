@@ -202,7 +202,10 @@ class Refunds:
         paid = paid_by(row).get(payee, {})
         if not paid or payee == row.payer:
             raise RefundNotYours(txid=txid.hex(), who=self._show(payee))
-        return RefundState(txid, row.payer, payee, paid, self._given(txid, row.payer, payee))
+        given = self._given(txid, row.payer, payee, REFUNDS_MAX + 1)
+        if len(given) > REFUNDS_MAX:
+            raise RefundsFull(txid=txid.hex(), limit=REFUNDS_MAX)
+        return RefundState(txid, row.payer, payee, paid, given)
 
     def of_payment(self, txid: bytes) -> list[tuple[bytes, Given]] | None:
         """(payee, refund) of all refunds of a final payment, by payee; None where they are more
@@ -213,7 +216,9 @@ class Refunds:
             return None
         found: list[tuple[bytes, Given]] = []
         for payee in payees:
-            found += ((payee, given) for given in self._given(txid, row.payer, payee))
+            found += (
+                (payee, given) for given in self._given(txid, row.payer, payee, SHOWN_MAX + 1)
+            )
             if len(found) > SHOWN_MAX:
                 return None
         return found
@@ -255,10 +260,8 @@ class Refunds:
             raise RefundTooEarly(txid=txid.hex(), status=status)
         raise RefundOfNothing(txid=txid.hex(), status=status)
 
-    def _given(self, txid: bytes, payer: bytes, payee: bytes) -> tuple[Given, ...]:
-        rows = self._store.referring(payee, refund_reference(txid), None, REFUNDS_MAX + 1)
-        if len(rows) > REFUNDS_MAX:
-            raise RefundsFull(txid=txid.hex(), limit=REFUNDS_MAX)
+    def _given(self, txid: bytes, payer: bytes, payee: bytes, limit: int) -> tuple[Given, ...]:
+        rows = self._store.referring(payee, refund_reference(txid), None, limit)
         found: list[Given] = []
         for made, row in rows:
             memo = refund_of(row.memo)

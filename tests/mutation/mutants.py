@@ -15,6 +15,7 @@ CORE = (
 LOG = ("tests/consensus/test_simplex_log.py", "tests/consensus/test_simplex_schedules.py")
 GOSSIP = ("tests/consensus/test_gossip.py", "tests/consensus/test_gossip_schedules.py")
 LEDGER = ("tests/ledger",)
+REFUNDS = ("tests/api/test_refunds.py", "tests/node/test_refunds.py")
 WHOLE = ("tests/simulation/test_simulation.py",)
 
 
@@ -407,5 +408,42 @@ MUTANTS = (
         "            for vote in wanted:\n                self._checker.check_vote(vote)\n",
         "",
         ("tests/bad_input/test_bad_peers.py", "tests/node/test_spread.py"),
+    ),
+    # Refunds.
+    Mutant(
+        "what was given back is not counted",
+        "chaind/node/refunds.py",
+        "return max(0, self.paid.get(asset, 0) - self.given_units(asset))",
+        "return self.paid.get(asset, 0)",
+        REFUNDS,
+    ),
+    Mutant(
+        "two refunds have one number",
+        "chaind/node/refunds.py",
+        "refund_lease_id(order.txid, state.number),",
+        "self._entropy(32),",
+        REFUNDS,
+    ),
+    Mutant(
+        "a refund is not found by its key",
+        "chaind/node/refunds.py",
+        "if one.memo.key == key),",
+        "if one.memo.key == b''),",
+        REFUNDS,
+    ),
+    Mutant(
+        "who was not paid gives back",
+        "chaind/node/refunds.py",
+        "if not paid or payee == row.payer:",
+        "if payee == row.payer:",
+        REFUNDS,
+        safety=False,
+    ),
+    Mutant(
+        "a memo alone makes a refund",
+        "chaind/storage/indexes.py",
+        "if lease.id == refund_lease_id(refund.txid, refund.number):",
+        "if lease.id:",
+        REFUNDS,
     ),
 )
