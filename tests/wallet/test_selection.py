@@ -113,6 +113,7 @@ def check_conservation(found: Plan, funds: Funds, order: Order, rate: int) -> No
 more = st.lists(
     st.builds(Part, st.just(OTHER), st.sampled_from([NATIVE, GOLD]), units), max_size=3
 ).map(tuple)
+leases = st.sampled_from([None, Lease(ADDRESSES[1], bytes(32), bytes(32))])  # a refund's
 orders = st.builds(
     Order,
     target=st.just(TARGET),
@@ -121,6 +122,7 @@ orders = st.builds(
     memo=st.binary(max_size=20),
     as_coin=st.just(False),
     more=more,
+    lease=leases,
 ) | st.builds(
     Order,
     target=st.just(TARGET),
@@ -129,6 +131,7 @@ orders = st.builds(
     memo=st.just(b""),
     as_coin=st.just(True),
     more=more,
+    lease=leases,
 )
 
 
@@ -154,7 +157,7 @@ def test_plans_conserve_money_and_are_what_the_ledger_takes(
         transaction, msgspec.structs.replace(PARAMETERS, min_fee_per_byte=rate), bytes(8)
     )
     verify_signatures(checked)
-    assert OWNER in found.owners
+    assert (order.lease.owner if order.lease is not None else OWNER) in found.owners
 
 
 @settings(max_examples=150)
