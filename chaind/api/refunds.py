@@ -21,7 +21,7 @@ from chaind.primitives.amounts import format_amount, parse_amount
 class RefundRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which payment is given back. `from` was paid by it, and need not be said where that is
     clear; without `amount` all that is left is given back, and `asset` need not be said where the
-    payment brought only one."""
+    payment brought only one. An Idempotency-Key stands for one refund of this payment."""
 
     payment: Annotated[str, msgspec.Meta(examples=["00" * 32])]
     from_: str | int | None = msgspec.field(name="from", default=None)

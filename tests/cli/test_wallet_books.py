@@ -12,6 +12,8 @@ from node_kit import Running, running_node
 from wallet_kit import BOB, balances, fresh, gift, invoke, told
 
 from chaind.primitives.amounts import UNIT
+from chaind.wallet.answers import Payee, RefundsState
+from chaind.wallet.client_paying import PayingClient
 from chaind.wallet.client_sync import SyncClient
 from chaind.wallet.payment_uri import format_uri, parse_uri
 
@@ -148,6 +150,38 @@ def test_what_cannot_be_given_back_says_why(node: Running, client: SyncClient) -
     assert "no transaction" in till.refused("refund", "00" * 32)
     assert invoke("refund", "xyz", *till.at).exit_code == 2
     assert balances(node, till.name) == {"main": "11"}
+
+
+def test_of_several_addresses_one_is_named(node: Running, client: SyncClient) -> None:
+    till = Till(node, "10")
+    second = invoke("address", "--number", "1", "--wallet", till.name).output.strip()
+    paid = client.payout("alice", [Payee(till.address, UNIT), Payee(second, 2 * UNIT)]).tx_id
+    assert f"several addresses of the account: {till.address}, {second}" in till.refused(
+        "refund", paid
+    )
+    told = till.told("refund", paid, "--payee", second)
+    assert client.refunds(bytes.fromhex(paid), second).refunds[0].tx_id == told["tx_id"]
+    assert client.refunds(bytes.fromhex(paid), till.address).left == {"COIN": "1"}
+    assert "paid no address" in till.refused("refund", paid, "--payee", BOB)
+
+
+def test_of_two_refunds_at_once_the_second_starts_anew(
+    node: Running, client: SyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    till = Till(node, "10")
+    paid = client.transfer("alice", till.address, 4 * UNIT).tx_id
+    before = client.refunds(bytes.fromhex(paid), till.address)
+    till.told("refund", paid, "--amount", "3")
+
+    async def seen_before(*_: object) -> RefundsState:
+        return before
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PayingClient, "refunds", seen_before)
+        assert "came first: nothing was given back" in till.refused("refund", paid, "--key", "k")
+    assert balances(node, till.name) == {"main": "11"}
+    till.told("refund", paid, "--key", "k")
+    assert balances(node, till.name) == {"main": "10"}
 
 
 # Statements.

@@ -269,13 +269,11 @@ def test_no_refusal_repeats_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "mnemonic").write_text(WORDS.rpartition(" ")[0])
     (tmp_path / "password").write_text(PASSWORD)
     (tmp_path / "password").chmod(0o644)
+    for setting in ("mnemonic", "password"):
+        variable = f"CHAIND_CUSTODY_{setting.upper()}_FILE"
+        said.append(refused_start(tmp_path / "home", variable, tmp_path / setting))
     (tmp_path / "token").write_text("canary-token\n")
-    for setting, name in (
-        ("CUSTODY_MNEMONIC_FILE", "mnemonic"),
-        ("CUSTODY_PASSWORD_FILE", "password"),
-        ("API_TOKEN_FILE", "token"),
-    ):
-        said.append(refused_start(tmp_path / "home", f"CHAIND_{setting}", tmp_path / name))
-        assert b"canary-token" not in said[-1]
+    said.append(said_by("custody", "list", "--token-file", str(tmp_path / "token"), code=78))
+    assert b"canary-token" not in said[-1]
     assert all(b"Traceback" not in text and text for text in said)
     assert {name for text in said for name in seen_in(text)} == set()
