@@ -15,7 +15,7 @@ CORE = (
 LOG = ("tests/consensus/test_simplex_log.py", "tests/consensus/test_simplex_schedules.py")
 GOSSIP = ("tests/consensus/test_gossip.py", "tests/consensus/test_gossip_schedules.py")
 LEDGER = ("tests/ledger",)
-REFUNDS = ("tests/api/test_refunds.py", "tests/node/test_refunds.py")
+REFUNDS = ("tests/api/test_refunds.py", "tests/node/test_refunds_across_nodes.py")
 WHOLE = ("tests/simulation/test_simulation.py",)
 
 
