@@ -16,17 +16,12 @@ from chaind.primitives.errors import LocalFault
 from chaind.primitives.genesis import Genesis
 from chaind.storage.files import OsFiles
 from chaind.wallet.accounts import empty_wallet
-from chaind.wallet.derivation import (
-    DEVELOPMENT_MNEMONIC,
-    MnemonicInvalid,
-    check_mnemonic,
-    seed_from_mnemonic,
-)
+from chaind.wallet.derivation import DEVELOPMENT_MNEMONIC, seed_from_mnemonic
 from chaind.wallet.keystore import LOG2_N_FLOOR, Contents, SealedPart
-from chaind.wallet.mnemonic import mnemonic_from_entropy
+from chaind.wallet.mnemonic import WordsInvalid, mnemonic_from_entropy, read_mnemonic
 from chaind.wallet.secret import Secret
 
-MNEMONIC_BYTES_MAX = 4_096  # 24 words of any language
+MNEMONIC_BYTES_MAX = 4_096  # 24 words and much space around them
 ENTROPY_BYTES = 32
 _OTHERS = 0o077
 
@@ -157,8 +152,8 @@ def _given_mnemonic(config: Config) -> Secret[str] | None:
     if not path.exists():
         raise SettingFileAbsent(name="[custody] mnemonic_file", path=path)
     try:
-        return Secret(check_mnemonic(OsFiles().read(path, 0, MNEMONIC_BYTES_MAX).decode()))
+        return Secret(read_mnemonic(OsFiles().read(path, 0, MNEMONIC_BYTES_MAX).decode()))
     except UnicodeDecodeError:
         raise MnemonicFileInvalid(path=path, reason="it is not text in UTF-8") from None
-    except MnemonicInvalid as error:
-        raise MnemonicFileInvalid(path=path, reason=error) from None
+    except WordsInvalid as error:
+        raise MnemonicFileInvalid(path=path, reason=error.values["reason"]) from None

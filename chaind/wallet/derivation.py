@@ -51,23 +51,6 @@ class PathInvalid(Malformed):
     advice = "Write it like m/44'/1'/0'/0/0."
 
 
-class MnemonicInvalid(Malformed):
-    """Not the shape of a BIP-39 mnemonic. Never shows a word of it."""
-
-    code = "mnemonic-invalid"
-    text = "the mnemonic has {count} words: 12, 15, 18, 21 or 24 are needed"
-    advice = "Compare it with the copy on paper, in one line or several, its words apart by blanks."
-
-
-def check_mnemonic(mnemonic: str) -> str:
-    """The words one blank apart, when there are as many as BIP-39 allows. Which words they may be
-    depends on a language's list, and is not looked at. Raises `MnemonicInvalid`."""
-    words = mnemonic.split()
-    if len(words) not in MNEMONIC_WORDS:
-        raise MnemonicInvalid(count=len(words))
-    return " ".join(words)
-
-
 class ExtendedKeyInvalid(Malformed):
     """Not an extended public key."""
 

@@ -64,8 +64,13 @@ STARTS = {
     ),
     "too few words": Row(
         ("run", "--home", "one", *FREE), 78,
-        "the mnemonic has 3 words: 12, 15, 18, 21 or 24 are needed", "Write the 12",
+        "holds no mnemonic: there are 3, not 12, 15, 18, 21 or 24", "Write the 12",
         _write("words", b"secret secret secret"), CUSTODY,
+    ),
+    "a mistyped word": Row(
+        ("run", "--home", "one", *FREE), 78,
+        "holds no mnemonic: the checksum does not match", "Write the 12",
+        _write("words", b"test " * 12), CUSTODY,
     ),
     "chaos beside money": Row(
         ("run", "--home", "one", *FREE), 78,
