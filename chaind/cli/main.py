@@ -13,6 +13,7 @@ from chaind import __version__
 from chaind.cli.audit import audit
 from chaind.cli.custody import custody
 from chaind.cli.devnet import devnet
+from chaind.cli.headers import headers
 from chaind.cli.init import init
 from chaind.cli.load import load
 from chaind.cli.run import run
@@ -52,6 +53,7 @@ def commands() -> None:
       chaind wallet create               keys of your own, to pay with
       chaind custody create till         name an account whose key a node keeps
       chaind webhooks listen             receive what a node tells of payments
+      chaind headers verify FILE         mined headers, by Bitcoin's rules
       chaind simulate --seed 7           whole nodes under faults, on a virtual clock
     """
 
@@ -74,6 +76,7 @@ for _command in (
     audit,
     custody,
     devnet,
+    headers,
     init,
     load,
     run,
