@@ -16,6 +16,7 @@ from chaind.cli.devnet import devnet
 from chaind.cli.headers import headers
 from chaind.cli.init import init
 from chaind.cli.load import load
+from chaind.cli.mine import mine
 from chaind.cli.run import run
 from chaind.cli.simulate import simulate
 from chaind.cli.status import status
@@ -54,6 +55,7 @@ def commands() -> None:
       chaind custody create till         name an account whose key a node keeps
       chaind webhooks listen             receive what a node tells of payments
       chaind headers verify FILE         mined headers, by Bitcoin's rules
+      chaind mine --benchmark            how many hashes in a second
       chaind simulate --seed 7           whole nodes under faults, on a virtual clock
     """
 
@@ -79,6 +81,7 @@ for _command in (
     headers,
     init,
     load,
+    mine,
     run,
     simulate,
     status,

@@ -19,15 +19,30 @@ from llvmlite import binding, ir
 from numba import config, njit, types
 from numba.extending import intrinsic
 
-from chaind.miner.search import PREFIX_BYTES, check_range, meets
+from chaind.miner.search import check_range, meets
 from chaind.miner.sha256 import BLOCK_BYTES, INITIAL_STATE, ROUND_CONSTANTS, compress
+from chaind.primitives.errors import LocalFault
+from chaind.primitives.work import BITCOIN_MAIN, target_of
 
 LAST_ROUND = 60  # its e becomes the state's last word three rounds later
 PADDING = 0x8000_0000
 TABLE_WORDS = 8 + 3
 QUIET_S = 2.0  # loading from the cache takes less; a compilation is told of
+BLOCK_0 = bytes.fromhex(  # of Bitcoin's main net, without its nonce
+    "01000000000000000000000000000000000000000000000000000000000000000000000"
+    "03ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a29ab5f49ffff001d"
+)
+BLOCK_0_NONCE = 2083236893
 _I32 = ir.IntType(32)
 _CHOOSE, _MAJORITY = 0xCA, 0xE8  # vpternlogd's truth tables of e ? f : g and of two out of three
+
+
+class KernelBroken(LocalFault):
+    """The compiled kernel does not do what it was written for."""
+
+    code = "kernel-broken"
+    text = "the mining kernel {kernel!r} misses a known nonce in lane {lane}"
+    advice = "Do not mine with it. Report this with the processor's name and the version of numba."
 
 
 class Shape(NamedTuple):
@@ -259,18 +274,27 @@ class CpuKernel:
         self._scan = _compile(self._shape)
 
     def prepare(self, tell: Callable[[str], None]) -> None:
-        """Compile now, or load what was compiled before; `tell` is called where it takes a while.
+        """Compile now, or load what was compiled before, and see that it finds what is there.
 
-        The first search does it otherwise.
+        `tell` is called where it takes a while. Raises `KernelBroken`.
         """
-        if self._scan.signatures:
-            return
         patience = Timer(QUIET_S, tell, ["compiling the mining kernel for this processor, once"])
-        patience.start()
+        if not self._scan.signatures:
+            patience.start()
         try:
-            self.find(prefix=bytes(PREFIX_BYTES), target=0, first=0, end=1)
+            self._check()
         finally:
             patience.cancel()
+
+    def _check(self) -> None:
+        """Bitcoin's block 0 must be found in each lane, and not before it is there."""
+        target = target_of(BITCOIN_MAIN.limit_bits)
+        for lane in range(self._shape.lanes * self._shape.streams):
+            first = BLOCK_0_NONCE - lane
+            for end, there in ((BLOCK_0_NONCE, None), (BLOCK_0_NONCE + 1, BLOCK_0_NONCE)):
+                found = self.find(prefix=BLOCK_0, target=target, first=first, end=end)
+                if found != there:
+                    raise KernelBroken(kernel=self.name, lane=lane)
 
     def find(self, *, prefix: bytes, target: int, first: int, end: int) -> int | None:
         """See `search.Kernel`."""

@@ -1,0 +1,147 @@
+"""The crew: mining processes, one per core asked for, that share the nonces of one header.
+
+Nothing here searches; whoever has a crew hands it work and reads its answers. Their connections are
+file descriptors, for an event loop to watch.
+"""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from multiprocessing.connection import Connection, wait
+from typing import NamedTuple
+
+from chaind.miner.search import NONCES
+from chaind.miner.worker import TARGET_BYTES, Answer, Work, decode_answer, encode
+from chaind.primitives.errors import LocalFault
+
+END_S_MAX = 5.0  # a worker looks at its connection every few milliseconds, once it is ready
+
+
+class MinerNotInstalled(LocalFault):
+    """The kernel's compiler is an extra."""
+
+    code = "miner-not-installed"
+    text = "mining needs numba, which is not installed beside chaind"
+    advice = "Install it with the extra: pip install 'chaind[miner]'."
+    exit_code = 69  # EX_UNAVAILABLE
+
+
+class WorkerDied(LocalFault):
+    """A mining process ended by itself."""
+
+    code = "mining-worker-died"
+    text = "mining process {worker} ended with status {status}"
+    advice = "Its last words stand above; where the system killed it, give it fewer threads."
+
+
+class Told(NamedTuple):
+    """An answer and the number of the worker that gave it."""
+
+    worker: int
+    answer: Answer
+
+
+class _Worker(NamedTuple):
+    process: subprocess.Popen[bytes]
+    connection: Connection
+
+
+class Crew:
+    """`with Crew.start(threads=2) as crew: …` ends the processes, whatever happens."""
+
+    def __init__(self, workers: Sequence[_Worker]) -> None:
+        self._workers = workers
+
+    @classmethod
+    def start(cls, *, threads: int, cpus: Sequence[int] = (), shape: str = "") -> "Crew":
+        """Start the processes; each says `Ready` when it is. Worker i is held to `cpus`[i], if any.
+
+        Raises `MinerNotInstalled`.
+        """
+        assert threads > 0
+        assert not cpus or len(cpus) == threads
+        if find_spec("numba") is None:
+            raise MinerNotInstalled
+        workers: list[_Worker] = []
+        try:
+            for index in range(threads):
+                workers.append(_start(shape, str(cpus[index]) if cpus else ""))
+        except OSError:
+            cls(workers).close()
+            raise
+        return cls(workers)
+
+    def __enter__(self) -> "Crew":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def size(self) -> int:
+        """How many workers there are."""
+        return len(self._workers)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids, in the order of the workers."""
+        return tuple(worker.process.pid for worker in self._workers)
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """Readable when there is an answer; in the order of the workers."""
+        return tuple(worker.connection for worker in self._workers)
+
+    def assign(self, *, job: int, prefix: bytes, target: int) -> None:
+        """All nonces of a header, in equal shares, in place of what was searched before.
+
+        Raises `WorkerDied`.
+        """
+        goal = target.to_bytes(TARGET_BYTES, "big")
+        for index, worker in enumerate(self._workers):
+            first, end = (NONCES * part // self.size for part in (index, index + 1))
+            try:
+                worker.connection.send_bytes(encode(Work(job, prefix, goal, first, end)))
+            except (BrokenPipeError, ConnectionResetError):
+                raise self._died(index) from None
+
+    def answers(self, bound_s: float) -> Iterator[Told]:
+        """What the workers say, or nothing within `bound_s`. Raises `WorkerDied`."""
+        ready = wait(self.connections, bound_s)
+        for index, worker in enumerate(self._workers):
+            if worker.connection in ready:
+                try:
+                    data = worker.connection.recv_bytes()
+                except (EOFError, ConnectionResetError):
+                    raise self._died(index) from None
+                yield Told(index, decode_answer(data))
+
+    def close(self) -> None:
+        """End the processes, which end by themselves when nobody listens."""
+        for worker in self._workers:
+            worker.connection.close()
+        for worker in self._workers:
+            try:
+                worker.process.wait(END_S_MAX)
+            except subprocess.TimeoutExpired:  # in the middle of a compilation
+                worker.process.kill()
+                worker.process.wait()
+
+    def _died(self, index: int) -> WorkerDied:
+        status = self._workers[index].process.wait()
+        return WorkerDied(worker=index, status=status)
+
+
+def _start(shape: str, cpu: str) -> _Worker:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        descriptor = theirs.fileno()
+        command = [sys.executable, "-P", "-m", "chaind.miner.worker"]
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments, no shell
+            [*command, str(descriptor), shape, cpu],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[descriptor],
+        )
+    return _Worker(process, Connection(ours.detach()))

@@ -1,0 +1,50 @@
+"""`chaind mine --benchmark` as typed."""
+
+import json
+import os
+import re
+
+from click.testing import CliRunner, Result
+
+from chaind.cli.main import commands
+from chaind.miner.kernel import host_shape
+
+
+def mine(*arguments: str) -> Result:
+    return CliRunner().invoke(commands, ["mine", *arguments], prog_name="chaind")
+
+
+def test_the_rate_of_each_process_is_measured() -> None:
+    result = mine("--benchmark", "--seconds", "1")
+    assert result.exit_code == 0, result.output
+    assert re.fullmatch(
+        rf"kernel     {host_shape()}\n"
+        r"process 0  [\d.]+ MH/s \([\d.]+ for each second on the processor\)\n"
+        r"together   [\d.]+ MH/s\n",
+        result.stdout,
+    )
+
+
+def test_for_machines() -> None:
+    cores = len(os.sched_getaffinity(0))
+    result = mine("--benchmark", "--seconds", "1", "--threads", str(cores), "--affinity", "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert told["kernel"] == host_shape()
+    assert len(told["processes"]) == cores
+    for process in told["processes"]:
+        assert process["per_second"] > 0
+        assert process["per_cpu_second"] > 0
+
+
+def test_more_processes_than_cores_cannot_each_have_one() -> None:
+    cores = len(os.sched_getaffinity(0))
+    result = mine("--benchmark", "--threads", str(cores + 1), "--affinity")
+    assert result.exit_code == 2
+    assert f"--affinity has {cores} cores for {cores + 1} threads" in result.stderr
+
+
+def test_nothing_but_the_benchmark_is_there() -> None:
+    result = mine()
+    assert result.exit_code == 2
+    assert "Missing option '--benchmark'" in result.stderr

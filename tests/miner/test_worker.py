@@ -1,0 +1,135 @@
+"""A mining process's loop, over a real connection: in order, up to date, and gone with its crew."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaind.miner.search import NONCES, PREFIX_BYTES, Reference
+from chaind.miner.worker import (
+    PIECE_MAX,
+    PIECE_S,
+    TARGET_BYTES,
+    Answer,
+    Clock,
+    Exhausted,
+    Found,
+    Searched,
+    Work,
+    decode_answer,
+    encode,
+    next_piece,
+    serve,
+)
+
+PREFIX = bytes(range(PREFIX_BYTES))
+NEVER = bytes(TARGET_BYTES)
+PATIENCE_S = 30.0
+
+
+@contextmanager
+def worker() -> Iterator[Connection]:
+    """A worker in a thread; it must have ended once its crew's end is closed."""
+    ours, theirs = Pipe()
+
+    def run() -> None:
+        with theirs:
+            serve(theirs, Reference(), Clock())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    with ours:
+        yield ours
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
+def answer(connection: Connection) -> Answer:
+    assert connection.poll(PATIENCE_S)
+    return decode_answer(connection.recv_bytes())
+
+
+def until_exhausted(connection: Connection, job: int) -> list[Answer]:
+    answers = []
+    while True:
+        told = answer(connection)
+        if told.job == job:  # type: ignore[union-attr]
+            answers.append(told)
+        if told == Exhausted(job):
+            return answers
+
+
+def test_every_nonce_is_found_once_and_in_order() -> None:
+    target = 1 << 250
+    expected = []
+    at = 100
+    while (
+        nonce := Reference().find(prefix=PREFIX, target=target, first=at, end=5_000)
+    ) is not None:
+        expected.append(nonce)
+        at = nonce + 1
+    work = Work(7, PREFIX, target.to_bytes(TARGET_BYTES, "big"), 100, 5_000)
+    with worker() as connection:
+        connection.send_bytes(encode(work))
+        answers = until_exhausted(connection, 7)
+    assert [told for told in answers if isinstance(told, Found)] == [
+        Found(7, nonce) for nonce in expected
+    ]
+    reports = [told for told in answers if isinstance(told, Searched)]
+    assert sum(told.nonces for told in reports) == 4_900
+    assert all(told.seconds > 0 for told in reports)
+    assert answers[-1] == Exhausted(7)
+
+
+def test_new_work_takes_the_place_of_the_old() -> None:
+    with worker() as connection:
+        connection.send_bytes(encode(Work(1, PREFIX, NEVER, 0, NONCES)))
+        connection.send_bytes(encode(Work(2, PREFIX, NEVER, 0, NONCES)))
+        connection.send_bytes(encode(Work(3, PREFIX, NEVER, 10, 20)))
+        told = until_exhausted(connection, 3)
+        assert [type(each) for each in told] == [Searched, Exhausted]
+        assert not connection.poll(0.1)
+
+
+def test_work_that_is_replaced_is_counted() -> None:
+    with worker() as connection:
+        connection.send_bytes(encode(Work(1, PREFIX, NEVER, 0, NONCES)))
+        connection.send_bytes(encode(Work(2, PREFIX, NEVER, 0, 1)))
+        first = answer(connection)
+        assert isinstance(first, Searched)
+        assert first.job == 1
+        assert 0 < first.nonces < NONCES
+
+
+def test_it_ends_in_the_middle_of_work() -> None:
+    with worker() as connection:
+        connection.send_bytes(encode(Work(1, PREFIX, NEVER, 0, NONCES)))
+
+
+@given(st.integers(1, PIECE_MAX), st.floats(0, 100))
+def test_pieces_take_as_long_as_they_should(piece: int, took_s: float) -> None:
+    following = next_piece(piece, took_s)
+    assert 1 <= following <= min(2 * piece, PIECE_MAX)
+    if took_s > PIECE_S:
+        assert following <= piece
+    elif took_s < PIECE_S / 2:
+        assert following == min(2 * piece, PIECE_MAX)
+
+
+@pytest.mark.parametrize(
+    ("piece", "took_s", "following"),
+    [
+        (1000, 0.01, 2000),
+        (1000, 0.04, 500),
+        (1000, 0.0, 2000),
+        (1, 9.0, 1),
+        (1 << 28, 0.001, 1 << 28),
+    ],
+)
+def test_the_next_piece(piece: int, took_s: float, following: int) -> None:
+    assert next_piece(piece, took_s) == following
