@@ -55,7 +55,7 @@ class Crew:
         self._workers = workers
 
     @classmethod
-    def start(cls, *, threads: int, cpus: Sequence[int] = (), shape: str = "") -> "Crew":
+    def start(cls, *, threads: int, cpus: Sequence[int] = ()) -> "Crew":
         """Start the processes; each says `Ready` when it is. Worker i is held to `cpus`[i], if any.
 
         Raises `MinerNotInstalled`.
@@ -67,7 +67,7 @@ class Crew:
         workers: list[_Worker] = []
         try:
             for index in range(threads):
-                workers.append(_start(shape, str(cpus[index]) if cpus else ""))
+                workers.append(_start(cpus[index : index + 1]))
         except OSError:
             cls(workers).close()
             raise
@@ -134,13 +134,13 @@ class Crew:
         return WorkerDied(worker=index, status=status)
 
 
-def _start(shape: str, cpu: str) -> _Worker:
+def _start(cpus: Sequence[int]) -> _Worker:
     ours, theirs = socket.socketpair()
     with theirs:
         descriptor = theirs.fileno()
         command = [sys.executable, "-P", "-m", "chaind.miner.worker"]
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments, no shell
-            [*command, str(descriptor), shape, cpu],
+            [*command, *map(str, [descriptor, *cpus])],
             stdin=subprocess.DEVNULL,
             pass_fds=[descriptor],
         )

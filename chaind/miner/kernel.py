@@ -55,12 +55,15 @@ class Shape(NamedTuple):
     streams: int
     ternary: bool
 
+    @property
+    def name(self) -> str:
+        """As people read it."""
+        return f"{self.streams} x {self.lanes} lanes" + (", vpternlogd" if self.ternary else "")
 
-SHAPES = {
-    "avx512": Shape(lanes=16, streams=2, ternary=True),
-    "16 lanes": Shape(lanes=16, streams=2, ternary=False),
-    "8 lanes": Shape(lanes=8, streams=1, ternary=False),  # AVX2, or two of NEON's vectors
-}
+
+# The best of those that `benchmarks/mining.py` compares.
+WIDE = Shape(lanes=16, streams=2, ternary=True)
+PLAIN = Shape(lanes=8, streams=1, ternary=False)  # AVX2, or two vectors of NEON
 _Value = Any  # an i32 of LLVM, the same for all nonces, or a list of vectors, one per stream
 
 
@@ -257,21 +260,21 @@ def _compile(shape: Shape) -> Any:
     return scan
 
 
-def host_shape() -> str:
-    """Name of the shape that suits this machine, or the features that numba is told to assume."""
+def host_shape() -> Shape:
+    """What suits this machine, or the features that numba is told to assume."""
     told = config.CPU_FEATURES
     features = binding.get_host_cpu_features()
     wide = features.get("avx512f", False) if told is None else "+avx512f" in told.split(",")
-    return "avx512" if wide else "8 lanes"
+    return WIDE if wide else PLAIN
 
 
 class CpuKernel:
     """See `search.Kernel`. One object may serve several threads: a search lets go of the GIL."""
 
-    def __init__(self, shape: str | None = None) -> None:
-        self.name = shape or host_shape()
-        self._shape = SHAPES[self.name]
+    def __init__(self, shape: Shape | None = None) -> None:
+        self._shape = shape or host_shape()
         self._scan = _compile(self._shape)
+        self.name = self._shape.name
 
     def prepare(self, tell: Callable[[str], None]) -> None:
         """Compile now, or load what was compiled before, and see that it finds what is there.
@@ -295,6 +298,12 @@ class CpuKernel:
                 found = self.find(prefix=BLOCK_0, target=target, first=first, end=end)
                 if found != there:
                     raise KernelBroken(kernel=self.name, lane=lane)
+
+    def assembly(self) -> str:
+        """What it was compiled to, for those who count instructions."""
+        (text,) = self._scan.inspect_asm().values()
+        assert isinstance(text, str)
+        return text
 
     def find(self, *, prefix: bytes, target: int, first: int, end: int) -> int | None:
         """See `search.Kernel`."""

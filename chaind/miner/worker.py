@@ -170,15 +170,15 @@ def next_piece(piece: int, took_s: float) -> int:
 
 
 def main() -> None:
-    """`python -m chaind.miner.worker DESCRIPTOR SHAPE CPU`, empty words where nothing is asked."""
-    descriptor, shape, cpu = sys.argv[1:]
+    """`python -m chaind.miner.worker DESCRIPTOR [CPU]`."""
+    descriptor, *cpus = map(int, sys.argv[1:])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal; the crew says when it is over
-    if cpu:
-        os.sched_setaffinity(0, {int(cpu)})
-    connection = Connection(int(descriptor))
+    if cpus:
+        os.sched_setaffinity(0, cpus)
+    connection = Connection(descriptor)
     from chaind.miner.kernel import CpuKernel
 
-    kernel = CpuKernel(shape or None)
+    kernel = CpuKernel()
     try:
         kernel.prepare(lambda text: connection.send_bytes(encode(Compiling(text))))
         connection.send_bytes(encode(Ready(kernel.name)))

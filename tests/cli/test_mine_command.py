@@ -18,7 +18,7 @@ def test_the_rate_of_each_process_is_measured() -> None:
     result = mine("--benchmark", "--seconds", "1")
     assert result.exit_code == 0, result.output
     assert re.fullmatch(
-        rf"kernel     {host_shape()}\n"
+        rf"kernel     {host_shape().name}\n"
         r"process 0  [\d.]+ MH/s \([\d.]+ for each second on the processor\)\n"
         r"together   [\d.]+ MH/s\n",
         result.stdout,
@@ -30,7 +30,7 @@ def test_for_machines() -> None:
     result = mine("--benchmark", "--seconds", "1", "--threads", str(cores), "--affinity", "--json")
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
-    assert told["kernel"] == host_shape()
+    assert told["kernel"] == host_shape().name
     assert len(told["processes"]) == cores
     for process in told["processes"]:
         assert process["per_second"] > 0

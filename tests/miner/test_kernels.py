@@ -3,13 +3,22 @@
 import hashlib
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llvmlite import binding
 
-from chaind.miner.kernel import SHAPES, CpuKernel, host_shape
+from chaind.miner.kernel import (
+    BLOCK_0_NONCE,
+    PLAIN,
+    WIDE,
+    CpuKernel,
+    KernelBroken,
+    Shape,
+    host_shape,
+)
 from chaind.miner.search import NONCES, PREFIX_BYTES, Kernel, Reference, meets
 from chaind.primitives.work import target_of
 
@@ -35,14 +44,18 @@ MINED = {
     ),
 }
 HAS_AVX512 = binding.get_host_cpu_features().get("avx512f", False)
-NAMES = [name for name, shape in SHAPES.items() if HAS_AVX512 or not shape.ternary]
+SHAPES = [PLAIN, WIDE] if HAS_AVX512 else [PLAIN]
 EASY = (1 << 252) - 1  # one hash in sixteen
 EDGE = (1 << 224) - 1 << 28  # its last word has bits that decide, and the words below do too
 
 
-@pytest.fixture(scope="module", params=[*NAMES, "hashlib"])
+KERNELS: list[Kernel] = [Reference(), *map(CpuKernel, SHAPES)]
+
+
+@pytest.fixture(scope="module", params=KERNELS, ids=lambda kernel: str(kernel.name))
 def kernel(request: pytest.FixtureRequest) -> Kernel:
-    return Reference() if request.param == "hashlib" else CpuKernel(request.param)
+    kernel: Kernel = request.param
+    return kernel
 
 
 def all_hits(kernel: Kernel, prefix: bytes, target: int, first: int, end: int) -> list[int]:
@@ -101,7 +114,7 @@ def test_the_hardest_and_the_easiest_target(kernel: Kernel) -> None:
 
 
 def test_threads_share_a_kernel() -> None:
-    kernel = CpuKernel(host_shape())
+    kernel = CpuKernel()
     prefixes = [bytes([number]) * PREFIX_BYTES for number in range(4)]
     found: dict[bytes, list[int]] = {}
 
@@ -117,8 +130,31 @@ def test_threads_share_a_kernel() -> None:
 
 
 def test_the_shape_is_the_machines() -> None:
-    assert host_shape() == ("avx512" if HAS_AVX512 else "8 lanes")
-    assert CpuKernel().name == host_shape()
+    assert host_shape() == (WIDE if HAS_AVX512 else PLAIN)
+    assert CpuKernel().name == host_shape().name
+
+
+@pytest.mark.parametrize(("told", "shape"), [("+avx2", PLAIN), ("+avx2,+avx512f", WIDE)])
+def test_a_user_may_say_what_the_machine_has(
+    told: str, shape: Shape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """numba's own variable, NUMBA_CPU_FEATURES."""
+    monkeypatch.setattr("numba.config.CPU_FEATURES", told)
+    assert host_shape() == shape
+
+
+def test_a_kernel_that_misses_a_lane_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = CpuKernel(PLAIN)
+    scan = kernel._scan
+
+    def blind(table: Any, first: int, end: int, limit: Any) -> Any:
+        found = scan(table, first, end, limit)
+        return end if first == BLOCK_0_NONCE - 5 else found
+
+    blind.signatures = scan.signatures  # type: ignore[attr-defined]
+    monkeypatch.setattr(kernel, "_scan", blind)
+    with pytest.raises(KernelBroken, match="misses a known nonce in lane 5"):
+        kernel.prepare(print)
 
 
 class Impatient:
