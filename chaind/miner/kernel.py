@@ -45,6 +45,15 @@ class KernelBroken(LocalFault):
     advice = "Do not mine with it. Report this with the processor's name and the version of numba."
 
 
+class KernelHomeless(LocalFault):
+    """numba has nowhere to keep what it compiles."""
+
+    code = "kernel-homeless"
+    text = "the compiled mining kernel can be kept nowhere: {reason}"
+    advice = "Set NUMBA_CACHE_DIR to a directory that this user may write to."
+    exit_code = 73  # EX_CANTCREAT
+
+
 class Shape(NamedTuple):
     """`lanes` nonces in a vector, `streams` vectors side by side to fill the pipelines.
 
@@ -272,8 +281,12 @@ class CpuKernel:
     """See `search.Kernel`. One object may serve several threads: a search lets go of the GIL."""
 
     def __init__(self, shape: Shape | None = None) -> None:
+        """Raises `KernelHomeless`."""
         self._shape = shape or host_shape()
-        self._scan = _compile(self._shape)
+        try:
+            self._scan = _compile(self._shape)
+        except RuntimeError as error:  # numba looks for a place before it compiles anything
+            raise KernelHomeless(reason=error) from None
         self.name = self._shape.name
 
     def prepare(self, tell: Callable[[str], None]) -> None:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from chaind.miner.search import Kernel
+from chaind.primitives.errors import LocalFault
 
 PIECE_S = 0.02  # between two looks for newer work, which must be taken up within 50 ms
 PIECE_FIRST = 1 << 10  # nonces; a slow kernel must not begin with a long piece
@@ -178,12 +179,15 @@ def main() -> None:
     connection = Connection(descriptor)
     from chaind.miner.kernel import CpuKernel
 
-    kernel = CpuKernel()
     try:
+        kernel = CpuKernel()
         kernel.prepare(lambda text: connection.send_bytes(encode(Compiling(text))))
         connection.send_bytes(encode(Ready(kernel.name)))
+    except LocalFault as fault:
+        print(f"Error: {fault}\n{fault.advice}", file=sys.stderr)
+        sys.exit(fault.exit_code)
     except BrokenPipeError:
-        return
+        return  # the crew is gone
     serve(connection, kernel, Clock())
 
 

@@ -16,6 +16,7 @@ from chaind.miner.kernel import (
     WIDE,
     CpuKernel,
     KernelBroken,
+    KernelHomeless,
     Shape,
     host_shape,
 )
@@ -155,6 +156,15 @@ def test_a_kernel_that_misses_a_lane_is_not_used(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(kernel, "_scan", blind)
     with pytest.raises(KernelBroken, match="misses a known nonce in lane 5"):
         kernel.prepare(print)
+
+
+def test_nowhere_to_keep_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_options: bool) -> None:
+        raise RuntimeError("cannot cache function 'scan': no locator available")
+
+    monkeypatch.setattr("chaind.miner.kernel.njit", refuse)
+    with pytest.raises(KernelHomeless, match="no locator available"):
+        CpuKernel()
 
 
 class Impatient:

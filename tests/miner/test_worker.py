@@ -1,5 +1,6 @@
 """A mining process's loop, over a real connection: in order, up to date, and gone with its crew."""
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chaind.miner.kernel import KernelHomeless
 from chaind.miner.search import NONCES, PREFIX_BYTES, Reference
 from chaind.miner.worker import (
     PIECE_MAX,
@@ -23,6 +25,7 @@ from chaind.miner.worker import (
     Work,
     decode_answer,
     encode,
+    main,
     next_piece,
     serve,
 )
@@ -62,6 +65,25 @@ def until_exhausted(connection: Connection, job: int) -> list[Answer]:
             answers.append(told)
         if told == Exhausted(job):
             return answers
+
+
+def test_a_kernel_that_cannot_be_used_is_its_last_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> None:
+        raise KernelHomeless(reason="a full disk")
+
+    ours, theirs = Pipe()
+    monkeypatch.setattr("chaind.miner.kernel.CpuKernel", refuse)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr("sys.argv", ["worker", str(os.dup(theirs.fileno()))])
+    with ours, theirs, pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 73
+    assert capsys.readouterr().err == (
+        "Error: the compiled mining kernel can be kept nowhere: a full disk\n"
+        "Set NUMBA_CACHE_DIR to a directory that this user may write to.\n"
+    )
 
 
 def test_every_nonce_is_found_once_and_in_order() -> None:
