@@ -144,7 +144,8 @@ def test_records_are_whole(length: int) -> None:
 def test_what_the_first_header_may_say_is_bounded() -> None:
     hard = msgspec.structs.replace(WINDOW, limit_bits=0x1F7FFFFF)
     with pytest.raises(TargetTooEasy, match="easiest allowed are 0x1f7fffff"):
-        follow(hard, CHAINS["bitcoin"][1])
+        follow(hard, [mine(parent=bytes(32), time=BEGIN, bits=0x20008000)])  # one above
+    follow(hard, [mine(parent=bytes(32), time=BEGIN, bits=hard.limit_bits)])
     loose = Header(1, bytes(32), bytes(32), BEGIN, 0x1E0000FF, 0).encode()
     with pytest.raises(BitsInvalid, match="0x1e0000ff"):
         follow(WINDOW, [loose])

@@ -59,6 +59,11 @@ def kernel(request: pytest.FixtureRequest) -> Kernel:
     return kernel
 
 
+def hash_of(prefix: bytes, nonce: int) -> int:
+    header = prefix + nonce.to_bytes(4, "little")
+    return int.from_bytes(hashlib.sha256(hashlib.sha256(header).digest()).digest(), "little")
+
+
 def all_hits(kernel: Kernel, prefix: bytes, target: int, first: int, end: int) -> list[int]:
     hits: list[int] = []
     at = first
@@ -88,25 +93,35 @@ def test_the_same_nonces_as_hashlib_one_by_one(
     kernel: Kernel, prefix: bytes, target: int, first: int, count: int
 ) -> None:
     end = min(first + count, NONCES)
-    expected = []
-    for nonce in range(first, end):
-        header = prefix + nonce.to_bytes(4, "little")
-        digest = hashlib.sha256(hashlib.sha256(header).digest()).digest()
-        if digest[::-1] <= target.to_bytes(32, "big"):
-            expected.append(nonce)
+    expected = [nonce for nonce in range(first, end) if hash_of(prefix, nonce) <= target]
     assert all_hits(kernel, prefix, target, first, end) == expected
 
 
 def test_a_target_is_met_by_equality(kernel: Kernel) -> None:
     """At the hash itself and not one below, whichever word of it decides."""
     prefix, nonce = bytes(PREFIX_BYTES), 77
-    digest = hashlib.sha256(hashlib.sha256(prefix + nonce.to_bytes(4, "little")).digest()).digest()
-    value = int.from_bytes(digest, "little")
+    value = hash_of(prefix, nonce)
     bounds = {"first": nonce, "end": nonce + 1}
     assert kernel.find(prefix=prefix, target=value, **bounds) == nonce
     assert kernel.find(prefix=prefix, target=value - 1, **bounds) is None
     assert meets(prefix, nonce, value)
     assert not meets(prefix, nonce, value - 1)
+
+
+@pytest.mark.parametrize("size", [shape.lanes * shape.streams for shape in SHAPES])
+def test_a_block_that_looks_good_and_is_not_hides_no_other(kernel: Kernel, size: int) -> None:
+    """The target's first word is that of the block's lowest hash, which is one too high."""
+    for fill in range(256):
+        prefix = bytes([fill]) * PREFIX_BYTES
+        low, following = (
+            [hash_of(prefix, nonce) for nonce in range(first, first + size)] for first in (0, size)
+        )
+        if min(following) < min(low):
+            break
+    target = min(low) - 1
+    expected = [size + at for at, value in enumerate(following) if value <= target]
+    assert expected
+    assert all_hits(kernel, prefix, target, 0, 2 * size) == expected
 
 
 def test_the_hardest_and_the_easiest_target(kernel: Kernel) -> None:

@@ -32,7 +32,7 @@ from chaind.miner.worker import (
 
 PREFIX = bytes(range(PREFIX_BYTES))
 NEVER = bytes(TARGET_BYTES)
-PATIENCE_S = 30.0
+PATIENCE_S = 20.0
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def worker() -> Iterator[Connection]:
         with theirs:
             serve(theirs, Reference(), Clock())
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     with ours:
         yield ours

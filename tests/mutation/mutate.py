@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mutants import MUTANTS, Mutant
+from mutants_of_work import MUTANTS_OF_WORK
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "mutations.md"
@@ -122,7 +123,7 @@ def main() -> int:
                 )
             else:
                 shutil.copy2(source, copy / name)
-        for mutant in MUTANTS:
+        for mutant in (*MUTANTS, *MUTANTS_OF_WORK):
             if given.only in mutant.name:
                 verdict = judge(copy, mutant, sound)
                 verdicts.append(verdict)
