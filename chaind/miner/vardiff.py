@@ -1,0 +1,70 @@
+"""How hard a miner's shares are, so that some fifteen of them come a minute, whatever its rate.
+
+Shares come at random: of n that are due, about n ± √n come. So a miner's rate is judged by many
+shares or over a long time, and judged early only where it is far off.
+"""
+
+from math import sqrt
+
+from chaind.miner.jobs import share_hashes
+
+SHARES_PER_MINUTE = 15.0
+DIFFICULTY_MIN = 2.0**-20  # a thousand hashes a second: 15 shares a minute
+DIFFICULTY_MAX = 2.0**60
+START = 2.0**-12  # a processor's core sends a hundred a minute of these, until it is judged
+JUDGED_SHARES_MIN = 8  # fewer say too little
+JUDGED_S_MIN = 30.0  # unless so long nothing came
+JUDGED_S_MAX = 300.0  # then what was seen begins to be forgotten
+SURE = 4.0  # standard deviations: a miner is judged again and again
+NEAR_ENOUGH = 0.8, 1.25  # of what is due
+STEP_MAX = 64.0  # in one change
+DUE_S = 60.0 / SHARES_PER_MINUTE
+
+
+class Vardiff:
+    """One miner's difficulty. Times are monotonic seconds.
+
+    `floor` is the lowest difficulty that the server hands out, at most `START`.
+    """
+
+    def __init__(self, now_s: float, *, floor: float = DIFFICULTY_MIN) -> None:
+        self._floor = floor
+        self.difficulty = max(START, floor)
+        self._since_s = now_s
+        self._shares = 0.0  # in units of the present difficulty
+
+    def suggest(self, difficulty: float, now_s: float) -> bool:
+        """The miner knows better where to begin. True where the difficulty changes."""
+        return self._set(difficulty, now_s)
+
+    def share(self, difficulty: float, now_s: float) -> bool:
+        """A share that was accepted, of the difficulty that its job had. True for a change."""
+        self._shares += difficulty / self.difficulty
+        return self.judge(now_s)
+
+    def judge(self, now_s: float) -> bool:
+        """Look at what has come. True where the difficulty changes."""
+        passed_s = max(now_s - self._since_s, 1e-3)
+        due = passed_s / DUE_S
+        enough = self._shares >= JUDGED_SHARES_MIN or passed_s >= JUDGED_S_MIN
+        if not enough:
+            return False
+        if abs(self._shares - due) > SURE * sqrt(max(due, self._shares)):
+            times = (self._shares + 0.5) / due
+            return self._set(self.difficulty * min(max(times, 1 / STEP_MAX), STEP_MAX), now_s)
+        if passed_s > JUDGED_S_MAX:
+            times = self._shares / due
+            near = NEAR_ENOUGH[0] < times < NEAR_ENOUGH[1]
+            return self._set(self.difficulty * (1.0 if near else times), now_s)
+        return False
+
+    @property
+    def hashes_per_second(self) -> float:
+        """What the difficulty is right for."""
+        return share_hashes(self.difficulty) / DUE_S
+
+    def _set(self, difficulty: float, now_s: float) -> bool:
+        difficulty = min(max(difficulty, self._floor), DIFFICULTY_MAX)
+        self._since_s, self._shares = now_s, 0.0
+        changed, self.difficulty = difficulty != self.difficulty, difficulty
+        return changed
