@@ -93,8 +93,8 @@ _to_json = msgspec.json.Encoder().encode
 class Session:
     """See the module's law. Times are monotonic seconds.
 
-    `may_work` tells whether a name stands for somebody who can be paid; the names of a connection
-    must all stand for the same one, whom `payee` names. `on_share` hears of each accepted share.
+    `payee_of` gives the address that a miner's name stands for; all names of a connection must
+    stand for one, `payee`. `on_share` hears of each accepted share.
     """
 
     def __init__(
@@ -113,6 +113,7 @@ class Session:
         self.payee: bytes | None = None  # work for whom can be sent
         self.agent = ""
         self.workers: set[str] = set()
+        self.worker = ""  # whose share came last
         self.accepted = 0
         self.refused: dict[Refusal, int] = dict.fromkeys(Refusal, 0)
         self._refused_in_row = 0
@@ -121,6 +122,11 @@ class Session:
         self._told: float | None = None  # the difficulty that the miner knows
         self._jobs: dict[str, _Job] = {}
         self._gone: set[str] = set()  # jobs that a clean one ended
+
+    @property
+    def difficulty(self) -> float:
+        """What the next job will ask of a share, unless its block is easier."""
+        return self._vardiff.difficulty
 
     @property
     def ready(self) -> bool:
@@ -135,8 +141,8 @@ class Session:
             request = _requests.decode(line)
         except msgspec.DecodeError as error:
             raise MinerFault(reason=f"a line is no request: {error}") from None
-        except UnicodeDecodeError:
-            raise MinerFault(reason="a line is no UTF-8") from None
+        except (UnicodeDecodeError, RecursionError):
+            raise MinerFault(reason="a line is no UTF-8, or nested beyond all sense") from None
         if isinstance(request.id, (list, dict)):
             raise MinerFault(reason="a request's id is no plain value")
         try:
@@ -234,6 +240,7 @@ class Session:
         worker, job_id = params[0], params[1]
         if worker not in self.workers:
             raise Refused(Refusal.UNAUTHORIZED, "this name was not authorised")
+        self.worker = worker
         job = self._jobs.get(job_id)
         if job is None:
             text = "the block below has changed" if job_id in self._gone else "no such job"

@@ -20,8 +20,7 @@ VECTOR_HEADER = (
 VECTOR_HASH = "0000f4f52bd4a04eccae62611aef98e122e7058208e2c15c7386d45d38643d5a"
 PREVHASH = "802aa7325ccef443ae9429960a357d133230ff0b299e71e9bc8c63239fccbf6a"
 COINB1 = (
-    "01000000010000000000000000000000000000000000000000000000000000000000000000ffffffff"
-    "1502e90308"
+    "01000000010000000000000000000000000000000000000000000000000000000000000000ffffffff1502e90308"
 )
 COINB2 = (
     "082f636861696e642fffffffff0200f2052a010000001976a914111111111111111111111111111111"
@@ -83,8 +82,16 @@ class Client:
     def work(self, given: Template, now_s: float = 1.0) -> list[Any]:
         return [json.loads(line) for line in self.session.send(given, now_s)]
 
-    def submit(self, job: str = "1", *, name: str = NAME, extranonce2: str = "00000000",
-               ntime: str = NTIME, nonce: str = NONCE, more: tuple[Any, ...] = ()) -> Any:  # fmt: skip
+    def submit(
+        self,
+        job: str = "1",
+        *,
+        name: str = NAME,
+        extranonce2: str = "00000000",
+        ntime: str = NTIME,
+        nonce: str = NONCE,
+        more: tuple[Any, ...] = (),
+    ) -> Any:
         return self.ask("mining.submit", name, job, extranonce2, ntime, nonce, *more)
 
 
@@ -255,6 +262,7 @@ def test_what_is_not_served_is_refused_in_words(client: Client, method: str) -> 
 BROKEN = [
     b"", b"{", b"[]", b"null", b"\xff", b'{"id":1}', b'{"id":[1],"method":"mining.subscribe"}',
     b'{"id":1,"method":7}', b" " * (LINE_BYTES_MAX + 1), b'{"id":{"a":1},"method":"x"}',
+    b'{"method":"x","params":' + b"[" * 5_000 + b"]" * 5_000 + b"}",
 ]  # fmt: skip
 
 

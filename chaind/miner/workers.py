@@ -1,0 +1,118 @@
+"""Who mines here, and how fast, by what was accepted: a table of names, bounded, that forgets.
+
+Rates are means over the last minutes: hashes that accepted shares take on average, by time. Times
+are monotonic seconds, unless a field says otherwise.
+"""
+
+import math
+from collections import OrderedDict
+from typing import NamedTuple
+
+RATE_S = 300.0  # time constant of the mean
+EXPIRY_S = 3_600.0  # without a share
+WORKERS_MAX = 4_096
+
+
+class WorkerInfo(NamedTuple):
+    """One name. `hashes_per_second` is a mean over minutes, `work` the hashes of all its shares."""
+
+    name: str
+    hashes_per_second: float
+    work: float
+    accepted: int
+    refused: int
+    blocks: int
+    connections: int
+    seen_s: float
+
+
+class _Worker:
+    __slots__ = (
+        "accepted",
+        "blocks",
+        "connections",
+        "first_s",
+        "mean",
+        "refused",
+        "seen_s",
+        "work",
+    )
+
+    def __init__(self, now_s: float) -> None:
+        self.accepted = self.refused = self.blocks = self.connections = 0
+        self.work = 0.0
+        self.mean = 0.0  # hashes, fading by RATE_S
+        self.first_s = self.seen_s = now_s
+
+    def fade(self, now_s: float) -> float:
+        """The sum of hashes, each weighed by its age, as of now."""
+        return self.mean * math.exp2((self.seen_s - now_s) / RATE_S)
+
+
+class WorkerTable:
+    """See the module's law."""
+
+    def __init__(self) -> None:
+        self._workers: OrderedDict[str, _Worker] = OrderedDict()  # seen longest ago first
+
+    def came(self, name: str, now_s: float) -> None:
+        """A connection more that works under this name."""
+        self._of(name, now_s).connections += 1
+
+    def left(self, name: str) -> None:
+        """One less."""
+        worker = self._workers.get(name)
+        if worker is not None and worker.connections:
+            worker.connections -= 1
+
+    def accepted(self, name: str, hashes: float, now_s: float, *, is_block: bool) -> None:
+        """A share."""
+        worker = self._of(name, now_s)
+        worker.mean = worker.fade(now_s) + hashes
+        worker.seen_s = now_s
+        worker.accepted += 1
+        worker.blocks += is_block
+        worker.work += hashes
+
+    def refused(self, name: str, now_s: float) -> None:
+        """A share that did not count."""
+        self._of(name, now_s).refused += 1
+
+    def all(self, now_s: float) -> list[WorkerInfo]:
+        """Names that are connected or were seen within the hour, the newest first."""
+        self._expire(now_s)
+        return [self._info(name, worker, now_s) for name, worker in reversed(self._workers.items())]
+
+    def _info(self, name: str, worker: _Worker, now_s: float) -> WorkerInfo:
+        age_s = max(now_s - worker.first_s, 1.0)
+        weight_s = RATE_S * (1 - math.exp2(-age_s / RATE_S)) / math.log(2)  # of a steady rate's sum
+        return WorkerInfo(
+            name=name,
+            hashes_per_second=worker.fade(now_s) / weight_s,
+            work=worker.work,
+            accepted=worker.accepted,
+            refused=worker.refused,
+            blocks=worker.blocks,
+            connections=worker.connections,
+            seen_s=worker.seen_s,
+        )
+
+    def _of(self, name: str, now_s: float) -> _Worker:
+        worker = self._workers.get(name)
+        if worker is None:
+            self._expire(now_s)
+            if len(self._workers) >= WORKERS_MAX:
+                gone = next(
+                    (one for one, its in self._workers.items() if not its.connections), name
+                )
+                self._workers.pop(gone, None)
+            worker = self._workers[name] = _Worker(now_s)
+        self._workers.move_to_end(name)
+        return worker
+
+    def _expire(self, now_s: float) -> None:
+        while self._workers:
+            name, worker = next(iter(self._workers.items()))
+            if worker.connections or worker.seen_s > now_s - EXPIRY_S:
+                return
+            del self._workers[name]
