@@ -12,9 +12,9 @@ from typing import Protocol
 import structlog
 
 from chaind.miner.jobs import EXTRANONCE1_BYTES, Template
+from chaind.miner.roster import Roster
 from chaind.miner.stratum import LINE_BYTES_MAX, MinerFault, Session, Share
 from chaind.miner.vardiff import DIFFICULTY_MIN, Vardiff
-from chaind.miner.workers import WorkerTable
 from chaind.primitives.errors import LocalFault
 
 LINES_PER_TURN = 32  # of one miner, before the others have their turn
@@ -71,7 +71,7 @@ class StratumServer:
         self._miners: dict[bytes, Miner] = {}  # by extranonce1
         self._hosts: Counter[str] = Counter()
         self._last_extranonce = 0
-        self.workers = WorkerTable()
+        self.workers = Roster()
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:

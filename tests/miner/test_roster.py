@@ -2,13 +2,13 @@
 
 import pytest
 
-from chaind.miner import workers as workers_module
-from chaind.miner.workers import EXPIRY_S, RATE_S, WorkerTable
+from chaind.miner import roster as roster_module
+from chaind.miner.roster import EXPIRY_S, RATE_S, Roster
 
 
 @pytest.mark.parametrize("seconds", [60, 600, 6_000])
 def test_a_steady_rate_is_told_from_the_first_minute_on(seconds: int) -> None:
-    table = WorkerTable()
+    table = Roster()
     table.came("a", 0.0)
     for second in range(1, seconds + 1):
         table.accepted("a", 1e6, float(second), is_block=False)
@@ -18,7 +18,7 @@ def test_a_steady_rate_is_told_from_the_first_minute_on(seconds: int) -> None:
 
 
 def test_a_miner_that_stopped_fades_and_goes() -> None:
-    table = WorkerTable()
+    table = Roster()
     table.came("a", 0.0)
     for second in range(1, 3_000):
         table.accepted("a", 1e6, float(second), is_block=second == 7)
@@ -31,8 +31,8 @@ def test_a_miner_that_stopped_fades_and_goes() -> None:
 
 
 def test_names_are_bounded_and_the_connected_ones_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers_module, "WORKERS_MAX", 3)
-    table = WorkerTable()
+    monkeypatch.setattr(roster_module, "WORKERS_MAX", 3)
+    table = Roster()
     table.came("kept", 0.0)
     for number in range(10):
         table.accepted(f"gone{number}", 1.0, 1.0 + number, is_block=False)

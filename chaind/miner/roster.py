@@ -13,7 +13,7 @@ EXPIRY_S = 3_600.0  # without a share
 WORKERS_MAX = 4_096
 
 
-class WorkerInfo(NamedTuple):
+class MinerInfo(NamedTuple):
     """One name. `hashes_per_second` is a mean over minutes, `work` the hashes of all its shares."""
 
     name: str
@@ -49,7 +49,7 @@ class _Worker:
         return self.mean * math.exp2((self.seen_s - now_s) / RATE_S)
 
 
-class WorkerTable:
+class Roster:
     """See the module's law."""
 
     def __init__(self) -> None:
@@ -78,15 +78,15 @@ class WorkerTable:
         """A share that did not count."""
         self._of(name, now_s).refused += 1
 
-    def all(self, now_s: float) -> list[WorkerInfo]:
+    def all(self, now_s: float) -> list[MinerInfo]:
         """Names that are connected or were seen within the hour, the newest first."""
         self._expire(now_s)
         return [self._info(name, worker, now_s) for name, worker in reversed(self._workers.items())]
 
-    def _info(self, name: str, worker: _Worker, now_s: float) -> WorkerInfo:
+    def _info(self, name: str, worker: _Worker, now_s: float) -> MinerInfo:
         age_s = max(now_s - worker.first_s, 1.0)
         weight_s = RATE_S * (1 - math.exp2(-age_s / RATE_S)) / math.log(2)  # of a steady rate's sum
-        return WorkerInfo(
+        return MinerInfo(
             name=name,
             hashes_per_second=worker.fade(now_s) / weight_s,
             work=worker.work,
