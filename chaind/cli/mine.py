@@ -1,9 +1,10 @@
-"""`chaind mine`: how fast this machine mines."""
+"""`chaind mine`: for a pool or a node, or only to see how fast this machine is."""
 
 import os
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 import click
 
@@ -22,31 +23,72 @@ class Rate(NamedTuple):
     per_cpu_second: float
 
 
+class PoolUrl(click.ParamType):  # type: ignore[type-arg]
+    """stratum+tcp://HOST:PORT. Its base class is generic in the newest releases of click alone."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See `click.ParamType`."""
+        parts = urlsplit(str(value))
+        try:
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host = port = None
+        plain = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
+        if parts.scheme not in ("stratum+tcp", "stratum") or not host or not port or not plain:
+            self.fail(f"{value!r} is not of the form stratum+tcp://HOST:PORT", param, ctx)
+        return host, port
+
+
 @click.command()
-@click.option("--benchmark", is_flag=True, required=True, help="Measure, on headers of no chain.")
+@click.option("--url", type=PoolUrl(), help="Mine for the Stratum server there.")
+@click.option("--address", help="Who is paid: ADDRESS or ADDRESS.WORKER.")
+@click.option("--benchmark", is_flag=True, help="Only measure, on headers of no chain.")
 @click.option(
     "--threads", type=Whole(1, THREADS_MAX), default=1, show_default=True, help="Processes."
 )
 @click.option("--affinity", is_flag=True, help="Hold each process to a core of its own.")
-@click.option("--seconds", type=Number(1, 3600), default=10, show_default=True, help="How long.")
-@click.option("--json", "as_json", is_flag=True, help="Print for machines.")
-def mine(benchmark: bool, threads: int, affinity: bool, seconds: float, as_json: bool) -> None:
-    """Search nonces with the kernel for this processor, and tell how many in a second.
+@click.option(
+    "--seconds", type=Number(1, 86_400 * 365), help="How long.  [default: 10, and until Ctrl-C]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print for machines, at the end.")
+def mine(
+    url: tuple[str, int] | None,
+    address: str | None,
+    benchmark: bool,
+    threads: int,
+    affinity: bool,
+    seconds: float | None,
+    as_json: bool,
+) -> None:
+    """Search nonces with the kernel for this processor.
 
     The first start compiles the kernel, which takes a while once. Every process first has to find
-    the nonce of Bitcoin's block 0 in each lane of its vectors.
+    the nonce of Bitcoin's block 0 in each lane of its vectors. A connection that breaks is made
+    again; Ctrl-C ends the work and tells what came of it.
 
     \b
     Examples:
       chaind mine --benchmark
       chaind mine --benchmark --threads 2 --affinity --seconds 30
+      chaind mine --url stratum+tcp://127.0.0.1:3333 --address ADDRESS.WORKER --threads 2
     """
-    assert benchmark
+    if benchmark == (url is not None):
+        raise click.UsageError("Give either --benchmark or --url.")
+    if (address is None) == (url is not None):
+        raise click.UsageError("--url needs --address, and --benchmark has no use for it.")
     from chaind.miner.crew import Crew
 
     with Crew.start(threads=threads, cpus=cores(threads) if affinity else ()) as crew:
         kernel = await_ready(crew)
-        rates = measure(crew, seconds)
+        if url is not None:
+            assert address is not None
+            from chaind.cli.mine_pool import mine_for_pool
+
+            mine_for_pool(crew, url, address, seconds, as_json=as_json)
+            return
+        rates = measure(crew, 10.0 if seconds is None else seconds)
     if as_json:
         import msgspec
 

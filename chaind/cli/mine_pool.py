@@ -1,0 +1,68 @@
+"""What `chaind mine --url` does: mine for a pool until it is over, and say what came of it."""
+
+import asyncio
+import signal
+import sys
+from contextlib import suppress
+
+import click
+import msgspec
+
+from chaind import __version__
+from chaind.miner.crew import Crew
+from chaind.miner.mining import Endpoint, LiveLine, Mining
+from chaind.miner.stratum_client import PoolClient
+
+LOOK_S = 1.0  # between two live lines
+LOG_S = 60.0  # between two lines where nobody looks
+
+
+def mine_for_pool(
+    crew: Crew, url: tuple[str, int], name: str, seconds: float | None, *, as_json: bool
+) -> None:
+    """Mine until Ctrl-C, or for `seconds`. Raises `PoolRefusal`, or `WorkerDied`."""
+    mining = Mining(
+        crew=crew,
+        endpoint=Endpoint(*url),
+        client=lambda: PoolClient(name, "x", f"chaind/{__version__}"),
+        tell=lambda text: _tell(text),
+    )
+    line = LiveLine(mining)
+    asyncio.run(_mine(mining, line, seconds))
+    if as_json:
+        report = {"hashes_per_second": mining.rates(), **mining.counts._asdict()}
+        click.echo(msgspec.json.encode(report).decode())
+    else:
+        click.echo(line.text())
+
+
+async def _mine(mining: Mining, line: LiveLine, seconds: float | None) -> None:
+    running = asyncio.ensure_future(mining.run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, running.cancel)
+    showing = asyncio.create_task(_show(line))
+    try:
+        async with asyncio.timeout(seconds):
+            await running
+    except (TimeoutError, asyncio.CancelledError):
+        pass  # it is over, as was wished
+    finally:
+        showing.cancel()
+        with suppress(asyncio.CancelledError):
+            await showing
+
+
+async def _show(line: LiveLine) -> None:
+    live = sys.stderr.isatty()
+    while True:
+        await asyncio.sleep(LOOK_S if live else LOG_S)
+        if live:
+            click.echo(f"\r\x1b[K{line.text()}", err=True, nl=False)
+        else:
+            click.echo(line.text(), err=True)
+
+
+def _tell(text: str) -> None:
+    start = "\r\x1b[K" if sys.stderr.isatty() else ""
+    click.echo(f"{start}{text}", err=True)
