@@ -23,7 +23,7 @@ from chaind.api.app import ApiServer
 from chaind.api.guards import is_loopback
 from chaind.cli.custody_seed import CustodyExposed, custody_seed
 from chaind.cli.wallet_secrets import forbid_core_dumps
-from chaind.node.clock import SystemClock
+from chaind.node.clock import Clock, SystemClock
 from chaind.node.config import Config
 from chaind.node.custody import Accounts, NameFile
 from chaind.node.home import Home
@@ -54,6 +54,7 @@ class Seams(NamedTuple):
 
     files: Files
     open_database: Callable[[Path], KeyValue]
+    clock: Clock
 
 
 class ChaosRefused(LocalFault):
@@ -85,7 +86,7 @@ def open_database(path: Path) -> KeyValue:
     )
 
 
-SYSTEM = Seams(OsFiles(), open_database)
+SYSTEM = Seams(OsFiles(), open_database, SystemClock())
 
 
 def run(config: Config, seams: Seams = SYSTEM) -> int:
@@ -162,7 +163,7 @@ async def _serve(
                 may_vote=key is None or may_vote(files, home, key_file, disk, genesis),
             ),
             disk=disk,
-            clock=SystemClock(),
+            clock=seams.clock,
             workers=workers,
             accounts=Accounts(seed(), names.read(), names),
             rng=Random(os.urandom(16)),  # noqa: S311 — jitter and sampling, no secrets

@@ -126,7 +126,7 @@ _run = daemon.run
 
 def run_faulty(config: Config) -> int:
     """`daemon.run` on that disk."""
-    return _run(config, daemon.Seams(FaultyFiles(), open_faulty))
+    return _run(config, daemon.SYSTEM._replace(files=FaultyFiles(), open_database=open_faulty))
 
 
 if __name__ == "__main__":
