@@ -45,7 +45,7 @@ class Dialler:
         `busy` holds addresses, node ids and hosts to leave alone; `outbound` counts our calls
         that stand already.
         """
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.monotonic_ms()
         busy = busy | self._dialling | self.own
         for address in self.book.persistent_due(now_ms=now_ms, busy=busy):
             busy.add(address)
@@ -71,7 +71,7 @@ class Dialler:
             self.book.forget(address)
         else:
             stable = lasted_ms >= STABLE_MS
-            self.book.failed(address, now_ms=self._clock.now_ms(), stable=stable)
+            self.book.failed(address, now_ms=self._clock.monotonic_ms(), stable=stable)
 
     async def _connect(self, address: Address) -> None:
         loop = asyncio.get_running_loop()
@@ -82,6 +82,6 @@ class Dialler:
                 )
         except (OSError, TimeoutError) as error:
             log.debug("dial_failed", address=str(address), error=str(error))
-            self.book.failed(address, now_ms=self._clock.now_ms())
+            self.book.failed(address, now_ms=self._clock.monotonic_ms())
         finally:
             self._dialling.discard(address)

@@ -234,9 +234,9 @@ class Network:
 
     def stats(self) -> list[PeerStats]:
         """A snapshot of every connected peer."""
-        now_ms, unix_ms = self._clock.monotonic_ms(), self._clock.now_ms()
+        now_ms = self._clock.monotonic_ms()
         return [
-            describe(peer, now_ms=now_ms, score=self.scores.points(peer.node_id, now_ms=unix_ms))
+            describe(peer, now_ms=now_ms, score=self.scores.points(peer.node_id, now_ms=now_ms))
             for peer in self._by_id.values()
         ]
 
@@ -270,7 +270,7 @@ class Network:
             raise ShuttingDown
         if not connection.inbound:
             return
-        if self.scores.is_banned(connection.host, now_ms=self._clock.now_ms()):
+        if self.scores.is_banned(connection.host, now_ms=self._clock.monotonic_ms()):
             raise Banned(name=connection.host)
         waiting = [c.host for c in self._connections if c.inbound and not c.is_open]
         if len(waiting) > HANDSHAKES_MAX:
@@ -347,7 +347,7 @@ class Network:
     def _admit(self, connection: Connection, node_id: str, hello: Hello) -> None:
         if node_id == self.node_id:
             raise SelfConnection(address=connection.dialled or connection.host)
-        if self.scores.is_banned(node_id, now_ms=self._clock.now_ms()):
+        if self.scores.is_banned(node_id, now_ms=self._clock.monotonic_ms()):
             raise Banned(name=node_id)
         old = self._by_id.get(node_id)
         if old is None:
@@ -383,7 +383,7 @@ class Network:
         names = [] if reach(connection.host) == 0 else [connection.host]
         if connection.remote_static:
             names.append(connection.remote_static.hex())
-        points, now_ms = points_of(fault), self._clock.now_ms()
+        points, now_ms = points_of(fault), self._clock.monotonic_ms()
         bans = [self.scores.add(name, points, now_ms=now_ms) for name in names]  # blame every name
         return any(bans)
 
@@ -410,7 +410,7 @@ class Network:
                 raise self._failure
 
     def _dial_due(self) -> None:
-        busy: set[Address | str] = {*self.scores.banned(now_ms=self._clock.now_ms())}
+        busy: set[Address | str] = {*self.scores.banned(now_ms=self._clock.monotonic_ms())}
         for peer in self._by_id.values():
             busy |= {peer.address, peer.node_id}
         calls = [c.dialled for c in self._connections if c.dialled is not None]

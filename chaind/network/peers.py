@@ -1,5 +1,8 @@
 """Who is known and who is trusted how far. Pure: time and dice come as arguments.
 
+Whatever has to pass before something happens is counted in monotonic time, which nobody sets: a
+wall clock that is put right by hours would keep a node from its peers for as long.
+
 `PeerBook` remembers addresses and when to dial them; it is bounded in total and per teller, so
 that no peer can fill it with its friends. `Scores` remembers faults and bans. Both are addressed
 by plain values and hold no connection.
@@ -64,12 +67,15 @@ class BackOff(Struct, frozen=True):
         return int(wait * (0.5 + rng.random()))
 
 
-PERSISTENT_BACK_OFF: Final = BackOff(base_ms=250, cap_ms=10_000)  # restarted validators meet soon
+# Restarted validators meet soon; and however long a link was down, it is tried within 3 s of its
+# healing, so that a network that lost its quorum goes on within 5 s.
+PERSISTENT_BACK_OFF: Final = BackOff(base_ms=250, cap_ms=2_000)
 LEARNED_BACK_OFF: Final = BackOff(base_ms=5_000, cap_ms=900_000)
 
 
 class _Entry(Struct, kw_only=True, forbid_unknown_fields=True):
-    """One known address. `source` names who told of it; `due_ms` is when it may be dialled."""
+    """One known address. `source` names who told of it; `due_ms` is when it may be dialled, in
+    monotonic time, and `seen_ms` when it last answered, by the clock on the wall."""
 
     host: Annotated[str, Meta(min_length=1, max_length=HOST_CHARS_MAX)]
     port: Annotated[int, Meta(ge=1, le=65_535)]
@@ -79,7 +85,7 @@ class _Entry(Struct, kw_only=True, forbid_unknown_fields=True):
     node_id: str | None = None
     seen_ms: int = 0
     failures: Annotated[int, Meta(ge=0, le=FAILURES_MAX)] = 0
-    due_ms: int = 0
+    due_ms: float = 0
 
     @property
     def address(self) -> Address:
@@ -201,7 +207,7 @@ class PeerBook:
         entry.node_id = node_id
         entry.seen_ms = now_ms
 
-    def failed(self, address: Address, *, now_ms: int, stable: bool = False) -> None:
+    def failed(self, address: Address, *, now_ms: float, stable: bool = False) -> None:
         """A dial or handshake failed, or a connection ended: wait before the next.
 
         `stable` is that of a connection that had lasted: only that ends a row of failures, so
@@ -224,7 +230,7 @@ class PeerBook:
         """Never dial it again, configured or not: it is ourselves."""
         self._entries.pop(address, None)
 
-    def persistent_due(self, *, now_ms: int, busy: Set[Address | str]) -> list[Address]:
+    def persistent_due(self, *, now_ms: float, busy: Set[Address | str]) -> list[Address]:
         """Configured addresses to dial now; `busy` holds addresses, node ids and hosts."""
         return [
             entry.address
@@ -232,7 +238,7 @@ class PeerBook:
             if entry.persistent and _is_due(entry, now_ms, busy)
         ]
 
-    def pick(self, *, now_ms: int, busy: Set[Address | str]) -> Address | None:
+    def pick(self, *, now_ms: float, busy: Set[Address | str]) -> Address | None:
         """A learned address to dial now: tried and new with even chances, so neither starves."""
         due = [
             entry
@@ -273,6 +279,7 @@ class PeerBook:
             if entry.address in self._entries:
                 continue
             entry.persistent = False
+            entry.due_ms = 0  # of another run's monotonic time
             self._make_room(tried=entry.tried)
             self._entries[entry.address] = entry
 
@@ -284,7 +291,7 @@ class PeerBook:
             del self._entries[worst.address]
 
 
-def _is_due(entry: _Entry, now_ms: int, busy: Set[Address | str]) -> bool:
+def _is_due(entry: _Entry, now_ms: float, busy: Set[Address | str]) -> bool:
     return entry.due_ms <= now_ms and busy.isdisjoint((entry.address, entry.node_id, entry.host))
 
 
@@ -307,24 +314,24 @@ def points_of(fault: PeerFault) -> int:
 
 class _Score(Struct):
     points: float
-    at_ms: int
-    banned_until_ms: int = 0
+    at_ms: float
+    banned_until_ms: float = 0
 
 
 class Scores:
-    """Points by name (a node id or a host), halved every `HALF_LIFE_MS`."""
+    """Points by name (a node id or a host), halved every `HALF_LIFE_MS` of monotonic time."""
 
     def __init__(self) -> None:
         self._scores: dict[str, _Score] = {}
 
-    def points(self, name: str, *, now_ms: int) -> float:
+    def points(self, name: str, *, now_ms: float) -> float:
         """What stands against `name`, decayed to now."""
         score = self._scores.get(name)
         if score is None:
             return 0.0
         return float(score.points * 0.5 ** (max(0, now_ms - score.at_ms) / HALF_LIFE_MS))
 
-    def add(self, name: str, points: int, *, now_ms: int) -> bool:
+    def add(self, name: str, points: int, *, now_ms: float) -> bool:
         """Blame `name`; True where that bans it. A ban wipes the points: it is the penalty."""
         total = self.points(name, now_ms=now_ms) + points
         if name not in self._scores and len(self._scores) >= SCORES_MAX:
@@ -334,19 +341,19 @@ class Scores:
         self._scores[name] = _Score(0.0 if banned else total, now_ms, until_ms)
         return banned
 
-    def is_banned(self, name: str, *, now_ms: int) -> bool:
+    def is_banned(self, name: str, *, now_ms: float) -> bool:
         """True until the ban has run out."""
         return now_ms < self._banned_until_ms(name)
 
-    def banned(self, *, now_ms: int) -> set[str]:
+    def banned(self, *, now_ms: float) -> set[str]:
         """All names under a ban."""
         return {name for name, score in self._scores.items() if now_ms < score.banned_until_ms}
 
-    def _banned_until_ms(self, name: str) -> int:
+    def _banned_until_ms(self, name: str) -> float:
         score = self._scores.get(name)
         return 0 if score is None else score.banned_until_ms
 
-    def _forget_mildest(self, now_ms: int) -> None:
+    def _forget_mildest(self, now_ms: float) -> None:
         del self._scores[
             min(
                 self._scores,

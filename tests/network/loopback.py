@@ -19,13 +19,14 @@ QUICK = BackOff(base_ms=20, cap_ms=100)
 
 
 class ShiftedClock:
-    """Real time plus what `shift_ms` says."""
+    """Real time plus what `shift_ms` says; the clock on the wall may have been set by `set_ms`."""
 
     def __init__(self) -> None:
         self.shift_ms = 0
+        self.set_ms = 0
 
     def now_ms(self) -> int:
-        return int(time.time() * 1000) + self.shift_ms
+        return int(time.time() * 1000) + self.shift_ms + self.set_ms
 
     def monotonic_ms(self) -> float:
         return time.monotonic() * 1000 + self.shift_ms

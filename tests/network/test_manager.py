@@ -19,6 +19,7 @@ from chaind.network.throttle import Throttle
 from chaind.primitives.errors import Malformed, PeerFault, RuleBroken
 from chaind.primitives.keys import SecretKey
 
+DAY_MS = 86_400_000
 VALIDATOR = SecretKey(bytes(31) + b"\x07")
 
 
@@ -213,7 +214,7 @@ async def test_node_of_another_chain_never_becomes_a_peer() -> None:
     ):
         await eventually(lambda: two.network.book._entries[one.address].failures >= 3)
         assert one.handler.ups == two.handler.ups == []
-        assert not one.network.scores.banned(now_ms=one.clock.now_ms())
+        assert not one.network.scores.banned(now_ms=one.clock.monotonic_ms())
 
 
 async def test_garbage_bans_its_node_id_and_the_ban_ends() -> None:
@@ -227,15 +228,27 @@ async def test_garbage_bans_its_node_id_and_the_ban_ends() -> None:
             two.network.peers()[0].connection.send(b"\xc1garbage")
             await one.connected(0)
             await two.connected(0)
-        banned = one.network.scores.banned(now_ms=one.clock.now_ms())
+        banned = one.network.scores.banned(now_ms=one.clock.monotonic_ms())
         assert banned == {two.network.node_id}, "not the host: a whole test network shares it"
         assert "tag" in one.handler.downs[0][1]
         ups = len(one.handler.ups)
         failures = two.network.book._entries[one.address].failures
         await eventually(lambda: two.network.book._entries[one.address].failures >= failures + 2)
         assert len(one.handler.ups) == ups == 2
+        one.clock.set_ms = -DAY_MS  # somebody puts a wrong clock right: that makes no ban longer
         one.clock.shift_ms += BAN_MS
         await one.handler.until(lambda: len(one.handler.ups) == 3)
+
+
+async def test_a_clock_set_back_by_hours_holds_up_no_dialling() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        address = Address(*nobody.getsockname())
+    async with Node(1, persistent=(address,)).running() as one:
+        entry = one.network.book._entries[address]
+        await eventually(lambda: entry.failures >= 2)
+        one.clock.set_ms = -DAY_MS
+        failures = entry.failures
+        await eventually(lambda: entry.failures >= failures + 3)
 
 
 async def test_garbage_before_the_handshake_bans_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +259,7 @@ async def test_garbage_before_the_handshake_bans_its_host(monkeypatch: pytest.Mo
             writer.write(b"GET / HTTP/1.1\r\n\r\n")
             assert (await reader.read()).startswith(b"chaind")  # and then the end
             writer.close()
-        assert one.network.scores.banned(now_ms=one.clock.now_ms()) == {"127.0.0.1"}
+        assert one.network.scores.banned(now_ms=one.clock.monotonic_ms()) == {"127.0.0.1"}
         async with Node(2, persistent=(one.address,)).running() as two:
             await eventually(lambda: two.network.book._entries[one.address].failures >= 2)
             assert two.handler.ups == one.handler.ups == []

@@ -167,6 +167,26 @@ def test_only_a_connection_that_lasted_ends_a_row_of_failures() -> None:
     assert next_due_ms() <= PERSISTENT_BACK_OFF.base_ms * 3 // 2
 
 
+def test_a_configured_peer_is_dialled_soon_after_its_link_heals_however_long_it_was_down() -> None:
+    """Finality is back within 5 s: 3 of them may pass until the dial."""
+    known = book()
+    address = many(1)[0]
+    known.add_persistent(address)
+    for attempt in range(200):
+        known.failed(address, now_ms=attempt * 1_000_000)
+        assert known.persistent_due(now_ms=attempt * 1_000_000 + 3_000, busy=set()) == [address]
+
+
+def test_who_starts_anew_may_dial_whom_it_remembers_at_once() -> None:
+    known = book()
+    [address] = many(1)
+    known.learn([address], source="s", source_host=HOME)
+    known.failed(address, now_ms=5_000_000)  # of a machine that runs for long
+    again = book()
+    again.restore(json.loads(json.dumps(known.export())))
+    assert again.pick(now_ms=1, busy=set()) == address
+
+
 def test_busy_addresses_nodes_and_hosts_are_left_alone() -> None:
     known = book()
     address = Address("8.8.8.8", 9080)
