@@ -27,6 +27,7 @@ from chaind.wallet.derivation import DEVELOPMENT_NAMES, development_key
 
 TELLERS = 6
 PAUSE_S = 0.15  # of a teller between payments
+RETRY_S = (0.05, 0.3)  # after a try without an answer
 READ_PAUSE_S = 0.25
 ANSWER_S = 4.0  # then another node is asked
 PURSES = (11, 12)  # account numbers beside the funded ones
@@ -133,7 +134,7 @@ class Bank:
             paid = [txid for txid in answers if txid is not None]
             if paid or order.memo in self._refused:
                 break
-            await asyncio.sleep(dice.random() * 0.2)
+            await asyncio.sleep(dice.uniform(*RETRY_S))
         if paid and dice.random() < 0.1:
             await self._ask(dice.randrange(len(self._nodes)), order, body)
         return paid[0] if paid else None

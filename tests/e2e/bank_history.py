@@ -80,6 +80,7 @@ class Verdict:
     forks: list[str] = field(default_factory=list)  # two blocks at one final height
     lost: list[str] = field(default_factory=list)  # told, and not on the chain
     twice: list[str] = field(default_factory=list)  # one order, two transactions
+    overdrawn: list[str] = field(default_factory=list)  # more paid than there was
     altered: list[str] = field(default_factory=list)  # carried out otherwise, or never asked for
     sums_off: list[str] = field(default_factory=list)  # a read that does not add up to the supply
     reads_off: list[str] = field(default_factory=list)  # a read that is not what the chain says
@@ -103,9 +104,19 @@ def judge(history: History, chains: Sequence[Chain], opening: Mapping[bytes, int
         differ = [height for height, (a, b) in enumerate(pairs, start=1) if a != b]
         verdict.forks += [f"node {node} has another block at height {one}" for one in differ]
     _judge_orders(history, longest, verdict)
+    balances = Counter(opening)
+    for one in longest.applied:
+        if balances[one.source] < one.units:
+            verdict.overdrawn.append(f"{one} of {balances[one.source]}")
+        _move(balances, one)
     _judge_reads(history, longest, opening, verdict)
     _judge_order_of_time(history, longest, verdict)
     return verdict
+
+
+def _move(balances: Counter[bytes], applied: Applied) -> None:
+    balances[applied.source] -= applied.units
+    balances[applied.target] += applied.units
 
 
 def _judge_orders(history: History, chain: Chain, verdict: Verdict) -> None:
@@ -140,8 +151,7 @@ def _judge_reads(
     following = next(places, None)
     for read in sorted(history.reads, key=lambda one: one.height):
         while following is not None and following.height <= read.height:
-            balances[following.source] -= following.units
-            balances[following.target] += following.units
+            _move(balances, following)
             following = next(places, None)
         where = f"node {read.node} at height {read.height}"
         if sum(read.balances.values()) != supply:

@@ -86,12 +86,24 @@ class Links:
         self._gates: dict[Link, asyncio.Event] = {}
         self._wires: set[Wire] = set()
         self._cut: set[Link] = set()
+        self._doors: list[asyncio.Server] = []
         for number, node in enumerate(network.nodes):
             node.extra = {**node.extra, "CHAIND_NETWORK_HOST": _host(number)}
 
     def start(self) -> None:
         """Open the doors."""
         self._background.spawn(self._open_doors()).result()
+
+    def close(self) -> None:
+        """Nobody gets through any more."""
+
+        def shut() -> None:
+            for door in self._doors:
+                door.close()
+            for wire in self._wires:
+                wire.reset()
+
+        self._background.do(shut)
 
     def cut(self, links: Iterable[Link]) -> None:
         """Hold up what goes over these from now on."""
@@ -130,7 +142,7 @@ class Links:
                     await self._enter(reader, writer, at)
                 writer.transport.abort()
 
-            await asyncio.start_server(enter, DOOR, node.p2p_port)
+            self._doors.append(await asyncio.start_server(enter, DOOR, node.p2p_port))
 
     async def _enter(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, at: int

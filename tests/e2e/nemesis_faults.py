@@ -1,6 +1,5 @@
 """What can befall a network of real nodes: drawn from given dice, begun, and healed again."""
 
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -10,7 +9,7 @@ from typing import NamedTuple
 
 from kill_loop import kill
 from links import Link, Links, both_ways
-from local_network import LocalNetwork
+from local_network import LocalNetwork, NodeProcess, until
 from skewed_node import set_wrong
 
 HOUR_MS = 3_600_000
@@ -19,26 +18,35 @@ APART_MS = 2_400  # to either side: any two are less than the allowed drift apar
 
 
 class Fault(NamedTuple):
-    """`lasts` is the fault while it is entered. With `others_go_on` the rest of the network has
-    what it needs to make blocks final meanwhile."""
+    """`lasts` is the fault while it is entered. `goes_on` says whether the rest of the network has
+    what it needs to make blocks final meanwhile, None where that may be so or not. The processes
+    of `started` begin anew at its end, or before."""
 
     lasts: AbstractContextManager[None]
     lasts_s: float
     words: str
-    others_go_on: bool
+    goes_on: bool | None
+    started: tuple[int, ...] = ()
 
 
 class Faults:
-    """Draws faults of a network. Each node reads its clock from a file of `clocks`."""
+    """Draws faults of a network. Each node reads its clock from a file of `clocks`; a cut lasts as
+    long as one of `cuts_s`."""
 
     def __init__(
-        self, network: LocalNetwork, links: Links, clocks: Sequence[Path], dice: Random
+        self,
+        network: LocalNetwork,
+        links: Links,
+        clocks: Sequence[Path],
+        dice: Random,
+        cuts_s: Sequence[float],
     ) -> None:
         self._nodes = network.nodes
         self._all = range(len(network.nodes))
         self._links = links
         self._clocks = clocks
         self._dice = dice
+        self._cuts_s = cuts_s
 
     def draw(self, kind: str) -> Fault:
         """A fault of one of `KINDS`."""
@@ -70,7 +78,8 @@ class Faults:
         return self._stopping(self._some(2), self._dice.choice((0.5, 2.0, 4.0)))
 
     def _killing(self, victims: list[int], lasts_s: float) -> Fault:
-        return Fault(self._killed(victims), lasts_s, f"{victims}", len(victims) == 1)
+        lasts, goes_on = self._killed(victims), len(victims) == 1
+        return Fault(lasts, lasts_s, f"{victims}", goes_on, tuple(victims))
 
     def _stopping(self, victims: list[int], lasts_s: float) -> Fault:
         return Fault(self._stopped(victims), lasts_s, f"{victims}", len(victims) == 1)
@@ -84,15 +93,16 @@ class Faults:
 
     @contextmanager
     def _stopped(self, victims: Sequence[int]) -> Iterator[None]:
-        self._signal(victims, signal.SIGSTOP)
-        yield
-        self._signal(victims, signal.SIGCONT)
-
-    def _signal(self, victims: Sequence[int], what: signal.Signals) -> None:
-        for number in victims:
-            process = self._nodes[number].process
+        stopped = [self._nodes[number].process for number in victims]
+        for process in stopped:
             assert process is not None
-            os.kill(process.pid, what)
+            process.send_signal(signal.SIGSTOP)
+        for number in victims:
+            until(lambda node=self._nodes[number]: not moves(node), f"node {number} is stopped")
+        yield
+        for process in stopped:
+            assert process is not None
+            process.send_signal(signal.SIGCONT)
 
     @contextmanager
     def _started_again(self, victim: int) -> Iterator[None]:
@@ -129,11 +139,11 @@ class Faults:
         links = [*both_ways([a], [c]), *both_ways([b], [d])]
         return self._partition(links, f"{a} from {c}, {b} from {d}", True)
 
-    def _partition(self, links: list[Link], words: str, others_go_on: bool) -> Fault:
+    def _partition(self, links: list[Link], words: str, goes_on: bool | None) -> Fault:
         reset = self._dice.random() < 0.5
-        lasts_s = self._dice.choice((0.5, 2.0, 4.0, 8.0))
+        lasts_s = self._dice.choice(self._cuts_s)
         end = "connections lost" if reset else "connections held up"
-        return Fault(self._cut(links, reset), lasts_s, f"{words}, {end}", others_go_on)
+        return Fault(self._cut(links, reset), lasts_s, f"{words}, {end}", goes_on)
 
     @contextmanager
     def _cut(self, links: Sequence[Link], reset: bool) -> Iterator[None]:
@@ -174,20 +184,30 @@ class Faults:
         """A node is down while the network is cut in two, and back when it is whole again."""
         cut, [victim] = self.halves(), self._some(1)
         lasts = _both(cut.lasts, self._killed([victim]))
-        return cut._replace(lasts=lasts, words=f"{cut.words}; [{victim}] killed")
+        words = f"{cut.words}; [{victim}] killed"
+        return cut._replace(lasts=lasts, words=words, started=(victim,))
 
     def wrong_start(self) -> Fault:
         """A node is started by a wrong clock, which is set right later."""
         [victim] = self._some(1)
         wrong = self._clock_of(victim)
-        return wrong._replace(lasts=_both(wrong.lasts, self._started_again(victim)))
+        lasts = _both(wrong.lasts, self._started_again(victim))
+        return wrong._replace(lasts=lasts, started=(victim,))
 
     def stopped_alone(self) -> Fault:
-        """A node freezes while a link between two others is cut: no quorum sees each other."""
+        """A node freezes while a link between two others is cut: the fourth alone sees a quorum."""
         victim, one, other = self._dice.sample(self._all, 3)
-        cut = self._partition(both_ways([one], [other]), f"{one} from {other}", False)
+        cut = self._partition(both_ways([one], [other]), f"{one} from {other}", None)
         lasts = _both(cut.lasts, self._stopped([victim]))
         return cut._replace(lasts=lasts, words=f"{cut.words}; [{victim}] stopped")
+
+
+def moves(node: NodeProcess) -> bool:
+    """Whether the process is there, and not stopped."""
+    if node.process is None:
+        return False
+    status = Path(f"/proc/{node.process.pid}/stat").read_text()
+    return status.rpartition(")")[2].split()[0] != "T"
 
 
 @contextmanager
