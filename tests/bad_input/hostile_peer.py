@@ -46,7 +46,7 @@ class Stranger:
     @property
     def points(self) -> float:
         """What the node holds against it; a ban wipes the points and is infinite."""
-        scores, now_ms = self.world.node.network.scores, self.world.node.clock.now_ms()
+        scores, now_ms = self.world.node.network.scores, self.world.node.clock.monotonic_ms()
         if scores.is_banned(self.identity.node_id, now_ms=now_ms):
             return float("inf")
         return scores.points(self.identity.node_id, now_ms=now_ms)
