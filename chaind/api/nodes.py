@@ -216,7 +216,7 @@ async def get_stats(api: Api, _request: web.Request) -> web.Response:
             pending_bytes=node.pool.bytes_total,
             peers=peers,
             active_peers=peers,
-            uptime_ms=node.clock.now_ms() - node.started_ms,
+            uptime_ms=int(node.vitals.uptime_ms()),
             finality_age_ms=int(node.vitals.final_age_ms()),
             loop_lag_ms=node.loop_lag_ms,
             supply={asset.symbol: format_amount(asset.supply) for asset in node.queries.assets()},

@@ -376,7 +376,7 @@ class Bodies:
         try:
             self._chain.check_time(block, self._clock.now_ms())
         except BlockUntimely as error:
-            log.warning("block_untimely", height=block.height, error=str(error))
+            log.debug("block_untimely", height=block.height, error=str(error))
             assert block.commitment.time_ms is not None
             drift_ms = self._genesis.parameters.max_drift_ms
             self._early[block.hash] = block.commitment.time_ms - drift_ms

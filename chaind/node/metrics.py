@@ -36,6 +36,7 @@ class NodeCollector(Collector):
             "p2p_peers": ("Connected peers", len(node.network.peers())),
             "sync_behind_blocks": ("Blocks behind the highest peer", node.sync.behind),
             "store_damaged_blocks": ("Final blocks unreadable on disk", node.healer.damaged),
+            "clock_offset_ms": ("How far a wrong clock is ahead", node.clock_watch.offset_ms),
             "loop_lag_ms": ("How late the last timer of the event loop was", node.loop_lag_ms),
         }
         for name, (text, value) in gauges.items():

@@ -27,6 +27,7 @@ from chaind.network.peers import Address, parse_address
 from chaind.node.bodies import Bodies
 from chaind.node.chain import EPOCH, Body, Chain
 from chaind.node.clock import Clock, Workers
+from chaind.node.clock_watch import ClockWatch
 from chaind.node.config import Config
 from chaind.node.custody import Accounts
 from chaind.node.durable import GroupCommit
@@ -105,7 +106,8 @@ class Node:
         self.config = config
         self.genesis = genesis
         self.clock = clock
-        self.started_ms = clock.now_ms()
+        self.started_ms = clock.monotonic_ms()
+        self.clock_watch = ClockWatch(clock, genesis.parameters.max_drift_ms)
         self._disk = disk
         self._workers = workers
         self._entropy = entropy
@@ -399,6 +401,7 @@ class Node:
             self.bodies.tick()
             self.sync.tick()
             self.healer.tick()
+            self.clock_watch.look(self.chain.final.time_ms)
             keep = self.tracker.droppable_before(self.chain.final.height)
             if keep is not None:
                 await self._workers.disk(lambda: self._disk.journal.drop_before(keep))  # noqa: B023
@@ -420,6 +423,8 @@ class Node:
 
     def _on_final(self) -> None:
         self.last_final_ms = self.clock.monotonic_ms()
+        catching_up = self.sync.syncing or self.sync.behind > 1
+        self.clock_watch.became_final(self.chain.final.time_ms, catching_up=catching_up)
         self.network.final_height = self.chain.final.height
         self.network.broadcast(wire.Tip(self.chain.final.height))
         self.bodies.forget_final()

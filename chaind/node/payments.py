@@ -35,7 +35,8 @@ from chaind.wallet.builder import build_payout
 
 KEY_CHARS_MAX = 255
 FINAL_WAIT_MS = 30_000.0
-VALID_SHARE = 0.5  # of the validity window: leaves room for clocks that differ
+# Of the validity window, from the chain's time on: half of it, more where this clock is ahead.
+VALID_LEAST, VALID_MOST = 0.5, 0.9
 
 
 class NameUnknown(Unknown):
@@ -287,13 +288,15 @@ class Payments:
         self, key: SecretKey, parts: Sequence[Part], memo: bytes, lease: Lease | None
     ) -> Transaction:
         parameters = self._genesis.parameters
-        valid_ms = int(parameters.validity_window_ms * VALID_SHARE)
+        window_ms, chain_ms = parameters.validity_window_ms, self._chain.final.time_ms
+        least, most = (int(window_ms * share) for share in (VALID_LEAST, VALID_MOST))
+        valid_until_ms = max(self._clock.now_ms(), chain_ms) + least
         return build_payout(
             key=key,
             parts=parts,
             memo=memo,
             lease=lease,
-            valid_until_ms=self._clock.now_ms() + valid_ms,
+            valid_until_ms=min(valid_until_ms, chain_ms + most),
             salt=self._entropy(SALT_BYTES),
             chain_prefix=self._chain_prefix,
             parameters=parameters,

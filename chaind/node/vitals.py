@@ -49,9 +49,12 @@ class Vitals:
 
     def final_age_ms(self) -> float:
         """Time since a block became final here, or since the start."""
-        if self._node.last_final_ms is None:
-            return float(self._node.clock.now_ms() - self._node.started_ms)
-        return self._node.clock.monotonic_ms() - self._node.last_final_ms
+        since_ms = self._node.last_final_ms
+        return self.uptime_ms() if since_ms is None else self._node.clock.monotonic_ms() - since_ms
+
+    def uptime_ms(self) -> float:
+        """Time since the node was made, whatever became of the clock on the wall."""
+        return self._node.clock.monotonic_ms() - self._node.started_ms
 
     def health(self) -> Health:
         """Whether this node follows a chain that makes progress.
@@ -80,6 +83,8 @@ class Vitals:
             reasons.append(f"no block became final for {self.final_age_ms() / 1000:.0f} s")
         elif self._node.last_final_ms is None and (self._node.sync.behind or not has_quorum):
             reasons.append("no block became final since the start")
+        if (wrong := self._node.clock_watch.reason()) is not None:
+            reasons.append(wrong)
         return Health(not reasons, tuple(reasons))
 
     def _reachable_weight(self) -> int:

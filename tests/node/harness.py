@@ -80,6 +80,16 @@ def order(
     return TransferOrder(source, target, units, "", memo, key)
 
 
+class WallClock(SystemClock):
+    """The machine's clocks, the one on the wall set wrong by `set_ms`."""
+
+    def __init__(self) -> None:
+        self.set_ms = 0
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self.set_ms
+
+
 class Seat:
     """One node's place: secrets, directory, port, and the node that runs there now."""
 
@@ -94,6 +104,7 @@ class Seat:
         self.custody = True  # whether it keeps the keys of named accounts
         self.node: Node | None = None
         self.ended: asyncio.Task[None] | None = None
+        self.clock = WallClock()
         self._workers: SystemWorkers | None = None
         self._files = PowerFiles()
         self._database: PowerStore | None = None
@@ -128,7 +139,7 @@ class Seat:
             genesis=self.cluster.genesis,
             identity=secrets,
             disk=open_disk(self._files, directory, database, self.cluster.genesis),
-            clock=self.cluster.clock,
+            clock=self.clock,
             workers=self._workers,
             rng=Random(self.index),
             custody_seed=seed_from_mnemonic(DEVELOPMENT_MNEMONIC) if self.custody else None,
