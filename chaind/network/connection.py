@@ -51,11 +51,17 @@ class Clock(Protocol):
 
 
 class Timing(Struct, frozen=True):
-    """Deadlines of a connection, ms, kept to the owner's tick."""
+    """Deadlines of a connection, ms, kept to the owner's tick.
+
+    A link that loses every packet is silent. TCP sends again after waits that double (RFC 6298), so
+    that its bytes may come as long after the healing as the cut has lasted. Whoever has heard
+    nothing for `silence_ms` therefore dials anew: what was lost before then is sent again less than
+    5 s after any healing.
+    """
 
     handshake_ms: int = 5_000  # three messages over the slowest sensible link
-    ping_ms: int = 10_000  # latency is known, and routers keep the mapping
-    silence_ms: int = 30_000  # three pings unanswered
+    ping_ms: int = 2_000  # latency is known, and routers keep the mapping
+    silence_ms: int = 6_000  # three pings unanswered
     linger_ms: int = 1_000  # for the last bytes of a close to leave
 
 

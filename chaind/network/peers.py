@@ -67,9 +67,9 @@ class BackOff(Struct, frozen=True):
         return int(wait * (0.5 + rng.random()))
 
 
-# Restarted validators meet soon; and however long a link was down, it is tried within 3 s of its
-# healing, so that a network that lost its quorum goes on within 5 s.
-PERSISTENT_BACK_OFF: Final = BackOff(base_ms=250, cap_ms=2_000)
+# Restarted validators meet soon; and however long a link was down, a dial comes through less than
+# 5 s after its healing, so that a network that lost its quorum goes on.
+PERSISTENT_BACK_OFF: Final = BackOff(base_ms=250, cap_ms=1_500)
 LEARNED_BACK_OFF: Final = BackOff(base_ms=5_000, cap_ms=900_000)
 
 

@@ -168,13 +168,13 @@ def test_only_a_connection_that_lasted_ends_a_row_of_failures() -> None:
 
 
 def test_a_configured_peer_is_dialled_soon_after_its_link_heals_however_long_it_was_down() -> None:
-    """Finality is back within 5 s: 3 of them may pass until the dial."""
+    """`test_healing` says what follows from it."""
     known = book()
     address = many(1)[0]
     known.add_persistent(address)
     for attempt in range(200):
         known.failed(address, now_ms=attempt * 1_000_000)
-        assert known.persistent_due(now_ms=attempt * 1_000_000 + 3_000, busy=set()) == [address]
+        assert known.persistent_due(now_ms=attempt * 1_000_000 + 2_250, busy=set()) == [address]
 
 
 def test_who_starts_anew_may_dial_whom_it_remembers_at_once() -> None:
