@@ -36,7 +36,7 @@ from skewed_node import set_wrong
 
 LAUNCHER = [sys.executable, str(Path(__file__).with_name("skewed_node.py"))]
 NODES = 4
-CUTS_S = (0.5, 2.0, 4.0, 8.0, 15.0)  # of which one is drawn; the longest outlasts any patience
+CUTS_S = (0.5, 2.0, 4.0, 10.0)  # of which one is drawn; the longest outlasts a connection
 HEAL_BUDGET_S = 5.0
 QUIET_S = (0.2, 0.8)  # between a healing and the next fault
 UNDER_WAY = 4  # blocks for which all votes may have been sent before a quorum was lost

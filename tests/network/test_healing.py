@@ -5,6 +5,7 @@ nodes in network namespaces.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -32,7 +33,7 @@ def test_a_short_cut_is_over_when_tcp_sends_again_or_the_link_is_given_up(timeou
     first_dial_ms = PERSISTENT_BACK_OFF.base_ms * 3 // 2
     given_up_ms = Timing().silence_ms + first_dial_ms + 2 * UPKEEP_MS
     chances = [0, *sent_again(timeout_ms), given_up_ms]
-    gaps = [later - earlier for earlier, later in zip(chances, chances[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(chances)]
     assert max(gaps) < BOUND_MS
 
 
@@ -40,7 +41,7 @@ def test_a_long_cut_is_over_at_the_next_syn_or_dial() -> None:
     connect_ms = NetworkConfig().connect_ms
     chances = [at_ms for at_ms in SYN_MS if at_ms < connect_ms]
     chances.append(connect_ms + LONGEST_WAIT_MS + UPKEEP_MS)
-    gaps = [later - earlier for earlier, later in zip(chances, chances[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(chances)]
     assert max(gaps) < BOUND_MS
 
 
