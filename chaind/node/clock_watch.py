@@ -76,10 +76,16 @@ class ClockWatch:
         """What is wrong and what to do; None where nothing is."""
         if not self.offset_ms:
             return None
-        side = "ahead of" if self.offset_ms > 0 else "behind"
+        offset, allowed = in_words(abs(self.offset_ms)), in_words(self._max_drift_ms)
+        if self.offset_ms < 0:
+            return (
+                f"this machine's clock is {offset} behind the chain's time, and {allowed} are "
+                f"allowed: set it right, best by NTP"
+            )
         return (
-            f"this machine's clock is {in_words(abs(self.offset_ms))} {side} the chain's time, and "
-            f"{in_words(self._max_drift_ms)} are allowed: set it right, best by NTP"
+            f"blocks are {offset} old by this machine's clock when they become final: unless the "
+            f"network is so slow, the clock is ahead, and {allowed} are allowed: set it right, "
+            f"best by NTP"
         )
 
 

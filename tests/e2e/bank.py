@@ -112,7 +112,8 @@ class Bank:
     async def _teller(self, dice: Random) -> None:
         while not await self._stopped(dice.uniform(0.2, 1.8) * PAUSE_S):
             source, target = dice.sample(self._numbers, 2)
-            units = dice.randrange(1, 3 * UNIT if source in PURSES else 1000 * UNIT)
+            small = not {source, target}.isdisjoint(PURSES)
+            units = dice.randrange(1, (3 if small else 1_000) * UNIT)
             order = self._order(source, target, units, keyed=dice.random() < 0.75)
             await self._pay(order, source, target, dice)
 

@@ -224,8 +224,9 @@ def _fill(table: long_runs.Table, runs: Sequence[long_runs.Run]) -> None:
     late = sum(one > HEAL_BUDGET_S for one in times)
     table.add("final everywhere later than that", late, "faults", "0")
     serving = [one for run in runs for one in run["serving_s"]]
-    shown = f"p50 {long_runs.percentile(serving, 0.5)}, longest {max(serving)}"
-    table.add("start of the processes to serving, before that", shown, "s")
+    if serving:
+        shown = f"p50 {long_runs.percentile(serving, 0.5)}, longest {max(serving)}"
+        table.add("start of the processes to serving, before that", shown, "s")
     for kind in sorted({kind for run in runs for kind in run["heal_s"]}):
         found = [one for run in runs for one in run["heal_s"].get(kind, ())]
         shown = f"p50 {long_runs.percentile(found, 0.5)}, longest {max(found)}"

@@ -71,11 +71,11 @@ class Faults:
 
     def stop_one(self) -> Fault:
         """SIGSTOP, and later SIGCONT: a machine that freezes, and does not know it."""
-        return self._stopping(self._some(1), self._dice.choice((0.5, 2.0, 5.0)))
+        return self._stopping(self._some(1), self._dice.choice((0.5, 2.0, 4.0, 8.0)))
 
     def stop_two(self) -> Fault:
         """No quorum moves."""
-        return self._stopping(self._some(2), self._dice.choice((0.5, 2.0, 4.0)))
+        return self._stopping(self._some(2), self._dice.choice((0.5, 2.0, 8.0)))
 
     def _killing(self, victims: list[int], lasts_s: float) -> Fault:
         lasts, goes_on = self._killed(victims), len(victims) == 1
