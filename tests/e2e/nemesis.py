@@ -2,6 +2,7 @@
 
     python tests/e2e/nemesis.py --faults 200 --seed 1
     python tests/e2e/nemesis.py --faults 60 --seed 2 --kind "cut in halves" --record
+    python tests/e2e/nemesis.py --faults 4 --broken lease    # a control: it has to fail
 
 Nodes are killed and started again, stopped and continued, cut off from each other in halves, one
 alone, one way or to a ring, and their clocks are set wrong by seconds, hours or days. After each
@@ -26,6 +27,7 @@ from typing import Any
 import long_runs
 from bank import Bank, chain_of
 from bank_history import Verdict, judge
+from broken_node import MISTAKES
 from kill_loop import answers, show
 from ledger_audit import audit
 from links import Background, Links
@@ -35,6 +37,7 @@ from payments_under_way import settle
 from skewed_node import set_wrong
 
 LAUNCHER = [sys.executable, str(Path(__file__).with_name("skewed_node.py"))]
+BROKEN_LAUNCHER = [sys.executable, str(Path(__file__).with_name("broken_node.py"))]
 NODES = 4
 CUTS_S = (0.5, 2.0, 4.0, 10.0)  # of which one is drawn; the longest outlasts a connection
 HEAL_BUDGET_S = 5.0
@@ -63,6 +66,7 @@ class Campaign:
         *,
         verbose: bool = False,
         cuts_s: Sequence[float] = CUTS_S,
+        broken: str | None = None,
     ) -> None:
         self._dice = dice
         self._verbose = verbose
@@ -74,6 +78,9 @@ class Campaign:
             set_wrong(clock, 0)
             node.command = LAUNCHER
             node.extra = {"SKEWED_CLOCK": str(clock)}
+            if broken is not None:
+                node.command = BROKEN_LAUNCHER
+                node.extra["BROKEN"] = broken
         self._links = Links(self._network, self._background)
         self._faults = Faults(self._network, self._links, clocks, dice, cuts_s)
         self._bank = Bank(self._network, self._background, Random(dice.random()))
@@ -241,11 +248,19 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kind", action="append", choices=[*KINDS], help="only these; repeatable")
     parser.add_argument("--verbose", action="store_true", help="each fault, and what came of it")
+    parser.add_argument("--broken", choices=[*MISTAKES], help="nodes with this mistake in them")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--record", action="store_true", help="add to results/nemesis.md")
     options = parser.parse_args()
+    if options.record and options.broken:
+        parser.error("a run of broken nodes is no record")
     with tempfile.TemporaryDirectory(prefix="chaind-nemesis-") as directory:
-        campaign = Campaign(Path(directory), Random(options.seed), verbose=options.verbose)
+        campaign = Campaign(
+            Path(directory),
+            Random(options.seed),
+            verbose=options.verbose,
+            broken=options.broken,
+        )
         figures = campaign.run(options.faults, options.kind or [*KINDS])
     show("")
     if options.record:
