@@ -51,6 +51,7 @@ class MinerFault(Malformed, PeerFault):
 
     code = "miner-fault"
     text = "a miner's connection is cut: {reason}"
+    advice = "Point software at this port that speaks Stratum V1: a JSON request a line."
 
 
 class Refused(Exception):

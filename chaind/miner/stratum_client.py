@@ -26,6 +26,7 @@ class PoolFault(Malformed, PeerFault):
 
     code = "pool-fault"
     text = "the pool breaks the protocol: {reason}"
+    advice = "Check --url: it has to name a Stratum V1 server, not a pool's web page."
 
 
 class PoolRefusal(Malformed, PeerFault):
