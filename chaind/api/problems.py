@@ -135,17 +135,24 @@ INTERNAL = Problem(
 )
 
 
-def status_of(error: ChaindError) -> HTTPStatus:
-    """The HTTP status that tells a caller about an error."""
-    for kind in type(error).__mro__:
+def status_of(leaf: type[ChaindError]) -> HTTPStatus:
+    """The HTTP status that tells a caller about errors of a class."""
+    for kind in leaf.__mro__:
         if kind in STATUSES:
             return STATUSES[kind]
     return HTTPStatus.INTERNAL_SERVER_ERROR
 
 
+def is_waiting(leaf: type[ChaindError]) -> bool:
+    """Whether the answer says when to ask again, in a Retry-After header."""
+    return issubclass(leaf, _WAITING) or (
+        issubclass(leaf, Conflict) and issubclass(leaf, Temporary)
+    )
+
+
 def problem_of(error: ChaindError) -> Problem:
     """The document of an error. A fault of this machine is nobody else's business."""
-    status = status_of(error)
+    status = status_of(type(error))
     if isinstance(error, LocalFault) or status is HTTPStatus.INTERNAL_SERVER_ERROR:
         return INTERNAL
     return Problem(
@@ -161,8 +168,7 @@ def problem_of(error: ChaindError) -> Problem:
 def problem_response(error: ChaindError) -> web.Response:
     """The answer to a refused request."""
     headers = {}
-    temporary_conflict = isinstance(error, Conflict) and isinstance(error, Temporary)
-    if isinstance(error, _WAITING) or temporary_conflict:
+    if is_waiting(type(error)):
         headers["Retry-After"] = str(error.values.get("retry_after_s", RETRY_AFTER_S))
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = str(error.values["allowed"])

@@ -1,36 +1,42 @@
 """The one table of routes: what is registered, guarded, aliased and described comes from here."""
 
+from typing import Any
+
 from chaind.api import (
     accounts,
     blocks,
-    events,
     health,
-    invoices,
     nodes,
-    payments,
-    payouts,
-    refunds,
     statements,
-    transactions,
-    webhooks,
 )
-from chaind.api.answers import MSGPACK_MEDIA
-from chaind.api.batches import RawForm
-from chaind.api.forms import TransactionForm
+from chaind.api.answers import HEX_ID, MSGPACK_MEDIA
+from chaind.api.channels import TooManySockets
+from chaind.api.forms import FieldInvalid
 from chaind.api.guards import Access
+from chaind.api.payment_routes import PAYMENT_ROUTES
+from chaind.api.refusals import NAMES
 from chaind.api.route import (
-    CHAOS,
-    CURSOR,
-    IDEMPOTENCY_KEY,
-    LIMIT,
-    PREFER,
+    CURSOR_DIGITS,
+    SYMBOL,
     TEXT_MEDIA,
+    TO_TRANSACTION,
     V1,
-    WAIT,
+    WHO,
+    Header,
     Parameter,
     Route,
+    cursor,
+    number,
+    page,
+    segment,
 )
-from chaind.api.websocket import get_ws
+from chaind.api.websocket import WebSocketNeeded, get_ws
+from chaind.network.peers import AddressInvalid as PeerAddressInvalid
+from chaind.node import custody
+from chaind.node.payments import CustodyDisabled
+from chaind.node.statements import StatementTooFar
+from chaind.primitives.genesis import Genesis
+from chaind.storage.chain_store import BlockDamaged
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/", nodes.get_root, "What answers here", {200: nodes.RootAnswer}),
@@ -66,7 +72,8 @@ ROUTES: tuple[Route, ...] = (
         {202: nodes.AddPeerAnswer},
         aliases=("/addpeer",),
         request=nodes.AddPeerRequest,
-        errors=(413, 415),
+        examples={"a neighbour": {"peer": "127.0.0.1:9000"}},
+        errors=(FieldInvalid, PeerAddressInvalid),
         access=Access.TOKEN,
     ),
     Route(
@@ -77,7 +84,7 @@ ROUTES: tuple[Route, ...] = (
         {200: nodes.PeersAnswer},
         aliases=("/discover_peers",),
     ),
-    Route("GET", f"{V1}/genesis", nodes.get_genesis, "The genesis file", {200: None}),
+    Route("GET", f"{V1}/genesis", nodes.get_genesis, "The genesis file", {200: Genesis}),
     Route(
         "GET",
         f"{V1}/validators",
@@ -95,7 +102,8 @@ ROUTES: tuple[Route, ...] = (
         "Final blocks, ascending",
         {200: blocks.ChainPage},
         aliases=("/blockchain",),
-        parameters=(LIMIT, CURSOR),
+        parameters=(page(blocks.PAGE, blocks.PAGE_MAX), cursor(2)),
+        errors=(BlockDamaged,),
     ),
     Route(
         "GET",
@@ -104,7 +112,8 @@ ROUTES: tuple[Route, ...] = (
         "Headers of final blocks, ascending",
         {200: blocks.HeadersPage},
         aliases=("/blockchain/headers",),
-        parameters=(LIMIT, CURSOR),
+        parameters=(page(blocks.PAGE_MAX, blocks.PAGE_MAX), cursor(2)),
+        errors=(BlockDamaged,),
     ),
     Route(
         "GET",
@@ -114,9 +123,10 @@ ROUTES: tuple[Route, ...] = (
         {200: blocks.RangePage},
         aliases=("/blocks/range",),
         parameters=(
-            Parameter("start", "First height, 0 by default", "integer"),
-            Parameter("end", "Last height, by default the newest", "integer"),
+            number("start", "First height", 0, blocks.HEIGHT_MAX, default=0),
+            number("end", "Last height, by default the newest", 0, blocks.HEIGHT_MAX),
         ),
+        errors=(blocks.RangeInvalid, BlockDamaged),
     ),
     Route(
         "GET",
@@ -125,9 +135,10 @@ ROUTES: tuple[Route, ...] = (
         "Final blocks as they are hashed, with a certificate of the last: [start, [block…], proof]",
         {200: None},
         parameters=(
-            Parameter("start", "First height, 1 by default", "integer"),
-            Parameter("limit", "Most blocks, 512 by default", "integer"),
+            number("start", "First height", 1, blocks.HEIGHT_MAX, default=1),
+            page(blocks.RAW_PAGE_MAX, blocks.RAW_PAGE_MAX),
         ),
+        errors=(BlockDamaged,),
         answer_media=MSGPACK_MEDIA,
     ),
     Route(
@@ -137,8 +148,17 @@ ROUTES: tuple[Route, ...] = (
         "A final block by height, hash or latest, with a page of its transactions",
         {200: blocks.BlockAnswer},
         aliases=("/block/{ref}",),
-        parameters=(LIMIT, CURSOR),
-        errors=(404,),
+        parameters=(
+            segment(
+                "ref",
+                "A height, a block hash as it is shown, or latest",
+                "latest",
+                f"^(latest|{CURSOR_DIGITS}|[0-9a-fA-F]{{64}})$",
+            ),
+            page(blocks.TRANSACTIONS_PAGE, blocks.TRANSACTIONS_PAGE_MAX),
+            cursor(1),
+        ),
+        errors=(blocks.BlockRefInvalid, blocks.BlockUnknown, BlockDamaged),
     ),
     Route(
         "GET",
@@ -155,7 +175,13 @@ ROUTES: tuple[Route, ...] = (
         "Name an account whose key this node keeps; a name it has already is answered again",
         {200: accounts.NamedAccount, 201: accounts.NamedAccount},
         request=accounts.NameRequest,
-        errors=(409, 413, 415, 422),
+        examples={"a till": {"name": "till"}},
+        errors=(
+            CustodyDisabled,
+            custody.AccountNameRefused,
+            custody.AccountNameTaken,
+            custody.AccountsFull,
+        ),
         access=Access.DEVELOPMENT,
     ),
     Route(
@@ -165,7 +191,8 @@ ROUTES: tuple[Route, ...] = (
         "Holdings of an address or named account",
         {200: accounts.BalanceAnswer},
         aliases=("/balance/{who}",),
-        errors=(404,),
+        parameters=(WHO,),
+        errors=NAMES,
     ),
     Route(
         "GET",
@@ -174,8 +201,16 @@ ROUTES: tuple[Route, ...] = (
         "Unspent coins",
         {200: accounts.CoinsPage},
         aliases=("/utxos/{who}",),
-        parameters=(LIMIT, CURSOR),
-        errors=(404,),
+        parameters=(
+            WHO,
+            page(accounts.COINS_PAGE, accounts.COINS_PAGE_MAX),
+            Parameter(
+                "cursor",
+                "next_cursor of the page before",
+                limits={"pattern": r"^[0-9a-fA-F]{64}\.[0-9]{1,10}$"},
+            ),
+        ),
+        errors=NAMES,
     ),
     Route(
         "GET",
@@ -184,8 +219,8 @@ ROUTES: tuple[Route, ...] = (
         "History, newest first",
         {200: accounts.HistoryPage},
         aliases=("/transactions/{who}",),
-        parameters=(LIMIT, CURSOR),
-        errors=(404,),
+        parameters=(WHO, page(accounts.HISTORY_PAGE, accounts.HISTORY_PAGE_MAX), cursor(2)),
+        errors=NAMES,
     ),
     Route(
         "GET",
@@ -194,16 +229,24 @@ ROUTES: tuple[Route, ...] = (
         "Opening balance, entries, closing balance; as JSON, or as CSV where that is asked for",
         {200: statements.StatementAnswer},
         parameters=(
-            Parameter("asset", "By its symbol, the chain's own by default"),
-            Parameter("from_height", "First block, 0 by default", "integer"),
-            Parameter("to_height", "Last block, by default the newest", "integer"),
-            Parameter("from_ms", "Blocks of this time and later, ms since 1970", "integer"),
-            Parameter("to_ms", "Blocks before this time, ms since 1970", "integer"),
-            Parameter("format", '"json" or "csv", as Accept says by default'),
-            LIMIT,
-            CURSOR,
+            WHO,
+            Parameter("asset", "By its symbol, the chain's own by default", limits=SYMBOL),
+            number("from_height", "First block", 0, statements.HEIGHT_MAX, default=0),
+            number("to_height", "Last block, by default the newest", 0, statements.HEIGHT_MAX),
+            number(
+                "from_ms", "Blocks of this time and later, since 1970", 0, statements.HEIGHT_MAX
+            ),
+            number("to_ms", "Blocks before this time, since 1970", 0, statements.HEIGHT_MAX),
+            Parameter("format", "As Accept says by default", limits={"enum": ["json", "csv"]}),
+            page(statements.PAGE, statements.PAGE_MAX),
+            cursor(3),
         ),
-        errors=(404, 422),
+        errors=(*NAMES, StatementTooFar),
+        other_media={statements.CSV_MEDIA: {"type": "string"}},
+        headers=(
+            Header("Content-Disposition", "The name of the file, where it is CSV"),
+            Header("Link", "The next page of CSV, rel=next, where there is one"),
+        ),
     ),
     Route(
         "GET",
@@ -211,194 +254,11 @@ ROUTES: tuple[Route, ...] = (
         accounts.get_lease,
         "The payment that a key of this payer stands for; id is sha256 of the Idempotency-Key",
         {200: accounts.LeaseAnswer},
-        errors=(404,),
+        parameters=(WHO, segment("id", "sha256 of the Idempotency-Key", "0" * 64, HEX_ID)),
+        errors=(*NAMES, accounts.LeaseIdInvalid, accounts.LeaseFree),
+        follows=TO_TRANSACTION,
     ),
-    Route(
-        "POST",
-        f"{V1}/transactions",
-        transactions.post_transactions,
-        "Submit signed transactions: one, an array, or a stream",
-        {
-            200: (transactions.Final, transactions.BatchAnswer),
-            202: (transactions.Accepted, transactions.BatchAnswer),
-        },
-        aliases=("/add_transaction",),
-        request=(RawForm, TransactionForm, list[RawForm], list[TransactionForm]),
-        media=transactions.BATCH_MEDIA,
-        parameters=(WAIT, PREFER),
-        errors=(408, 409, 413, 415, 422),
-    ),
-    Route(
-        "GET",
-        f"{V1}/transactions/{{id}}",
-        transactions.get_transaction,
-        "What became of a transaction",
-        {200: transactions.TransactionAnswer},
-        aliases=("/transaction/{id}",),
-        errors=(404,),
-    ),
-    Route(
-        "GET",
-        f"{V1}/pending",
-        transactions.get_pending,
-        "Transactions that wait for a block",
-        {200: transactions.PendingPage},
-        aliases=("/pending", "/transaction_pool"),
-        parameters=(LIMIT,),
-    ),
-    Route(
-        "POST",
-        f"{V1}/transfers",
-        payments.post_transfer,
-        "Pay from an account whose key this node keeps",
-        {200: payments.TransferAnswer, 202: payments.QueuedAnswer},
-        aliases=("/transfer",),
-        request=payments.TransferRequest,
-        parameters=(WAIT, PREFER, IDEMPOTENCY_KEY, CHAOS),
-        errors=(404, 409, 413, 415, 422),
-        access=Access.DEVELOPMENT,
-    ),
-    Route(
-        "POST",
-        f"{V1}/payouts",
-        payouts.post_payout,
-        "Pay many at once from an account whose key this node keeps, in one transaction",
-        {200: payouts.PayoutAnswer, 202: payments.QueuedAnswer},
-        request=payouts.PayoutRequest,
-        parameters=(WAIT, PREFER, IDEMPOTENCY_KEY, CHAOS),
-        errors=(404, 409, 413, 415, 422),
-        access=Access.DEVELOPMENT,
-    ),
-    Route(
-        "POST",
-        f"{V1}/refunds",
-        refunds.post_refund,
-        "Give back some of a payment, or all, from an account whose key this node keeps",
-        {200: refunds.RefundAnswer, 202: payments.QueuedAnswer},
-        request=refunds.RefundRequest,
-        parameters=(WAIT, PREFER, IDEMPOTENCY_KEY, CHAOS),
-        errors=(404, 409, 413, 415, 422),
-        access=Access.DEVELOPMENT,
-    ),
-    Route(
-        "GET",
-        f"{V1}/transactions/{{id}}/refunds/{{who}}",
-        refunds.get_refunds,
-        "What a payee gave back of a payment, and what is left",
-        {200: refunds.RefundsAnswer},
-        errors=(403, 404, 409, 422),
-    ),
-    Route(
-        "POST",
-        f"{V1}/invoices",
-        invoices.post_invoice,
-        "Ask for a payment",
-        {201: invoices.InvoiceAnswer},
-        request=invoices.InvoiceRequest,
-        errors=(404, 413, 415, 422),
-        access=Access.DEVELOPMENT,
-    ),
-    Route(
-        "GET",
-        f"{V1}/invoices",
-        invoices.get_invoices,
-        "Invoices of this node, newest first, with what became of them",
-        {200: invoices.InvoicesPage},
-        parameters=(LIMIT, CURSOR),
-        errors=(404,),
-        access=Access.DEVELOPMENT,
-    ),
-    Route(
-        "GET",
-        f"{V1}/invoices/{{id}}",
-        invoices.get_invoice,
-        "An invoice, and what became of it",
-        {200: invoices.InvoiceAnswer},
-        errors=(404,),
-    ),
-    Route(
-        "POST",
-        f"{V1}/invoices/{{id}}/cancel",
-        invoices.post_invoice_cancel,
-        "Ask for it no longer",
-        {200: invoices.InvoiceAnswer},
-        errors=(404, 409),
-        access=Access.DEVELOPMENT,
-    ),
-    Route(
-        "POST",
-        f"{V1}/faucet",
-        payments.post_faucet,
-        "A gift, on development chains, within the limits of [faucet]",
-        {200: payments.FaucetAnswer, 202: payments.FaucetAnswer},
-        aliases=("/faucet",),
-        request=payments.FaucetRequest,
-        errors=(404, 413, 415, 422),
-        access=Access.DEVELOPMENT,
-    ),
-    Route(
-        "GET",
-        f"{V1}/events",
-        events.get_events,
-        "Every final movement of money, oldest first",
-        {200: events.EventsPage},
-        parameters=(
-            LIMIT,
-            Parameter("cursor", 'next_cursor of the page before, or "tip" for what comes from now'),
-            Parameter("account", "Only what this address or named account holds"),
-            Parameter("asset", "Only this asset, by its symbol"),
-            Parameter(
-                "wait", "Seconds that an empty page waits for an event, 30 at most", "integer"
-            ),
-        ),
-        errors=(404, 503),
-    ),
-    Route(
-        "GET",
-        f"{V1}/webhooks",
-        webhooks.get_webhooks,
-        "Webhook subscriptions of this node",
-        {200: webhooks.WebhooksAnswer},
-        access=Access.TOKEN,
-    ),
-    Route(
-        "POST",
-        f"{V1}/webhooks",
-        webhooks.post_webhook,
-        "Have events of the feed posted to a URL, signed, in order, at least once",
-        {201: webhooks.WebhookAnswer},
-        request=webhooks.WebhookRequest,
-        errors=(404, 413, 415),
-        access=Access.TOKEN,
-    ),
-    Route(
-        "GET",
-        f"{V1}/webhooks/{{id}}",
-        webhooks.get_webhook,
-        "How far a subscription has come, and its dead letters",
-        {200: webhooks.WebhookAnswer},
-        errors=(404,),
-        access=Access.TOKEN,
-    ),
-    Route(
-        "DELETE",
-        f"{V1}/webhooks/{{id}}",
-        webhooks.delete_webhook,
-        "End a subscription",
-        {200: webhooks.RemovedAnswer},
-        errors=(404,),
-        access=Access.TOKEN,
-    ),
-    Route(
-        "POST",
-        f"{V1}/webhooks/{{id}}/retry",
-        webhooks.post_webhook_retry,
-        "Try dead letters again",
-        {202: webhooks.WebhookAnswer},
-        request=webhooks.RetryRequest,
-        errors=(404, 413, 415),
-        access=Access.TOKEN,
-    ),
+    *PAYMENT_ROUTES,
     Route("GET", "/health/live", health.get_live, "The process answers", {200: health.LiveAnswer}),
     Route(
         "GET",
@@ -413,15 +273,16 @@ ROUTES: tuple[Route, ...] = (
         "/metrics",
         health.get_metrics,
         "Prometheus metrics",
-        {200: None},
+        {200: str},
         answer_media=TEXT_MEDIA,
     ),
-    Route("GET", "/openapi.json", nodes.get_openapi, "This description", {200: None}),
+    Route("GET", "/openapi.json", nodes.get_openapi, "This description", {200: dict[str, Any]}),
     Route(
         "GET",
         "/ws",
         get_ws,
         "WebSocket: channels blocks, mempool, tx:ID, account:ADDRESS",
         {101: None},
+        errors=(WebSocketNeeded, TooManySockets),
     ),
 )
