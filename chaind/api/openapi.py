@@ -16,6 +16,7 @@ from chaind import __version__
 from chaind.api.answers import JSON_MEDIA
 from chaind.api.guards import Access
 from chaind.api.problems import (
+    CHALLENGE,
     INTERNAL,
     PROBLEM_MEDIA,
     RETRY_AFTER_S,
@@ -66,13 +67,19 @@ changes the node, needs its token; named accounts and the faucet of a developmen
 over loopback. Pages of other origins are refused.
 """
 
-_RETRY_AFTER = {
+_HEADERS: Json = {
     name: {
         "description": "Seconds after which asking again may help",
         "required": required,
         "schema": {"type": "integer", "minimum": RETRY_AFTER_S},
     }
     for name, required in (("Retry-After", True), ("Retry-After-Of-Some", False))
+} | {
+    "WWW-Authenticate": {
+        "description": "How to say who asks: the token as a bearer",
+        "required": True,
+        "schema": {"type": "string", "const": CHALLENGE},
+    }
 }
 
 
@@ -128,7 +135,7 @@ class _Describer:
             "components": {
                 "schemas": self._schemas,
                 "responses": self._responses,
-                "headers": _RETRY_AFTER,
+                "headers": _HEADERS,
                 "securitySchemes": {
                     "token": {
                         "type": "http",
@@ -224,6 +231,9 @@ class _Describer:
         if any(map(is_waiting, leaves)):
             header = "Retry-After" if all(map(is_waiting, leaves)) else "Retry-After-Of-Some"
             response["headers"] = {"Retry-After": {"$ref": f"#/components/headers/{header}"}}
+        if status is HTTPStatus.UNAUTHORIZED:
+            name = "WWW-Authenticate"
+            response["headers"] = {name: {"$ref": f"#/components/headers/{name}"}}
         content = json.dumps(response)
         if content not in self._names:
             word = status.phrase.title().replace(" ", "")

@@ -10,8 +10,8 @@ from chaind.api import (
     webhooks,
 )
 from chaind.api.answers import HEX_ID, MSGPACK_MEDIA, NDJSON_MEDIA, TxidInvalid
-from chaind.api.batches import RawForm
-from chaind.api.forms import FieldInvalid, TransactionForm
+from chaind.api.batches import Batch, RawForm
+from chaind.api.forms import FieldInvalid, Hex, TransactionForm
 from chaind.api.guards import Access
 from chaind.api.problems import QueryInvalid
 from chaind.api.refusals import NAMES, PAYING, SIGNED, leaves
@@ -67,7 +67,7 @@ PAYMENT_ROUTES: tuple[Route, ...] = (
             202: (transactions.Accepted, transactions.BatchAnswer),
         },
         aliases=("/add_transaction",),
-        request=(RawForm, TransactionForm, list[RawForm], list[TransactionForm]),
+        request=(RawForm, Hex, TransactionForm, Batch),
         media=transactions.BATCH_MEDIA,
         parameters=(WAIT, PREFER),
         errors=(
@@ -110,7 +110,7 @@ PAYMENT_ROUTES: tuple[Route, ...] = (
         "Pay from an account whose key this node keeps",
         {200: payments.TransferAnswer, 202: payments.QueuedAnswer},
         aliases=("/transfer",),
-        request=payments.TransferRequest,
+        request=payments.TRANSFER,
         parameters=(WAIT, PREFER, IDEMPOTENCY_KEY, CHAOS),
         errors=(*PAYING, FieldInvalid),
         headers=(HIT, DB_HIT),
@@ -174,6 +174,7 @@ PAYMENT_ROUTES: tuple[Route, ...] = (
         errors=(
             *NAMES,
             AmountInvalid,
+            FieldInvalid,
             node_invoices.InvoiceAssetUnknown,
             node_invoices.InvoiceNoteTooLong,
             node_invoices.InvoicesFull,

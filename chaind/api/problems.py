@@ -28,6 +28,7 @@ from chaind.primitives.errors import (
 PROBLEM_MEDIA = "application/problem+json"
 SERVER = "chaind"  # the Server header of every answer: who needs versions asks /status
 RETRY_AFTER_S = 1  # blocks come faster than this, so that one is enough for any queue to move
+CHALLENGE = "Bearer"  # RFC 9110, 15.5.2 and RFC 6750
 _INTEGER_MAX = 2**53 - 1  # RFC 8259: what every JSON reader holds exactly
 
 
@@ -85,6 +86,12 @@ class HttpMalformed(Malformed):
     advice = "Send a request that follows HTTP/1.1 (RFC 9112); any common client does."
 
 
+class TokenNeeded(NotAllowed):
+    code = "token-needed"
+    text = "this needs the node's token"
+    advice = 'Send "Authorization: Bearer" with the content of the node\'s api.token file.'
+
+
 class RateLimited(TooMany):
     code = "rate-limited"
     text = "too many requests from this address"
@@ -102,6 +109,7 @@ STATUSES: Mapping[type, HTTPStatus] = {
     MethodNotAllowed: HTTPStatus.METHOD_NOT_ALLOWED,
     MediaTypeUnsupported: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     BodyTooSlow: HTTPStatus.REQUEST_TIMEOUT,
+    TokenNeeded: HTTPStatus.UNAUTHORIZED,
     Malformed: HTTPStatus.BAD_REQUEST,
     NotAllowed: HTTPStatus.FORBIDDEN,
     Unknown: HTTPStatus.NOT_FOUND,
@@ -170,6 +178,8 @@ def problem_response(error: ChaindError) -> web.Response:
     headers = {}
     if is_waiting(type(error)):
         headers["Retry-After"] = str(error.values.get("retry_after_s", RETRY_AFTER_S))
+    if isinstance(error, TokenNeeded):
+        headers["WWW-Authenticate"] = CHALLENGE
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = str(error.values["allowed"])
     return _response(problem_of(error), headers)

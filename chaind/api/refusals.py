@@ -12,7 +12,7 @@ from chaind.api.bodies import BodiesFull
 from chaind.api.chaos import ChaosDisabled, ChaosInvalid
 from chaind.api.connections import TooManyConnections
 from chaind.api.forms import FieldInvalid
-from chaind.api.guards import Access, HostNotAllowed, OriginNotAllowed, TokenNeeded
+from chaind.api.guards import Access, HostNotAllowed, OriginNotAllowed
 from chaind.api.payments import IdempotencyKeyMissing, IdempotencyKeyRepeated
 from chaind.api.problems import (
     BodyMalformed,
@@ -25,6 +25,7 @@ from chaind.api.problems import (
     QueryUnknown,
     RateLimited,
     RouteUnknown,
+    TokenNeeded,
     status_of,
 )
 from chaind.api.route import Route

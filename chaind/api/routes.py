@@ -241,7 +241,7 @@ ROUTES: tuple[Route, ...] = (
             page(statements.PAGE, statements.PAGE_MAX),
             cursor(3),
         ),
-        errors=(*NAMES, StatementTooFar),
+        errors=(*NAMES, StatementTooFar, blocks.RangeInvalid),
         other_media={statements.CSV_MEDIA: {"type": "string"}},
         headers=(
             Header("Content-Disposition", "The name of the file, where it is CSV"),
