@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from chaind.api.channels import Hub
+from chaind.api.docs_files import read_docs
 from chaind.api.forms import Forms
 from chaind.api.guards import Guards
 from chaind.api.metrics import ApiMetrics
@@ -13,7 +14,8 @@ from chaind.node.node import Node
 
 
 class Api:
-    """One node's API. `sockets` are the open WebSockets, `document` the OpenAPI description."""
+    """One node's API. `sockets` are the open WebSockets, `document` the OpenAPI description, `docs`
+    the files of the page that shows it."""
 
     def __init__(self, node: Node, token: str, invoices: Invoices) -> None:
         self.node = node
@@ -31,3 +33,4 @@ class Api:
         self.webhooks = Subscriptions(node, self.forms)
         self.sockets: set[web.WebSocketResponse] = set()
         self.document = b""
+        self.docs = read_docs()

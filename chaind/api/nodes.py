@@ -13,6 +13,7 @@ from chaind.api.answers import (
 )
 from chaind.api.bodies import read_json
 from chaind.api.context import Api
+from chaind.api.docs_files import INDEX, respond_file
 from chaind.api.forms import FieldInvalid, maybe
 from chaind.api.guards import check_media
 from chaind.network.peers import parse_address
@@ -28,6 +29,7 @@ LINKS = {
     "health": "/health/ready",
     "metrics": "/metrics",
     "routes": "/openapi.json",
+    "docs": "/docs",
 }
 
 
@@ -290,3 +292,13 @@ async def get_genesis(api: Api, _request: web.Request) -> web.Response:
 async def get_openapi(api: Api, _request: web.Request) -> web.Response:
     """This API, described."""
     return web.Response(body=api.document, content_type=JSON_MEDIA)
+
+
+async def get_docs(api: Api, _request: web.Request) -> web.Response:
+    """For people: search, fields, error codes in words, and a form that sends requests."""
+    return respond_file(api.docs, INDEX)
+
+
+async def get_docs_file(api: Api, request: web.Request) -> web.Response:
+    """What that page is made of."""
+    return respond_file(api.docs, request.match_info["file"])

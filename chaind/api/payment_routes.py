@@ -14,7 +14,7 @@ from chaind.api.batches import Batch, RawForm
 from chaind.api.forms import FieldInvalid, Hex, TransactionForm
 from chaind.api.guards import Access
 from chaind.api.problems import QueryInvalid
-from chaind.api.refusals import NAMES, PAYING, SIGNED, leaves
+from chaind.api.refusals import GIVING, NAMES, PAYING, SIGNED, leaves
 from chaind.api.route import (
     CHAOS,
     CURSOR_DIGITS,
@@ -223,7 +223,7 @@ PAYMENT_ROUTES: tuple[Route, ...] = (
         aliases=("/faucet",),
         request=payments.FaucetRequest,
         examples={"pocket money": {"to": "alice", "amount": "100"}},
-        errors=(*PAYING, FaucetClosed, *leaves(faucet)),
+        errors=(*GIVING, FaucetClosed, *leaves(faucet)),
         follows=TO_TRANSACTION,
         access=Access.DEVELOPMENT,
     ),

@@ -79,9 +79,10 @@ def leaves(module: ModuleType) -> Iterable[Leaf]:
             yield kind
 
 
-_OF_BLOCKS = (ledger.BlockInvalid, ledger.BlockUntimely)  # of no single transaction
 RULES: tuple[Leaf, ...] = tuple(
-    kind for kind in (*leaves(ledger), *leaves(mempool)) if kind not in _OF_BLOCKS
+    kind
+    for kind in (*leaves(ledger), *leaves(mempool))
+    if not issubclass(kind, (ledger.BlockInvalid, ledger.BlockUntimely))  # of whole blocks
 )
 NAMES: tuple[Leaf, ...] = (AddressInvalid, NameUnknown, NoNamedAccounts)
 SIGNED: tuple[Leaf, ...] = (  # a transaction in one of its forms
@@ -95,10 +96,17 @@ SIGNED: tuple[Leaf, ...] = (  # a transaction in one of its forms
     NotDurable,
     *RULES,
 )
-PAYING: tuple[Leaf, ...] = (  # from an account whose key the node keeps
+GIVING: tuple[Leaf, ...] = (  # what the node builds and signs itself
     *NAMES,
     AmountInvalid,
     BlockDamaged,
+    NotDurable,
+    TransactionEnded,
+    TransactionUnknown,
+    *RULES,
+)
+PAYING: tuple[Leaf, ...] = (  # the same from an account, once per key where there is one
+    *GIVING,
     ChaosDisabled,
     ChaosInvalid,
     CustodyDisabled,
@@ -108,10 +116,6 @@ PAYING: tuple[Leaf, ...] = (  # from an account whose key the node keeps
     KeyInvalid,
     KeyReused,
     MemoTooLong,
-    NotDurable,
-    TransactionEnded,
-    TransactionUnknown,
-    *RULES,
 )
 
 

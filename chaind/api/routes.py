@@ -5,6 +5,7 @@ from typing import Any
 from chaind.api import (
     accounts,
     blocks,
+    docs_files,
     health,
     nodes,
     statements,
@@ -37,6 +38,8 @@ from chaind.node.payments import CustodyDisabled
 from chaind.node.statements import StatementTooFar
 from chaind.primitives.genesis import Genesis
 from chaind.storage.chain_store import BlockDamaged
+
+_PAGE_HEADERS = tuple(Header(name, value) for name, value in docs_files.HEADERS.items())
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/", nodes.get_root, "What answers here", {200: nodes.RootAnswer}),
@@ -277,6 +280,30 @@ ROUTES: tuple[Route, ...] = (
         answer_media=TEXT_MEDIA,
     ),
     Route("GET", "/openapi.json", nodes.get_openapi, "This description", {200: dict[str, Any]}),
+    Route(
+        "GET",
+        "/docs",
+        nodes.get_docs,
+        "This description as a page, to read and to try",
+        {200: str},
+        answer_media=docs_files.HTML_MEDIA,
+        headers=_PAGE_HEADERS,
+    ),
+    Route(
+        "GET",
+        "/docs/{file}",
+        nodes.get_docs_file,
+        "A file of that page",
+        {200: str},
+        parameters=(segment("file", "Its name", "docs.js"),),
+        errors=(docs_files.DocsFileUnknown,),
+        answer_media=docs_files.SCRIPT_MEDIA,
+        other_media={
+            media: {"type": "string"}
+            for media in (docs_files.HTML_MEDIA, docs_files.CSS_MEDIA, docs_files.ICON_MEDIA)
+        },
+        headers=_PAGE_HEADERS,
+    ),
     Route(
         "GET",
         "/ws",

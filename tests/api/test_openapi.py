@@ -118,7 +118,7 @@ async def test_examples_work_on_a_development_network(door: Door) -> None:
             async with door.session.request(
                 route.method, route.path.format(**given), json=body, headers=door.token
             ) as response:
-                answer = await response.json(content_type=None)
+                answer = await response.json() if "json" in response.content_type else {}
             # No transaction and no lease is there before one was made.
             missing = response.status == 404 and route.operation in UNMADE
             assert missing or str(response.status)[0] == "2", (route.path, answer)
