@@ -21,6 +21,7 @@ from chaind.api.guards import (
     read_token,
 )
 from chaind.api.problems import RateLimited
+from chaind.api.routes import ROUTES
 from chaind.node.config import ApiSection
 
 TRANSFER = {"from": "alice", "to": "bob", "amount": "1"}
@@ -63,6 +64,26 @@ async def test_foreign_pages_are_refused_on_every_door(door: Door, headers: dict
             assert await refusal(response) == (403, "origin-not-allowed")
     with pytest.raises(aiohttp.WSServerHandshakeError):
         await door.session.ws_connect("/ws", headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Host": "evil.example"}, "host-not-allowed"),
+        ({"Origin": "https://evil.example"}, "origin-not-allowed"),
+        ({"Sec-Fetch-Site": "cross-site"}, "origin-not-allowed"),
+    ],
+)
+async def test_every_route_of_the_table_refuses_strangers(
+    door: Door, headers: dict[str, str], code: str
+) -> None:
+    """Whatever a stranger's page sends with it, the token included."""
+    for route in ROUTES:
+        for path in (route.path, *route.aliases):
+            async with door.session.request(
+                route.method, yarl.URL(path), json={}, headers={**headers, **door.token}
+            ) as response:
+                assert await refusal(response) == (403, code), path
 
 
 async def test_own_pages_are_served(door: Door) -> None:
