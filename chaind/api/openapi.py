@@ -51,7 +51,8 @@ _TAGS = {  # by the module of the handler, in the order of the page
 }
 _ABOUT = """\
 Amounts are decimal strings in answers; strings or numbers are taken. Heights are integers, and so
-are times: milliseconds since 1970. Ids and hashes are hex, block hashes in Bitcoin's display order.
+are times: milliseconds since 1970. A number in a body has at most 64 characters and an exponent
+within 64; 7.0 is as whole as 7. Ids and hashes are hex, block hashes in Bitcoin's display order.
 
 Every refusal is a problem document (RFC 9457) with a stable `code`, the values that matter and
 what to do; `x-problems` explains each code. Where asking again helps, Retry-After says when.
