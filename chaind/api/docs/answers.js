@@ -4,7 +4,12 @@ import { el } from "./dom.js";
 
 export function renderAnswers(document, schemas, operation) {
   const answers = Object.entries(operation.responses).sort(([a], [b]) => a - b);
-  return el("section", { class: "answers" }, el("h2", {}, "Answers"), answers.map(([status, answer]) => one(document, schemas, status, schemas.resolve(answer))));
+  return el(
+    "section",
+    { class: "answers" },
+    el("h2", {}, "Answers"),
+    answers.map(([status, answer]) => one(document, schemas, status, schemas.resolve(answer))),
+  );
 }
 
 export function statusClass(status) {
@@ -15,7 +20,17 @@ function one(document, schemas, status, answer) {
   const contents = Object.entries(answer.content ?? {});
   const problem = answer.content?.["application/problem+json"];
   const codes = problem?.schema.allOf[1].properties.code.enum ?? [];
-  const head = el("summary", {}, el("span", { class: `status ${statusClass(status)}` }, status), el("span", { class: "said" }, answer.description), el("span", { class: "codes" }, codes.length ? codes.join(", ") : contents.map(([media]) => media).join(", ")));
+  const head = el(
+    "summary",
+    {},
+    el("span", { class: `status ${statusClass(status)}` }, status),
+    el("span", { class: "said" }, answer.description),
+    el(
+      "span",
+      { class: "codes" },
+      codes.length ? codes.join(", ") : contents.map(([media]) => media).join(", "),
+    ),
+  );
   const details = el("details", { open: Number(status) < 300, id: `answer-${status}` }, head);
   for (const [media, content] of contents) {
     if (media === "application/problem+json") details.append(codeList(document, codes));
@@ -28,14 +43,35 @@ function one(document, schemas, status, answer) {
 
 function body(schemas, media, schema, named) {
   const said = schema ? schemas.words(schema) : "bytes";
-  return el("div", { class: "body" }, el("p", { class: "media" }, named ? el("code", {}, media) : null, el("span", { class: "type" }, schema?.description && !schema.$ref ? schema.description : said)), schema ? schemas.render(schema) : null);
+  return el(
+    "div",
+    { class: "body" },
+    el(
+      "p",
+      { class: "media" },
+      named ? el("code", {}, media) : null,
+      el(
+        "span",
+        { class: "type" },
+        schema?.description && !schema.$ref ? schema.description : said,
+      ),
+    ),
+    schema ? schemas.render(schema) : null,
+  );
 }
 
 function codeList(document, codes) {
-  return el("dl", { class: "problems" }, codes.flatMap((code) => {
-    const problem = document["x-problems"][code];
-    return [el("dt", {}, el("code", {}, code)), el("dd", {}, sentence(problem.text), " ", el("span", { class: "advice" }, problem.advice))];
-  }));
+  return el(
+    "dl",
+    { class: "problems" },
+    codes.flatMap((code) => {
+      const problem = document["x-problems"][code];
+      return [
+        el("dt", {}, el("code", {}, code)),
+        el("dd", {}, sentence(problem.text), " ", el("span", { class: "advice" }, problem.advice)),
+      ];
+    }),
+  );
 }
 
 // A template of an error: {values} are filled in when it happens.
@@ -45,8 +81,12 @@ function sentence(text) {
 }
 
 function headerList(schemas, headers) {
-  return el("dl", { class: "headers" }, headers.flatMap(([name, header]) => {
-    const found = schemas.resolve(header);
-    return [el("dt", {}, el("code", {}, name)), el("dd", {}, found.description)];
-  }));
+  return el(
+    "dl",
+    { class: "headers" },
+    headers.flatMap(([name, header]) => {
+      const found = schemas.resolve(header);
+      return [el("dt", {}, el("code", {}, name)), el("dd", {}, found.description)];
+    }),
+  );
 }

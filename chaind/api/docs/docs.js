@@ -7,7 +7,7 @@ import { Schemas } from "./schema.js";
 import { TryIt } from "./try_it.js";
 
 const THEME_KEY = "chaind-theme"; // as on the dashboard
-let leave = () => undefined; // what ends with the page of a route
+let current = null; // the form of the route that is shown
 const main = document.querySelector("#main");
 const routes = document.querySelector("#routes");
 const search = document.querySelector("#search");
@@ -27,7 +27,13 @@ function read(found) {
       const key = `${method} ${operation["x-alias-of"] ?? path}`;
       const entry = byPath.get(key) ?? { aliases: [] };
       if (operation["x-alias-of"]) entry.aliases.push(path);
-      else Object.assign(entry, { path, method: method.toUpperCase(), operation, tag: operation.tags[0] });
+      else
+        Object.assign(entry, {
+          path,
+          method: method.toUpperCase(),
+          operation,
+          tag: operation.tags[0],
+        });
       byPath.set(key, entry);
     }
   }
@@ -38,14 +44,25 @@ function read(found) {
 // What a search looks through: names first of all, then fields and codes.
 function wordsOf(entry) {
   const { operation, path, aliases, method } = entry;
-  const texts = [method, path, ...aliases, operation.operationId, operation.summary, operation.description, entry.tag];
+  const texts = [
+    method,
+    path,
+    ...aliases,
+    operation.operationId,
+    operation.summary,
+    operation.description,
+    entry.tag,
+  ];
   texts.push(...(operation.parameters ?? []).map((one) => one.name));
-  const contents = Object.values(operation.responses).flatMap((answer) => Object.entries(schemas.resolve(answer).content ?? {}));
+  const contents = Object.values(operation.responses).flatMap((answer) =>
+    Object.entries(schemas.resolve(answer).content ?? {}),
+  );
   for (const [media, { schema }] of contents) {
     if (media === "application/problem+json") texts.push(...schema.allOf[1].properties.code.enum);
     else if (schema) texts.push(...fieldsOf(schema));
   }
-  if (operation.requestBody) texts.push(...fieldsOf(operation.requestBody.content["application/json"].schema));
+  if (operation.requestBody)
+    texts.push(...fieldsOf(operation.requestBody.content["application/json"].schema));
   return texts.join(" ").toLowerCase();
 }
 
@@ -59,22 +76,66 @@ function badge(method) {
 
 function spaced(path) {
   // A line may break after a slash, and the parts that vary stand out.
-  return path.split(/(\{\w+\})/).flatMap((part) => (part.startsWith("{") ? [el("em", {}, part)] : part.split(/(?<=\/)/).flatMap((step) => [step, el("wbr")])));
+  return path
+    .split(/(\{\w+\})/)
+    .flatMap((part) =>
+      part.startsWith("{")
+        ? [el("em", {}, part)]
+        : part.split(/(?<=\/)/).flatMap((step) => [step, el("wbr")]),
+    );
 }
 
 function listRoutes() {
   const asked = search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
   hits = entries.filter((entry) => asked.every((word) => entry.words.includes(word)));
   if (asked.length) {
-    const near = (entry) => asked.every((word) => `${entry.path} ${entry.aliases.join(" ")} ${entry.operation.summary}`.toLowerCase().includes(word));
+    const near = (entry) =>
+      asked.every((word) =>
+        `${entry.path} ${entry.aliases.join(" ")} ${entry.operation.summary}`
+          .toLowerCase()
+          .includes(word),
+      );
     hits = [...hits.filter(near), ...hits.filter((entry) => !near(entry))];
   }
-  const groups = asked.length ? [["", hits]] : description.tags.map(({ name }) => [name, hits.filter((entry) => entry.tag === name)]);
+  const groups = asked.length
+    ? [["", hits]]
+    : description.tags.map(({ name }) => [name, hits.filter((entry) => entry.tag === name)]);
   routes.replaceChildren(
-    ...groups.filter(([, members]) => members.length).map(([name, members]) =>
-      el("section", {}, name ? el("h2", {}, name) : null, el("ul", {}, members.map((entry) =>
-        el("li", {}, el("a", { href: `#/${entry.operation.operationId}`, "data-id": entry.operation.operationId }, badge(entry.method), el("span", { class: "path" }, spaced(entry.path.replace("/api/v1", ""))))))))),
-    hits.length ? "" : el("p", { class: "none" }, "No route, field or error code has these words. Try one of them alone, or clear the search."),
+    ...groups
+      .filter(([, members]) => members.length)
+      .map(([name, members]) =>
+        el(
+          "section",
+          {},
+          name ? el("h2", {}, name) : null,
+          el(
+            "ul",
+            {},
+            members.map((entry) =>
+              el(
+                "li",
+                {},
+                el(
+                  "a",
+                  {
+                    href: `#/${entry.operation.operationId}`,
+                    "data-id": entry.operation.operationId,
+                  },
+                  badge(entry.method),
+                  el("span", { class: "path" }, spaced(entry.path.replace("/api/v1", ""))),
+                ),
+              ),
+            ),
+          ),
+        ),
+      ),
+    hits.length
+      ? ""
+      : el(
+          "p",
+          { class: "none" },
+          "No route, field or error code has these words. Try one of them alone, or clear the search.",
+        ),
   );
   mark();
 }
@@ -88,7 +149,8 @@ function mark() {
 }
 
 function show() {
-  leave();
+  current?.close?.(); // a WebSocket ends with the page of its route
+  current = null;
   const id = decodeURIComponent(location.hash.slice(2));
   const entry = entries.find((one) => one.operation.operationId === id);
   main.replaceChildren(...(entry ? operationPage(entry) : overview()));
@@ -101,33 +163,131 @@ function show() {
 function operationPage(entry) {
   const { operation, path, method, aliases } = entry;
   const schemes = (operation.security ?? []).map((one) => Object.keys(one).length);
-  const access = schemes.length === 0 ? null : schemes.includes(0) ? "token, or a development chain over loopback" : "token";
-  const tryIt = path === "/ws" ? new Listen() : new TryIt({ schemas, entry, readToken: () => token.value.trim(), follow: (next) => (location.hash = `#/${next}`) });
-  leave = () => tryIt.close?.();
+  const access =
+    schemes.length === 0
+      ? null
+      : schemes.includes(0)
+        ? "token, or a development chain over loopback"
+        : "token";
+  const tryIt =
+    path === "/ws"
+      ? new Listen()
+      : new TryIt({
+          schemas,
+          entry,
+          readToken: () => token.value.trim(),
+          follow: (next) => (location.hash = `#/${next}`),
+        });
+  current = tryIt;
   return [
-    el("div", { class: "head" },
+    el(
+      "div",
+      { class: "head" },
       el("p", { class: "crumb" }, entry.tag),
       el("h1", {}, operation.summary),
-      el("p", { class: "route" }, badge(method), el("code", {}, spaced(path)), access ? el("span", { class: "access" }, access) : el("span", { class: "access open" }, "open")),
-      aliases.length ? el("p", { class: "aliases" }, "Also as ", aliases.flatMap((alias, index) => [index ? ", " : "", el("code", {}, alias)])) : null,
-      prose(operation.description)),
-    el("div", { class: "columns" }, el("div", {}, [tryIt.render()].flat()), renderAnswers(description, schemas, operation)),
+      el(
+        "p",
+        { class: "route" },
+        badge(method),
+        el("code", {}, spaced(path)),
+        access
+          ? el("span", { class: "access" }, access)
+          : el("span", { class: "access open" }, "open"),
+      ),
+      aliases.length
+        ? el(
+            "p",
+            { class: "aliases" },
+            "Also as ",
+            aliases.flatMap((alias, index) => [index ? ", " : "", el("code", {}, alias)]),
+          )
+        : null,
+      prose(operation.description),
+    ),
+    el(
+      "div",
+      { class: "columns" },
+      el("div", {}, [tryIt.render()].flat()),
+      renderAnswers(description, schemas, operation),
+    ),
   ];
 }
 
 function overview() {
   const codes = Object.entries(description["x-problems"]);
   return [
-    el("div", { class: "head" }, el("h1", {}, description.info.summary), prose(description.info.description)),
-    el("div", { class: "tags" }, description.tags.map(({ name, description: said }) => {
-      const members = entries.filter((entry) => entry.tag === name);
-      return el("section", { class: "tag" }, el("h2", {}, name), el("p", {}, said), el("ul", {}, members.map((entry) => el("li", {}, el("a", { href: `#/${entry.operation.operationId}` }, badge(entry.method), entry.operation.summary)))));
-    })),
-    el("section", { class: "keys" }, el("h2", {}, "Keys"), el("p", {}, el("kbd", {}, "/"), " search · ", el("kbd", {}, "j"), " ", el("kbd", {}, "k"), " next and previous route · ", el("kbd", {}, "Ctrl ⏎"), " send · ", el("kbd", {}, "Esc"), " leave a field")),
-    el("section", { class: "all-codes" }, el("h2", {}, `${codes.length} error codes`), el("dl", { class: "problems" }, codes.flatMap(([code, problem]) => [
-      el("dt", {}, el("span", { class: "status refused" }, String(problem.status)), el("code", {}, code)),
-      el("dd", {}, problem.advice),
-    ]))),
+    el(
+      "div",
+      { class: "head" },
+      el("h1", {}, description.info.summary),
+      prose(description.info.description),
+    ),
+    el(
+      "div",
+      { class: "tags" },
+      description.tags.map(({ name, description: said }) => {
+        const members = entries.filter((entry) => entry.tag === name);
+        return el(
+          "section",
+          { class: "tag" },
+          el("h2", {}, name),
+          el("p", {}, said),
+          el(
+            "ul",
+            {},
+            members.map((entry) =>
+              el(
+                "li",
+                {},
+                el(
+                  "a",
+                  { href: `#/${entry.operation.operationId}` },
+                  badge(entry.method),
+                  entry.operation.summary,
+                ),
+              ),
+            ),
+          ),
+        );
+      }),
+    ),
+    el(
+      "section",
+      { class: "keys" },
+      el("h2", {}, "Keys"),
+      el(
+        "p",
+        {},
+        el("kbd", {}, "/"),
+        " search · ",
+        el("kbd", {}, "j"),
+        " ",
+        el("kbd", {}, "k"),
+        " next and previous route · ",
+        el("kbd", {}, "Ctrl ⏎"),
+        " send · ",
+        el("kbd", {}, "Esc"),
+        " leave a field",
+      ),
+    ),
+    el(
+      "section",
+      { class: "all-codes" },
+      el("h2", {}, `${codes.length} error codes`),
+      el(
+        "dl",
+        { class: "problems" },
+        codes.flatMap(([code, problem]) => [
+          el(
+            "dt",
+            {},
+            el("span", { class: "status refused" }, String(problem.status)),
+            el("code", {}, code),
+          ),
+          el("dd", {}, problem.advice),
+        ]),
+      ),
+    ),
   ];
 }
 
@@ -147,7 +307,8 @@ function onKey(event) {
     } else event.target.blur();
   } else if (event.target === search && ["ArrowDown", "ArrowUp", "Enter"].includes(event.key)) {
     event.preventDefault();
-    if (event.key === "Enter") location.hash = hits.length ? `#/${hits[0].operation.operationId}` : location.hash;
+    if (event.key === "Enter")
+      location.hash = hits.length ? `#/${hits[0].operation.operationId}` : location.hash;
     else step(event.key === "ArrowDown" ? 1 : -1);
   } else if (!typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
     if (event.key === "/") {
@@ -184,7 +345,8 @@ async function nameNode() {
   const response = await fetch("/status");
   if (!response.ok) return;
   const status = await response.json();
-  document.querySelector("#node").textContent = `${status.name} · ${status.chain}${status.dev ? " (development)" : ""}`;
+  document.querySelector("#node").textContent =
+    `${status.name} · ${status.chain}${status.dev ? " (development)" : ""}`;
 }
 
 async function begin() {
@@ -194,10 +356,17 @@ async function begin() {
     if (!response.ok) throw new Error(`the node answered ${response.status}`);
     read(await response.json());
   } catch (error) {
-    main.replaceChildren(el("p", { class: "notice" }, `The description did not arrive: ${error.message}. Load this page again once the node runs.`));
+    main.replaceChildren(
+      el(
+        "p",
+        { class: "notice" },
+        `The description did not arrive: ${error.message}. Load this page again once the node runs.`,
+      ),
+    );
     return;
   }
   search.addEventListener("input", listRoutes);
+  token.addEventListener("input", () => current?.show?.());
   document.addEventListener("keydown", onKey);
   addEventListener("hashchange", show);
   listRoutes();

@@ -15,7 +15,13 @@ export function el(tag, attributes = {}, ...children) {
 // Paragraphs, with `code` in backquotes.
 export function prose(text) {
   return text.split(/\n{2,}/).map((paragraph) =>
-    el("p", {}, paragraph.split("`").map((part, index) => (index % 2 ? el("code", {}, part) : part.replaceAll("\n", " ")))),
+    el(
+      "p",
+      {},
+      paragraph
+        .split("`")
+        .map((part, index) => (index % 2 ? el("code", {}, part) : part.replaceAll("\n", " "))),
+    ),
   );
 }
 

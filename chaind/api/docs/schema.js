@@ -20,7 +20,10 @@ export class Schemas {
     let found = schema;
     while (found.$ref) {
       const { $ref, ...own } = found;
-      const target = $ref.slice(2).split("/").reduce((part, step) => part[step], this.document);
+      const target = $ref
+        .slice(2)
+        .split("/")
+        .reduce((part, step) => part[step], this.document);
       found = { ...target, ...own };
     }
     return found;
@@ -38,8 +41,10 @@ export class Schemas {
     const choices = schema.anyOf ?? schema.oneOf;
     if (choices) return [...new Set(choices.map((one) => this.words(one)))].join(" or ");
     if (schema.allOf) return this.words(schema.allOf[0]);
-    if (schema.prefixItems) return `[${schema.prefixItems.map((one) => this.words(one)).join(", ")}]`;
-    if (schema.type === "array") return `list of ${schema.items ? this.words(schema.items) : "anything"}`;
+    if (schema.prefixItems)
+      return `[${schema.prefixItems.map((one) => this.words(one)).join(", ")}]`;
+    if (schema.type === "array")
+      return `list of ${schema.items ? this.words(schema.items) : "anything"}`;
     if (schema.type === "object" && typeof schema.additionalProperties === "object") {
       return `${this.words(schema.additionalProperties)} by name`;
     }
@@ -70,7 +75,8 @@ export class Schemas {
     const found = this.resolve(schema);
     if (found.properties) return [[this.name(schema) ?? "", found]];
     if (found.type === "array" && found.items) return this.inner(found.items);
-    if (typeof found.additionalProperties === "object") return this.inner(found.additionalProperties);
+    if (typeof found.additionalProperties === "object")
+      return this.inner(found.additionalProperties);
     return (found.anyOf ?? []).flatMap((one) => this.inner(one));
   }
 
@@ -78,13 +84,25 @@ export class Schemas {
   render(schema, depth = 0) {
     const kinds = this.inner(schema);
     if (!kinds.length || depth > DEPTH_MAX) return null;
-    return el("div", { class: "kinds" }, kinds.map(([name, kind]) => this.#kind(name, kind, kinds.length > 1, depth)));
+    return el(
+      "div",
+      { class: "kinds" },
+      kinds.map(([name, kind]) => this.#kind(name, kind, kinds.length > 1, depth)),
+    );
   }
 
   #kind(name, kind, named, depth) {
     const required = new Set(kind.required ?? []);
-    const fields = Object.entries(kind.properties).map(([field, schema]) => this.#field(field, schema, required.has(field), depth));
-    return el("div", { class: "kind" }, named && name ? el("h4", {}, name) : null, depth === 0 || named ? prose(kind.description ?? "") : null, el("ul", { class: "fields" }, fields));
+    const fields = Object.entries(kind.properties).map(([field, schema]) =>
+      this.#field(field, schema, required.has(field), depth),
+    );
+    return el(
+      "div",
+      { class: "kind" },
+      named && name ? el("h4", {}, name) : null,
+      depth === 0 || named ? prose(kind.description ?? "") : null,
+      el("ul", { class: "fields" }, fields),
+    );
   }
 
   #field(name, schema, required, depth) {
@@ -114,7 +132,10 @@ export class Schemas {
     if (found.enum) return found.enum[0];
     if (found.anyOf) return this.draft(found.anyOf[0]);
     if (found.properties) {
-      const required = (found.required ?? []).map((name) => [name, this.draft(found.properties[name])]);
+      const required = (found.required ?? []).map((name) => [
+        name,
+        this.draft(found.properties[name]),
+      ]);
       return Object.fromEntries(required);
     }
     return { array: [], object: {}, integer: 0, number: 0, boolean: false }[found.type] ?? "";
