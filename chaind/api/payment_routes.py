@@ -161,7 +161,16 @@ PAYMENT_ROUTES: tuple[Route, ...] = (
         "What a payee gave back of a payment, and what is left",
         {200: refunds.RefundsAnswer},
         parameters=(_TXID, WHO),
-        errors=(*NAMES, *leaves(node_refunds), TxidInvalid, TransactionUnknown, BlockDamaged),
+        errors=(
+            *NAMES,
+            node_refunds.RefundNotYours,
+            node_refunds.RefundOfNothing,
+            node_refunds.RefundsFull,
+            node_refunds.RefundTooEarly,
+            BlockDamaged,
+            TransactionUnknown,
+            TxidInvalid,
+        ),
     ),
     Route(
         "POST",
