@@ -189,7 +189,7 @@ class _Describer:
 
     def _answer(self, route: Route, status: int, kind: Any, leaves: Sequence[Leaf]) -> Json:
         answer: Json = {"description": HTTPStatus(status).phrase}
-        if status != HTTPStatus.SWITCHING_PROTOCOLS:
+        if status not in (HTTPStatus.SWITCHING_PROTOCOLS, HTTPStatus.NOT_MODIFIED):
             schema = {} if kind is None else {"schema": self._schema(kind)}
             answer["content"] = {route.answer_media: schema}
         if status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
