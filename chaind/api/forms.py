@@ -43,9 +43,8 @@ AccountId = Annotated[
 ]
 Name = Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1, "examples": ["alice"]})]
 Who = Name | AccountId  # an address, the name of an account that the node keeps, or its number
-Symbol = Annotated[
-    str, msgspec.Meta(extra_json_schema={"pattern": f"^[A-Z0-9]{{1,{ASSET_CHARS_MAX}}}$"})
-]
+SYMBOL_PATTERN = f"^[A-Z0-9]{{1,{ASSET_CHARS_MAX}}}$"
+Symbol = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": SYMBOL_PATTERN})]
 Memo = Annotated[str, msgspec.Meta(extra_json_schema={"maxLength": MEMO_BYTES_MAX})]
 Hex = Annotated[str, msgspec.Meta(pattern="^([0-9a-fA-F]{2})*$")]
 

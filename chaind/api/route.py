@@ -13,6 +13,7 @@ from aiohttp import web
 from chaind.api import chaos
 from chaind.api.answers import JSON_MEDIA
 from chaind.api.context import Api
+from chaind.api.forms import SYMBOL_PATTERN
 from chaind.api.guards import Access
 from chaind.node.payments import KEY_CHARS_MAX
 from chaind.primitives.errors import ChaindError
@@ -59,15 +60,13 @@ def cursor(parts: int) -> Parameter:
     return Parameter("cursor", "next_cursor of the page before", limits={"pattern": pattern})
 
 
-def segment(
-    name: str, summary: str, example: str, pattern: str | None = None, kind: str = "string"
-) -> Parameter:
+def segment(name: str, summary: str, example: str, pattern: str | None = None) -> Parameter:
     """A part of the path."""
     limits = {"minLength": 1} if pattern is None else {"pattern": pattern}
-    return Parameter(name, summary, kind, "path", limits, example)
+    return Parameter(name, summary, "string", "path", limits, example)
 
 
-SYMBOL = {"pattern": "^[A-Z0-9]{1,12}$"}
+SYMBOL = {"pattern": SYMBOL_PATTERN}
 WHO = segment(
     "who", "An address, the name of an account that this node keeps, or its number", "alice"
 )
@@ -104,7 +103,6 @@ class Header(NamedTuple):
 
 HIT = Header("X-Idempotency-Hit", "true: an earlier request with this key made the payment")
 DB_HIT = Header("X-Db-Hit", "true: it was found on the chain, after a restart or from another node")
-
 PREFERENCE_APPLIED = Header(
     "Preference-Applied", "wait=final, where that was asked for", (200, 202)
 )
@@ -125,8 +123,9 @@ class Route(NamedTuple):
     """One row. `answers` maps status to type (None: bytes, or no body).
 
     A tuple of types means one of them. `media` are those of the request, `answer_media` that of
-    the answer, beside which 200 may have those of `other_media`, each with its schema. `errors` are
-    the leaves of the error tree that this route can raise beyond what `refusals` finds by itself.
+    the answer, beside which a 200 or 202 may have one of `other_media`, each with its schema.
+    `errors` are the leaves of the error tree that this route can raise beyond what `refusals` finds
+    by itself.
     `examples` are bodies by name that a development network takes.
     """
 

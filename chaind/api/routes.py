@@ -286,6 +286,7 @@ ROUTES: tuple[Route, ...] = (
         nodes.get_docs,
         "This description as a page, to read and to try",
         {200: str},
+        aliases=("/docs/",),
         answer_media=docs_files.HTML_MEDIA,
         headers=_PAGE_HEADERS,
     ),

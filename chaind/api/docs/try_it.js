@@ -5,6 +5,7 @@ import { statusClass } from "./answers.js";
 
 const SHOWN_CHARS_MAX = 200_000;
 const JSON_MEDIA = "application/json";
+const LINES_MEDIA = "application/x-ndjson";
 
 // What answers have told: "operation.parameter" → value, by the links of the document.
 const remembered = new Map();
@@ -116,12 +117,17 @@ export class TryIt {
       "aria-label": "Body of the request",
     });
     this.text.value = JSON.stringify(first, null, 2);
-    const media = Object.keys(body.content);
+    const media = Object.keys(body.content).filter((one) => one !== "application/msgpack"); // bytes
     this.media = el(
       "select",
       { id: "media", "aria-label": "Content-Type" },
       media.map((one) => el("option", { value: one, selected: one === JSON_MEDIA }, one)),
     );
+    this.media.addEventListener("change", () => {
+      const items = parse(this.text.value);
+      if (this.media.value === LINES_MEDIA && Array.isArray(items))
+        this.text.value = items.map((item) => JSON.stringify(item)).join("\n");
+    });
     const fill = examples.map(([name, { value }]) =>
       el(
         "button",
@@ -217,7 +223,7 @@ export class TryIt {
     const media = (response.headers.get("Content-Type") ?? "").split(";")[0];
     const text = media.includes("msgpack") ? null : new TextDecoder().decode(bytes);
     const value =
-      media.endsWith("json") && media !== "application/x-ndjson" ? parse(text) : undefined;
+      media.endsWith("json") && media !== LINES_MEDIA ? parse(text) : undefined;
     const status = el(
       "span",
       { class: `status ${statusClass(response.status)}` },
