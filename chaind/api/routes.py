@@ -3,6 +3,7 @@
 from chaind.api import (
     accounts,
     blocks,
+    consensus,
     events,
     health,
     invoices,
@@ -18,6 +19,7 @@ from chaind.api.answers import MSGPACK_MEDIA
 from chaind.api.batches import RawForm
 from chaind.api.forms import TransactionForm
 from chaind.api.guards import Access
+from chaind.api.pages import HTML_MEDIA
 from chaind.api.route import (
     CHAOS,
     CURSOR,
@@ -84,6 +86,13 @@ ROUTES: tuple[Route, ...] = (
         nodes.get_validators,
         "Who votes",
         {200: nodes.ValidatorsAnswer},
+    ),
+    Route(
+        "GET",
+        f"{V1}/consensus",
+        nodes.get_consensus,
+        "The last views, vote by vote, and the block that is being filled",
+        {200: consensus.ConsensusAnswer},
     ),
     Route(
         "GET", f"{V1}/assets", nodes.get_assets, "What can be paid in", {200: nodes.AssetsAnswer}
@@ -419,9 +428,18 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/openapi.json", nodes.get_openapi, "This description", {200: None}),
     Route(
         "GET",
+        "/dashboard/{file}",
+        nodes.get_page,
+        "A file of the dashboard, which / is for a browser",
+        {200: None},
+        errors=(404,),
+        answer_media=HTML_MEDIA,
+    ),
+    Route(
+        "GET",
         "/ws",
         get_ws,
-        "WebSocket: channels blocks, mempool, tx:ID, account:ADDRESS",
+        "WebSocket: channels blocks, mempool, consensus, tx:ID, account:ADDRESS",
         {101: None},
     ),
 )
