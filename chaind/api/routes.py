@@ -11,6 +11,7 @@ from chaind.api import (
     payments,
     payouts,
     refunds,
+    search,
     statements,
     transactions,
     webhooks,
@@ -86,6 +87,13 @@ ROUTES: tuple[Route, ...] = (
         nodes.get_validators,
         "Who votes",
         {200: nodes.ValidatorsAnswer},
+    ),
+    Route(
+        "GET",
+        f"{V1}/search/{{text}}",
+        search.get_search,
+        "What a height, hash, transaction id, address or name leads to",
+        {200: search.SearchAnswer},
     ),
     Route(
         "GET",

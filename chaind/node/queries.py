@@ -291,7 +291,11 @@ class Queries:
     def height_of(self, block_hash: bytes) -> int | None:
         """Height of a block that is final, or executed above the final tip."""
         info = self._chain.info(block_hash)
-        return self._store.height_of(block_hash) if info is None else info.height
+        return self.final_height(block_hash) if info is None else info.height
+
+    def final_height(self, block_hash: bytes) -> int | None:
+        """Height of a final block above the genesis."""
+        return self._store.height_of(block_hash)
 
     def blocks(self, start: int, end: int) -> list[BlockInfo]:
         """Final blocks of heights start…end, ascending, at most `BLOCKS_PAGE_MAX`."""

@@ -65,7 +65,7 @@ class ChainStrip extends Part {
     // The first transaction is seen at once; then the scale is that of the block.
     const shown = next.transactions === 0 ? 0 : Math.max(0.08, share);
     this.#next.fill.style.height = `${(shown * 100).toFixed(1)}%`;
-    text(this.#next.number, String(next.height));
+    text(this.#next.number, String(chain.height + 1));
     const words = next.transactions === 0 ? "empty so far" : plural(next.transactions, "waiting", "waiting");
     text(this.#next.what, words);
     text(this.#next.who, `${leader} leads`);

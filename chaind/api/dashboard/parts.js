@@ -103,8 +103,9 @@ export function refusal(problem, retry = null) {
     h("p", {}, h("strong", {}, sentence(problem.message))),
     problem.advice ? h("p", {}, problem.advice) : null,
   );
+  const passing = [0, 408, 409, 429].includes(problem.status) || problem.status >= 500;
   if (problem.code === "token-needed") box.append(tokenForm(retry));
-  else if (retry !== null) {
+  else if (retry !== null && passing) {
     box.append(h("button", { type: "button", class: "second", onclick: retry }, "Try again"));
   }
   return box;
@@ -131,20 +132,21 @@ export function sentence(words) {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-/** A table: `columns` are headings (a trailing "#" makes numbers of the column). */
+/**
+ * A table. A heading that ends in "#" makes numbers of its column, one that ends in "~" leaves it
+ * out where there is little room.
+ */
 export function table(columns, rows, props = {}) {
-  const heads = columns.map((name) =>
-    h("th", { scope: "col", class: name.endsWith("#") ? "num" : null }, name.replace("#", "")),
-  );
-  const body = h("tbody", {}, rows.map((cells) => tableRow(columns, cells)));
+  const heads = columns.map((name) => h("th", { scope: "col", class: columnClass(name) }, name.replace(/[#~]+$/, "")));
+  const body = h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell, index) =>
+    h("td", { class: columnClass(columns[index]) }, cell)))));
   return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": props.label },
     h("table", {}, h("thead", {}, h("tr", {}, heads)), body));
 }
 
-export function tableRow(columns, cells) {
-  return h("tr", {}, cells.map((cell, index) =>
-    h("td", { class: columns[index].endsWith("#") ? "num" : null,
-      data: { label: columns[index].replace("#", "") } }, cell)));
+function columnClass(name) {
+  const classes = [name.includes("#") ? "num" : "", name.includes("~") ? "roomy" : ""];
+  return classes.join(" ").trim() || null;
 }
 
 /** Terms and what they are. */

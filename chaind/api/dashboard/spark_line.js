@@ -4,6 +4,7 @@ import { Part, svg } from "./dom.js";
 
 const WIDTH = 120;
 const HEIGHT = 36;
+const POINTS = 60; // seconds: the line grows in from the right
 
 class SparkLine extends Part {
   #line = svg("path", { class: "line" });
@@ -23,7 +24,7 @@ class SparkLine extends Part {
 
   /** Numbers from old to new; where nothing was measured the last one holds. */
   set values(values) {
-    const known = [];
+    const known = new Array(Math.max(0, POINTS - values.length)).fill(0);
     for (const value of values) known.push(value ?? known.at(-1) ?? 0);
     const top = Math.max(...known, 1e-9) * 1.15;
     const step = WIDTH / Math.max(1, known.length - 1);

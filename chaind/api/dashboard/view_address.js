@@ -133,7 +133,7 @@ class AddressView extends Part {
           + `${amount(page.closing_balance)}${page.next_cursor === null ? "" : "; older ones first, the rest is in the CSV file"}`),
         h("a", { href: `${base}/statement?format=csv&${query}`, download: "statement.csv" }, "Save as CSV")),
       this.#curve([opening, ...entries.map((each) => each.balance)]),
-      table(["Block", "When", "Transaction", "With", "Memo", "Change#", "Balance#"], rows, { label: "Statement" }));
+      table(["Block~", "When", "Transaction", "With", "Memo~", "Change#", "Balance#"], rows, { label: "Statement" }));
   }
 
   /** The balance as steps, from the first entry to the last. */

@@ -10,26 +10,7 @@ const PACE_MS = 500;
 const BLOCKS_SHOWN = 14;
 const PAYMENTS_SHOWN = 12;
 
-/** Where a search leads: the hash of a view. Raises the node's Problem where nothing is found. */
-export async function find(wanted) {
-  const plain = wanted.replace(/^#/, "").replaceAll(",", "").trim();
-  if (/^\d{1,15}$/.test(plain)) return `#/block/${plain}`;
-  if (/^[0-9a-fA-F]{64}$/.test(plain)) {
-    const id = plain.toLowerCase();
-    const found = await Promise.allSettled([get(`/api/v1/transactions/${id}`), get(`/api/v1/blocks/${id}?limit=1`)]);
-    if (found[0].status === "fulfilled") return `#/tx/${id}`;
-    if (found[1].status === "fulfilled") return `#/block/${id}`;
-    throw found[0].reason;
-  }
-  const voter = chain.validators?.find((each) => each.name === plain);
-  try {
-    const account = await get(`/api/v1/accounts/${encodeURIComponent(plain)}`);
-    return `#/address/${account.address}`;
-  } catch (problem) {
-    if (voter !== undefined) return `#/address/${voter.address}`;
-    throw problem;
-  }
-}
+const VIEWS = { block: "block", transaction: "tx", account: "address" };
 
 class ExplorerView extends Part {
   start() {
@@ -65,7 +46,15 @@ class ExplorerView extends Part {
     const answer = this.querySelector(".answer");
     show(answer, h("p", { class: "muted" }, `Looking for ${wanted} …`));
     try {
-      location.replace(await find(wanted));
+      const { matches, height } = await get(`/api/v1/search/${encodeURIComponent(wanted)}`);
+      if (matches.length > 0) {
+        location.replace(`#/${VIEWS[matches[0].kind]}/${matches[0].ref}`);
+        return;
+      }
+      show(answer, h("div", { class: "refusal", role: "alert" },
+        h("p", {}, h("strong", {}, `Nothing on this chain is called ${wanted}.`)),
+        h("p", {}, `Blocks go up to ${height}. A transaction is known once it was accepted; an address is `
+          + "checked for typing errors, so look at it again; names are those below.")));
     } catch (problem) {
       show(answer, refusal(problem, () => this.#find(wanted, input)));
     }
@@ -75,7 +64,7 @@ class ExplorerView extends Part {
     const blocks = chain.blocks.slice(0, BLOCKS_SHOWN);
     show(this.querySelector(".blocks"), blocks.length === 0
       ? blank("No block is final yet.")
-      : table(["Block", "Made", "Payments#", "By", "Hash"], blocks.map((block) => [
+      : table(["Block", "Made", "Payments#", "By", "Hash~"], blocks.map((block) => [
         blockLink(block.height), ago(block.time_ms), count(block.transaction_count),
         block.proposer === null ? "–" : addressLink(block.proposer), copyable(block.hash, "hash"),
       ]), { label: "Newest blocks" }));

@@ -20,7 +20,7 @@ const WORDS = {
 };
 
 class InvoiceView extends Part {
-  #state = h("div", {});
+  #state = h("div", { class: "inner" });
   #outcome = h("div", { class: "outcome", "aria-live": "polite" });
   #status = "";
 

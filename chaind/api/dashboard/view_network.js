@@ -97,8 +97,8 @@ class NetworkView extends Part {
       span(peer.connected_ms),
       peer.agent,
     ]);
-    show(this.querySelector(".peers"), table(["Peer", "Address", "Direction", "Round trip#", "Height#", "Faults#",
-      "Connected#", "Software"], rows, { label: "Peers" }));
+    show(this.querySelector(".peers"), table(["Peer", "Address~", "Direction", "Round trip#", "Height#", "Faults#",
+      "Connected#~", "Software~"], rows, { label: "Peers" }));
   }
 
   #showVoters(news, status, peers) {

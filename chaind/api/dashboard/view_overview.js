@@ -11,7 +11,7 @@ import { addressLink, ago, blank, blockLink, card, chip, copyable, table } from 
 const PACE_MS = 250;
 const BLOCKS_SHOWN = 8;
 const VIEWS_SHOWN = 8;
-const COLUMNS = ["Block", "Made", "Payments#", "By", "Hash"];
+const COLUMNS = ["Block", "Made", "Payments#", "By", "Hash~"];
 
 class OverviewView extends Part {
   #figures = {};
@@ -53,7 +53,8 @@ class OverviewView extends Part {
     const entry = (kind, words) => h("li", {}, h("i", { class: `vote ${kind}` }), words);
     return h("ul", { class: "legend" }, entry("finalize", "voted twice, final"),
       entry("first", "voted"), entry("fallback", "fell back"), entry("nullify", "no block"),
-      entry("none", "late or silent"));
+      entry("none", "late or silent"),
+      h("li", {}, "○ leads; fast: one round of votes was enough, final: it took two"));
   }
 
   #update() {

@@ -205,7 +205,7 @@ class PaymentsView extends Part {
     const shown = chain.accounts.slice(0, ACCOUNTS_SHOWN);
     try {
       const balances = await Promise.all(shown.map((each) => get(`/api/v1/accounts/${each.address}`)));
-      show(host, table(["Account", "Address", "Balance#"], balances.map((balance, index) => [
+      show(host, table(["Account", "Address~", "Balance#"], balances.map((balance, index) => [
         h("a", { class: "name", href: `#/address/${balance.address}` }, shown[index].name),
         h("span", { class: "id muted", title: balance.address }, `${balance.address.slice(0, 14)}…`),
         money(balance.balance)]), { label: "Accounts" }));
