@@ -51,9 +51,10 @@ class PageFailed(AssertionError):
 class Page:
     """One tab. `evaluate` runs JavaScript in it, `until` waits for an expression to be true."""
 
-    def __init__(self, browser: "Browser", session: str) -> None:
+    def __init__(self, browser: "Browser", session: str, context: str) -> None:
         self._browser = browser
         self._session = session
+        self._context = context
         self.complaints: list[str] = []  # console warnings and errors, exceptions
         self.requests: list[str] = []  # every URL that was asked for
         self.failures: list[str] = []  # requests without an answer
@@ -66,6 +67,18 @@ class Page:
         """Begin to listen."""
         for domain in ("Page", "Runtime", "Log", "Network"):
             await self.send(f"{domain}.enable")
+
+    async def close(self) -> None:
+        """The tab and its storage go."""
+        await self._browser.send(
+            "Target.disposeBrowserContext", {"browserContextId": self._context}
+        )
+
+    def forgive(self, *parts: str) -> None:
+        """Drop complaints that hold one of these: what a test provoked itself."""
+        self.complaints = [
+            each for each in self.complaints if not any(part in each for part in parts)
+        ]
 
     def hear(self, method: str, params: dict[str, Any]) -> None:
         """An event of this tab."""
@@ -104,11 +117,14 @@ class Page:
         return answer["result"].get("value")
 
     async def until(self, expression: str, patience_s: float = PATIENCE_S) -> Any:
-        """The first true value of an expression. Raises `PageFailed` with what is shown instead."""
+        """The first true value of an expression; an element is true. Raises `PageFailed`, with
+        what is shown instead."""
+        asked = f"(async () => {{ const found = await ({expression});"
+        asked += " return found instanceof Node ? true : found; })()"
         loop = asyncio.get_running_loop()
         deadline = loop.time() + patience_s
         while loop.time() < deadline:
-            value = await self.evaluate(expression)
+            value = await self.evaluate(asked)
             if value:
                 return value
             await asyncio.sleep(LOOK_S)
@@ -228,7 +244,7 @@ class Browser:
         attached = await self.send(
             "Target.attachToTarget", {"targetId": made["targetId"], "flatten": True}
         )
-        page = self._pages[attached["sessionId"]] = Page(self, attached["sessionId"])
+        page = self._pages[attached["sessionId"]] = Page(self, attached["sessionId"], context)
         await page.open()
         await page.resize(size, scale)
         return page
