@@ -3,10 +3,12 @@
 import asyncio
 import json
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from browser import Page
-from local_network import NodeProcess, until
+from local_network import LocalNetwork, NodeProcess, until
 
 from chaind.primitives.address import key_address
 from chaind.primitives.genesis import Genesis
@@ -95,6 +97,26 @@ class Dashboard:
         await self.page.until(
             f"document.querySelector('main').innerText.includes({json.dumps(words)})"
         )
+
+
+@asynccontextmanager
+async def away(
+    network: LocalNetwork, *nodes: NodeProcess
+) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Kill these nodes; what is given starts them again. At the end all run and are ready."""
+    for node in nodes:
+        await asyncio.to_thread(node.kill)
+
+    async def back() -> None:
+        for node in nodes:
+            if node.process is None:
+                node.start()
+
+    try:
+        yield back
+    finally:
+        await back()
+        await asyncio.to_thread(network.await_ready)
 
 
 def payments(genesis: Genesis, count: int, *, payer: int = 2, payee: int = 3) -> list[Transaction]:

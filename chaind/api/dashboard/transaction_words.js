@@ -1,7 +1,7 @@
 // Transactions and policies in words.
 
 import { h } from "./dom.js";
-import { count, decoded, moment, short } from "./format.js";
+import { count, decoded, moment, plural, short } from "./format.js";
 import { addressLink, copyable, money, transactionLink } from "./parts.js";
 
 /** "alice pays bob 12.5 COIN", as elements, from the JSON form of a transaction. */
@@ -59,10 +59,10 @@ export function witnessWords(witness) {
   if (witness.type === "key") {
     return h("p", {}, "Signed with the key ", copyable(witness.public_key, "public key"));
   }
-  const signers = witness.signatures.length;
+  const [signers, secrets] = [witness.signatures.length, witness.preimages.length];
   return h("div", { class: "policy" },
-    h("p", {}, `Spent under a policy, with ${count(signers)} ${signers === 1 ? "signature" : "signatures"}`
-      + `${witness.preimages.length ? ` and ${count(witness.preimages.length)} revealed secret(s)` : ""}:`),
+    h("p", {}, `Spent under a policy, with ${plural(signers, "signature")}`
+      + `${secrets ? ` and ${plural(secrets, "revealed secret")}` : ""}:`),
     policyWords(witness.policy),
     h("p", { class: "muted" }, h("code", {}, witness.policy)));
 }
@@ -93,7 +93,7 @@ export function parsePolicy(source) {
 const LEAVES = {
   pk: ([key]) => ["a signature of ", keyText(key)],
   after: ([time]) => [`chain time has reached ${moment(Number(time))}`],
-  older: ([blocks]) => [`the coin is at least ${count(blocks)} blocks old`],
+  older: ([blocks]) => [`the coin is at least ${plural(Number(blocks), "block")} old`],
   sha256: ([hash]) => ["the secret is revealed whose SHA-256 is ", h("code", { title: hash }, short(hash, 8))],
 };
 
