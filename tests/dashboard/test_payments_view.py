@@ -96,18 +96,19 @@ async def test_an_invoice_is_scanned_paid_and_known_as_paid(dashboard: Dashboard
     reference = await dashboard.fact("Reference, as memo of the payment")
     await dashboard.pay(to="ivan", amount="1", memo=reference)
     await dashboard.page.until("document.querySelector('.state').dataset.status === 'partial'")
+    assert await dashboard.page.text(".settle button") == "Pay 8.99 COIN"
     await dashboard.fill(".settle form", from_="bob")
     await dashboard.submit(".settle form")
-    await dashboard.page.until("document.querySelector('.state').dataset.status === 'overpaid'")
+    await dashboard.page.until("document.querySelector('.state').dataset.status === 'paid'")
     rows = await dashboard.rows("main")
-    assert sorted(row[3] for row in rows) == ["1 COIN", "9.99 COIN"]
+    assert sorted(row[3] for row in rows) == ["1 COIN", "8.99 COIN"]
     history = (await dashboard.ask("/transactions/ivan?limit=2"))["transactions"]
     assert [entry["memo"] for entry in history] == [reference] * 2
-    assert {entry["amount"] for entry in history} == {"1", "9.99"}
+    assert {entry["amount"] for entry in history} == {"1", "8.99"}
     await dashboard.go("payments")
     await dashboard.page.until(
         f"document.querySelector('.invoices a[href=\"#/invoice/{number}\"]')"
-        "?.closest('tr').innerText.includes('overpaid')"
+        "?.closest('tr').querySelector('.chip').innerText === 'paid'"
     )
 
 

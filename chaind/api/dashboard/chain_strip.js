@@ -41,11 +41,15 @@ class ChainStrip extends Part {
       tile.remove();
       this.#tiles.delete(height);
     }
+    // One that comes alone slides in; where they come in crowds, moving all the time shows nothing.
+    const fresh = blocks.filter((each) => !this.#tiles.has(each.height)).length;
+    const slides = fresh === 1 && this.#tiles.size > 0;
     let before = this.#next.tile;
     for (const block of blocks) {
       let tile = this.#tiles.get(block.height);
       if (tile === undefined) {
         tile = this.#makeTile(block);
+        if (slides) tile.classList.add("arriving");
         this.#tiles.set(block.height, tile);
         before.after(tile);
       }

@@ -8,7 +8,7 @@ const FAR = 122;
 const LABELS_MAX = 20;
 
 class PeerMap extends Part {
-  #picture = svg("svg", { viewBox: "-210 -160 420 320", role: "img" });
+  #picture = svg("svg", { viewBox: "-200 -172 400 344", role: "img" });
 
   start() {
     if (!this.firstChild) this.append(this.#picture);

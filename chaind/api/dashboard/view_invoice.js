@@ -2,8 +2,8 @@
 
 import { get, post } from "./api.js";
 import { chain } from "./chain.js";
-import { h, Part, show } from "./dom.js";
-import { amount, moment, span } from "./format.js";
+import { h, Part, show, text } from "./dom.js";
+import { amount, moment, span, sum } from "./format.js";
 import { live } from "./live.js";
 import { addressLink, ago, blank, blockLink, card, chip, copyable, facts, money, refusal, table, transactionLink } from "./parts.js";
 import { field, textInput } from "./view_payments.js";
@@ -22,7 +22,7 @@ const WORDS = {
 class InvoiceView extends Part {
   #state = h("div", { class: "inner" });
   #outcome = h("div", { class: "outcome", "aria-live": "polite" });
-  #status = "";
+  #invoice = null;
 
   start() {
     this.append(h("h1", {}, "Invoice"), h("p", { class: "muted" }, "Loading …"));
@@ -42,10 +42,10 @@ class InvoiceView extends Part {
         h("div", {}, h("p", { class: "kicker" }, "Invoice"), h("h1", {}, invoice.memo || invoice.id)),
         h("a", { class: "button second", href: "#/payments" }, "All payments")),
       h("div", { class: "columns" },
-        card("To be paid", { class: "narrow qr" }, h("p", { class: "balance" }, money(invoice.amount, invoice.asset)),
+        card("To be paid", { class: "narrow qr upper" }, h("p", { class: "balance" }, money(invoice.amount, invoice.asset)),
           h("qr-code", { text: invoice.uri, label: "The invoice as a QR code" }), copyable(invoice.uri, "payment link")),
         h("div", { class: "stack wide" }, card("What has come", {}, this.#state),
-          card("Pay it from here", { class: "settle" }, this.#payForm(invoice), this.#outcome),
+          card("Pay it from here", { class: "settle" }, this.#payForm(), this.#outcome),
           card("Facts", {}, facts([
             ["To", addressLink(invoice.to)],
             ["Reference, as memo of the payment", copyable(invoice.reference, "reference", { inFull: true })],
@@ -65,7 +65,7 @@ class InvoiceView extends Part {
   }
 
   #tell(invoice) {
-    this.#status = invoice.status;
+    this.#invoice = invoice;
     const left = invoice.expires_ms - chain.now();
     const open = OPEN.includes(invoice.status);
     show(this.#state,
@@ -79,6 +79,8 @@ class InvoiceView extends Part {
           transactionLink(each.tx_id), blockLink(each.height), ago(each.time_ms), money(each.amount, invoice.asset),
         ]), { label: "Payments of the invoice" }),
       open ? h("button", { type: "button", class: "second", onclick: () => this.#cancel() }, "Cancel the invoice") : null);
+    const due = missing(invoice);
+    text(this.querySelector(".settle button"), `Pay ${amount(due)} ${invoice.asset}`);
     const settle = this.querySelector(".settle");
     settle.hidden = !open && this.#outcome.childElementCount === 0;
     settle.querySelector("form").hidden = !open;
@@ -92,18 +94,19 @@ class InvoiceView extends Part {
     }
   }
 
-  #payForm(invoice) {
+  #payForm() {
     const names = h("datalist", { id: "payers" }, chain.accounts.map((each) => h("option", { value: each.name })));
     const from = textInput("from", { list: "payers", placeholder: "alice", required: true });
     const form = h("form", { class: "form" }, names, h("div", { class: "row" }, field("From", from)),
-      h("div", {}, h("button", {}, `Pay ${amount(invoice.amount)} ${invoice.asset}`)));
+      h("div", {}, h("button", {}, "Pay")));
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
-      const body = { from: from.value.trim(), to: invoice.to, amount: invoice.amount, asset: invoice.asset,
-        memo: invoice.reference };
+      const invoice = this.#invoice;
+      const due = missing(invoice);
+      const body = { from: from.value.trim(), to: invoice.to, amount: due, asset: invoice.asset, memo: invoice.reference };
       try {
-        // The invoice's own key: from one account it can be paid once only.
-        const answer = await post("/api/v1/transfers", body, { "Idempotency-Key": `invoice ${invoice.id}` });
+        // The invoice's own key: from one account the same rest can be paid once only.
+        const answer = await post("/api/v1/transfers", body, { "Idempotency-Key": `invoice ${invoice.id} ${due}` });
         show(this.#outcome, h("div", { class: "success" }, h("p", {}, h("strong", {}, answer.body.message), " ",
           transactionLink(answer.body.tx_id))));
         await this.#refresh();
@@ -113,6 +116,11 @@ class InvoiceView extends Part {
     });
     return form;
   }
+}
+
+/** What is still to come. */
+function missing(invoice) {
+  return sum([invoice.amount, `-${invoice.paid}`]);
 }
 
 customElements.define("invoice-view", InvoiceView);

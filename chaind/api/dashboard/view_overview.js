@@ -9,7 +9,7 @@ import { count, millis, plural, span } from "./format.js";
 import { addressLink, ago, blank, blockLink, card, chip, copyable, table } from "./parts.js";
 
 const PACE_MS = 250;
-const BLOCKS_SHOWN = 8;
+const BLOCKS_SHOWN = 9;
 const VIEWS_SHOWN = 8;
 const COLUMNS = ["Block", "Made", "Payments#", "By", "Hash~"];
 
