@@ -238,7 +238,7 @@ class PaymentsView extends Part {
       const page = await get(`/api/v1/invoices?limit=${INVOICES_SHOWN}`);
       show(host, page.count === 0
         ? blank("No invoices yet. An invoice asks for a payment and knows when it has come.")
-        : table(["Invoice", "To", "Amount#", ""], page.invoices.map((each) => [
+        : table(["Invoice", "To", "Amount#", "State"], page.invoices.map((each) => [
           h("a", { href: `#/invoice/${each.id}`, class: "id" }, each.memo || each.id.slice(0, 8)),
           addressLink(each.to), money(each.amount, each.asset), chip(each.status)]), { label: "Invoices" }),
       page.next_cursor === null ? null : h("p", { class: "muted" }, `The newest ${count(page.count)}.`));
