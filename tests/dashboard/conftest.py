@@ -1,4 +1,4 @@
-"""A devnet of four real nodes and a real Chromium, both for the whole run; a tab for each test.
+"""A devnet of four real nodes and a real Chromium, both for all tests here; a tab for each test.
 
 Law: when a test ends, its page has complained of nothing, has asked nobody but its node, and has
 no request without an answer. A test that provokes a refusal says so with `page.forgive`.
@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 ROOT = Path(__file__).parents[2]
-sys.path += [str(ROOT / "benchmarks"), str(ROOT / "tests" / "e2e")]
+sys.path += [str(ROOT / part) for part in ("benchmarks", "tests/e2e", "tests/dashboard")]
 
 from browser import Browser, Page, chromium, find_chromium  # noqa: E402 — found by the line above
 from dashboard_kit import Dashboard  # noqa: E402
@@ -25,7 +25,7 @@ Install it (Debian: apt-get install chromium), or name one: CHAIND_CHROMIUM=/pat
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def executable() -> str:
     """Where Chromium is; without it these tests are skipped, loudly."""
     found = find_chromium()
@@ -35,7 +35,7 @@ def executable() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def network(executable: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
     """Four validators."""
     found = LocalNetwork(tmp_path_factory.mktemp("dashboard") / "net", 4)
@@ -46,7 +46,7 @@ def network(executable: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         found.close()
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def browser(executable: str) -> AsyncIterator[Browser]:
     """One Chromium."""
     async with chromium(executable) as found:
