@@ -119,6 +119,23 @@ async def test_a_transaction_shows_its_way_and_text_stays_text(dashboard: Dashbo
     assert f"{key[:10]}…{key[-10:]}" in await dashboard.page.text("main")
 
 
+async def test_a_payment_and_its_refund_lead_to_each_other(dashboard: Dashboard) -> None:
+    paid = await dashboard.pay(to="judy", amount="5")
+    status, answer, _ = await asyncio.to_thread(
+        dashboard.other.post,
+        "/api/v1/refunds?wait=final",
+        {"payment": paid["tx_id"], "amount": "2"},
+        {"Idempotency-Key": f"back {paid['tx_id']}"},
+    )
+    assert status == 200, answer
+    back = await dashboard.transaction(answer["tx_id"])
+    await dashboard.open(f"tx/{paid['tx_id']}")
+    assert await dashboard.fact("Given back") == f"{back['tx_id'][:5]}…{back['tx_id'][-5:]}"
+    await dashboard.go(f"tx/{back['tx_id']}")
+    fact = await dashboard.fact("Gives back")
+    assert fact == f"some of {paid['tx_id'][:8]}…{paid['tx_id'][-8:]}"
+
+
 async def test_an_address_agrees_to_the_unit(dashboard: Dashboard) -> None:
     await dashboard.pay(to="erin", amount="3.5", memo="first")
     last = await dashboard.pay(**{"from": "erin"}, to="frank", amount="1.25")

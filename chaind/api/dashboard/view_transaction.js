@@ -111,6 +111,9 @@ class TransactionView extends Part {
       body.valid_until === null ? null : ["Valid until", moment(body.valid_until)],
       body.lease === null ? null : ["Pays once", h("span", {}, "lease ",
         copyable(body.lease.id, "lease"), h("small", {}, " another transaction with it is refused"))],
+      info.refund_of === null ? null : ["Gives back", h("span", {}, "some of ", transactionLink(info.refund_of.tx_id))],
+      info.refunds === null || info.refunds.length === 0 ? null
+        : ["Given back", h("span", {}, info.refunds.map((each) => [transactionLink(each.tx_id, 5), " "]))],
       body.action === null ? null : ["Also", sentence(action(body.action))],
     ]));
   }
