@@ -141,3 +141,41 @@ async def test_a_restart_of_the_node_is_outlived(
     await page.until(f"{BLOCKS_SHOWN}[0] >= {after['height']}")
     page.forgive("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
     page.failures.clear()
+
+
+# A network that loses every third message of the channel of blocks, and tells nobody.
+LOSSY = """
+window.lost = [];
+const Whole = WebSocket;
+window.WebSocket = class extends Whole {
+  addEventListener(name, handle) {
+    if (name !== 'message') return super.addEventListener(name, handle);
+    super.addEventListener(name, (event) => {
+      const told = JSON.parse(event.data);
+      if (told.type === 'block' && told.seq % 3 === 0) window.lost.push(told.data.height);
+      else handle(event);
+    });
+  }
+};
+"""
+
+
+async def test_what_a_channel_left_out_is_fetched(dashboard: Dashboard) -> None:
+    page = dashboard.page
+    await page.send("Page.addScriptToEvaluateOnNewDocument", source=LOSSY)
+    await dashboard.open()
+    while len(await page.evaluate("window.lost")) < 3:
+        paid = await dashboard.pay()
+    last = await dashboard.pay()
+    await page.until(f"{BLOCKS_SHOWN}[0] >= {last['height'] - 1}")
+    # All that stands between the newest and the oldest is there, the lost ones too.
+    await page.until(
+        f"(() => {{ const found = {BLOCKS_SHOWN};"
+        f" return found.includes({paid['height'] - 1}) && found.every((height, index) =>"
+        " index === 0 || height === found[index - 1] - 1); })()"
+    )
+    lost = await page.evaluate("window.lost")
+    heights = await page.evaluate(BLOCKS_SHOWN)
+    inner = [height for height in lost if heights[-1] <= height < heights[0]]
+    assert inner
+    assert set(inner) <= set(heights)
