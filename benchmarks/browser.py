@@ -31,7 +31,7 @@ FLAGS = (
     "--hide-scrollbars",
     "--remote-debugging-port=0",
 )
-PATIENCE_S = 20.0  # a bound on hangs, not a speed that is tested
+PATIENCE_S = 30.0  # a bound on hangs, not a speed that is tested
 LOOK_S = 0.05
 DESKTOP = (1280, 900)
 PHONE = (390, 844)

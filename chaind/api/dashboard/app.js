@@ -36,7 +36,10 @@ async function route() {
     return;
   }
   try {
-    if (view.module !== null) await import(view.module);
+    if (view.module !== null) {
+      if (chain.status === null) show(main, h("p", { class: "muted" }, "Connecting to the node …"));
+      await Promise.all([import(view.module), chain.ready]);
+    }
   } catch {
     if (turn === shown) {
       show(main, refusal({ message: "the view could not be loaded",

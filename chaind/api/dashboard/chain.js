@@ -16,6 +16,8 @@ class Chain extends EventTarget {
   names = new Map(); // of addresses
   accounts = []; // named, whose keys the node keeps
   assets = [];
+  /** Resolves once the chain's names and parameters are known here. */
+  ready = new Promise((resolve) => this.addEventListener("status", resolve, { once: true }));
   #offsetMs = 0; // the node's clock ahead of this machine's
   #transactions = null; // the node's total at the last message
   #seconds = []; // {at, transactions, latency, lag}, one for each second, the oldest first
