@@ -120,3 +120,25 @@ async def test_an_invoice_can_be_withdrawn(dashboard: Dashboard) -> None:
     await dashboard.page.until("document.querySelector('.state').dataset.status === 'cancelled'")
     number = await dashboard.page.evaluate("location.hash.split('/').at(-1)")
     assert dashboard.node.get(f"/api/v1/invoices/{number}")["status"] == "cancelled"
+
+
+async def test_where_a_token_is_needed_the_page_asks_for_it(dashboard: Dashboard) -> None:
+    """Behind a proxy nobody is on the node's own machine, so nothing is open."""
+    page = dashboard.page
+    proxied = {"X-Forwarded-For": "203.0.113.7"}
+    await page.send("Network.setExtraHTTPHeaders", headers=proxied)
+    await dashboard.open("payments")
+    await dashboard.fill("#transfer", from_="alice", to="frank", amount="0.5")
+    await dashboard.submit("#transfer")
+    await page.until("document.querySelector('.pay .refusal')?.dataset.code === 'token-needed'")
+    token = (dashboard.node.home / "api.token").read_text().strip()
+    await dashboard.fill(".pay .token", token=token)
+    await dashboard.submit(".pay .token")
+    txid = await page.until("document.querySelector('.pay .success')?.dataset.tx")
+    assert (await dashboard.transaction(txid))["status"] == "final"
+    kept = await page.evaluate(
+        "JSON.stringify([localStorage, sessionStorage, document.cookie, location.href])"
+    )
+    assert token not in kept
+    assert token not in await page.evaluate("document.documentElement.outerHTML")
+    page.forgive("403 (Forbidden)")

@@ -111,12 +111,14 @@ export function refusal(problem, retry = null) {
   return box;
 }
 
+let forms = 0;
+
 function tokenForm(retry) {
-  const input = h("input", { type: "password", id: "token", autocomplete: "off" });
+  const input = h("input", { type: "password", name: "token", id: `token-${(forms += 1)}`, autocomplete: "off" });
   const form = h(
     "form",
-    { class: "inline" },
-    h("label", { for: "token" }, "The node's token"),
+    { class: "inline token" },
+    h("label", { for: input.id }, "The node's token"),
     input,
     h("button", { class: "second" }, "Use it"),
   );
