@@ -47,6 +47,7 @@ _TAGS = {  # by the module of the handler, in the order of the page
     "events": ("Events", "Every final movement of money, to be read, posted or heard live."),
     "webhooks": ("Events", ""),
     "websocket": ("Events", ""),
+    "search": ("Blocks", ""),
     "health": ("Health", "For whoever watches over processes."),
 }
 _ABOUT = """\

@@ -5,9 +5,11 @@ from typing import Any
 from chaind.api import (
     accounts,
     blocks,
-    docs_files,
+    consensus,
     health,
     nodes,
+    pages,
+    search,
     statements,
 )
 from chaind.api.answers import HEX_ID, MSGPACK_MEDIA
@@ -39,10 +41,25 @@ from chaind.node.statements import StatementTooFar
 from chaind.primitives.genesis import Genesis
 from chaind.storage.chain_store import BlockDamaged
 
-_PAGE_HEADERS = tuple(Header(name, value) for name, value in docs_files.HEADERS.items())
+_PAGE_HEADERS = (
+    *(Header(name, value, (200, 304)) for name, value in pages.HEADERS.items()),
+    Header("ETag", "Of the file; where If-None-Match has it, the answer is 304", (200, 304)),
+    Header("Vary", "Accept", (200, 304)),
+)
+_FILE_MEDIA = {
+    media: {"type": "string"} for media in (pages.HTML_MEDIA, pages.CSS_MEDIA, pages.ICON_MEDIA)
+}
 
 ROUTES: tuple[Route, ...] = (
-    Route("GET", "/", nodes.get_root, "What answers here", {200: nodes.RootAnswer}),
+    Route(
+        "GET",
+        "/",
+        nodes.get_root,
+        "What answers here",
+        {200: nodes.RootAnswer, 304: None},
+        other_media={pages.HTML_MEDIA: {"type": "string"}},
+        headers=_PAGE_HEADERS,
+    ),
     Route(
         "GET",
         f"{V1}/status",
@@ -94,6 +111,22 @@ ROUTES: tuple[Route, ...] = (
         nodes.get_validators,
         "Who votes",
         {200: nodes.ValidatorsAnswer},
+    ),
+    Route(
+        "GET",
+        f"{V1}/search/{{text}}",
+        search.get_search,
+        "What a height, hash, transaction id, address or name leads to",
+        {200: search.SearchAnswer},
+        parameters=(segment("text", "What is looked for", "alice"),),
+        errors=(BlockDamaged,),
+    ),
+    Route(
+        "GET",
+        f"{V1}/consensus",
+        nodes.get_consensus,
+        "The last views, vote by vote, and the block that is being filled",
+        {200: consensus.ConsensusAnswer},
     ),
     Route(
         "GET", f"{V1}/assets", nodes.get_assets, "What can be paid in", {200: nodes.AssetsAnswer}
@@ -285,9 +318,9 @@ ROUTES: tuple[Route, ...] = (
         "/docs",
         nodes.get_docs,
         "This description as a page, to read and to try",
-        {200: str},
+        {200: str, 304: None},
         aliases=("/docs/",),
-        answer_media=docs_files.HTML_MEDIA,
+        answer_media=pages.HTML_MEDIA,
         headers=_PAGE_HEADERS,
     ),
     Route(
@@ -295,21 +328,30 @@ ROUTES: tuple[Route, ...] = (
         "/docs/{file}",
         nodes.get_docs_file,
         "A file of that page",
-        {200: str},
+        {200: str, 304: None},
         parameters=(segment("file", "Its name", "docs.js"),),
-        errors=(docs_files.DocsFileUnknown,),
-        answer_media=docs_files.SCRIPT_MEDIA,
-        other_media={
-            media: {"type": "string"}
-            for media in (docs_files.HTML_MEDIA, docs_files.CSS_MEDIA, docs_files.ICON_MEDIA)
-        },
+        errors=(pages.PageUnknown,),
+        answer_media=pages.SCRIPT_MEDIA,
+        other_media=_FILE_MEDIA,
+        headers=_PAGE_HEADERS,
+    ),
+    Route(
+        "GET",
+        "/dashboard/{file}",
+        nodes.get_page,
+        "A file of the dashboard, which / is for a browser",
+        {200: str, 304: None},
+        parameters=(segment("file", "Its name", "app.js"),),
+        errors=(pages.PageUnknown,),
+        answer_media=pages.SCRIPT_MEDIA,
+        other_media=_FILE_MEDIA,
         headers=_PAGE_HEADERS,
     ),
     Route(
         "GET",
         "/ws",
         get_ws,
-        "WebSocket: channels blocks, mempool, tx:ID, account:ADDRESS",
+        "WebSocket: channels blocks, mempool, consensus, tx:ID, account:ADDRESS",
         {101: None},
         errors=(WebSocketNeeded, TooManySockets),
     ),

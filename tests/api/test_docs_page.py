@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 import pytest
 from api_kit import Door
 
-from chaind.api.docs_files import INDEX, read_docs
+from chaind.api.pages import INDEX, read_pages
 
-FILES = read_docs()
+FILES = read_pages("docs")
 MODULES = [name for name in FILES if name.endswith(".js")]
 
 
