@@ -39,6 +39,7 @@ UNLIMITED = {
     "CHAIND_API_REQUESTS_BURST": "10000000",
     "CHAIND_LOG_LEVEL": "warning",
 }
+NO_SETTINGS: Mapping[str, str] = {}
 
 
 class Row(NamedTuple):
@@ -199,9 +200,12 @@ class CpuUse(NamedTuple):
 class RealNode:
     """One `chaind run` process and where it lives."""
 
-    def __init__(self, place: Place, peers: Sequence[Place]) -> None:
+    def __init__(
+        self, place: Place, peers: Sequence[Place], settings: Mapping[str, str] = NO_SETTINGS
+    ) -> None:
         self.place = place
         self.peers = peers
+        self.settings = settings  # of the environment, beside those that every node gets
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -219,7 +223,9 @@ class RealNode:
         """Start the process; returns at once."""
         mine = {name: text for name, text in os.environ.items() if not name.startswith("CHAIND_")}
         arguments = run_arguments(self.place, self.peers)
-        self.process = spawn_chaind(arguments, Home(self.place.home).log, {**mine, **UNLIMITED})
+        self.process = spawn_chaind(
+            arguments, Home(self.place.home).log, {**mine, **UNLIMITED, **self.settings}
+        )
 
     def stop(self) -> None:
         """An orderly end."""
@@ -263,13 +269,15 @@ class RealNode:
 class Nodes:
     """A development network of real processes."""
 
-    def __init__(self, directory: Path, count: int) -> None:
+    def __init__(
+        self, directory: Path, count: int, settings: Mapping[str, str] = NO_SETTINGS
+    ) -> None:
         self.directory = directory
         homes = [directory / f"node{index}" for index in range(count)]
         self.places = [_free_place(home) for home in homes]
         made = [(Home(place.home), Home(place.home).validator_key) for place in self.places]
         self.genesis: Genesis = create_network(made)
-        self.all = [RealNode(place, self.places) for place in self.places]
+        self.all = [RealNode(place, self.places, settings) for place in self.places]
 
     def __iter__(self) -> Iterator[RealNode]:
         return iter(self.all)
@@ -305,10 +313,10 @@ class Nodes:
 
 
 @contextmanager
-def running(count: int) -> Iterator[Nodes]:
+def running(count: int, settings: Mapping[str, str] = NO_SETTINGS) -> Iterator[Nodes]:
     """So many validators that are ready, in a directory that goes with them."""
     with tempfile.TemporaryDirectory(prefix="chaind-bench-") as directory:
-        nodes = Nodes(Path(directory), count)
+        nodes = Nodes(Path(directory), count, settings)
         try:
             nodes.start()
             yield nodes

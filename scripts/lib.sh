@@ -94,3 +94,22 @@ install() {
     printf '%s\n' "$digest" >"$stamps/base" # every extra includes the base
     [ -z "$extra" ] || printf '%s\n' "$digest" >"$stamps/$extra"
 }
+
+# The dashboard is tested in Chromium. It is installed where nobody need be asked: by root, on a
+# Debian. Elsewhere those tests are skipped, and this says so.
+ensure_browser() {
+    local command
+    for command in "${CHAIND_CHROMIUM:-chromium}" chromium chromium-browser; do
+        ! type -P "$command" >/dev/null || return 0
+    done
+    if [ "$(id -u)" = 0 ] && grep -qs '^ID=debian$' /etc/os-release; then
+        say "Installing Chromium, for the tests of the dashboard"
+        if timeout 300 apt-get update -qq >&2 &&
+            DEBIAN_FRONTEND=noninteractive timeout 600 apt-get install -y -qq \
+                --no-install-recommends chromium fonts-dejavu-core >&2; then
+            return 0
+        fi
+    fi
+    say "*** There is no Chromium here: the dashboard will NOT be tested. Install it (Debian:" \
+        "apt-get install chromium) or name one: CHAIND_CHROMIUM=/path/to/chromium. ***"
+}

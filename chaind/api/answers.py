@@ -16,6 +16,7 @@ from chaind.primitives.votes import Certificate
 JSON_MEDIA = "application/json"
 NDJSON_MEDIA = "application/x-ndjson"
 MSGPACK_MEDIA = "application/msgpack"
+HEX_ID = "^[0-9a-fA-F]{64}$"  # as a pattern of JSON Schema
 TX_IDS_SHOWN_MAX = 100  # of a block in a list; the block itself pages through all
 
 encode_json = msgspec.json.Encoder().encode

@@ -5,6 +5,7 @@ themselves, one after the other. What is cut is not yet a transaction; the intak
 """
 
 from collections.abc import Iterator
+from typing import Annotated, Any
 
 import msgspec
 
@@ -12,6 +13,7 @@ from chaind.api.bodies import convert, hex_bytes, parse_json
 from chaind.api.forms import FieldInvalid, Forms, Hex, TransactionForm
 from chaind.api.problems import BodyMalformed
 
+ITEMS_MAX = 100_000  # of one request: no valid transaction is shorter than 16 MiB / 100,000
 LINE_BYTES_MAX = 1 << 20  # a transaction is at most 64 KiB by the rules; its JSON form is longer
 
 
@@ -19,6 +21,13 @@ class RawForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A transaction as canonical MessagePack in hex."""
 
     raw: Hex
+
+
+# Items of any form: one that is no transaction is refused in the answer to it, not the whole.
+Batch = Annotated[
+    list[Any],
+    msgspec.Meta(description="Transactions, each in one of these forms", max_length=ITEMS_MAX),
+]
 
 
 class _Raw(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):

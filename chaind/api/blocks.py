@@ -139,6 +139,8 @@ async def get_block(api: Api, request: web.Request) -> web.Response:
     """One block by height, hash or `latest`."""
     text = request.match_info["ref"]
     ref = _parse_ref(api, text)
+    limit = query_integer(request, "limit", TRANSACTIONS_PAGE, 1, TRANSACTIONS_PAGE_MAX)
+    start = (query_cursor(request, 1) or (0,))[0]
     if ref in (0, api.node.genesis.hash):
         return respond(
             BlockAnswer(
@@ -151,8 +153,6 @@ async def get_block(api: Api, request: web.Request) -> web.Response:
     info = api.node.queries.block(ref)
     if info is None:
         raise BlockUnknown(ref=text)
-    limit = query_integer(request, "limit", TRANSACTIONS_PAGE, 1, TRANSACTIONS_PAGE_MAX)
-    start = (query_cursor(request, 1) or (0,))[0]
     page = info.block.transactions[start : start + limit]
     after = start + len(page)
     covering = api.node.queries.certificate(info.height)

@@ -115,14 +115,15 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _number(text: str) -> Decimal:
+def _number(text: str) -> Decimal | int:
+    """What is whole is an integer, however it is written (JSON Schema, 6.1.1; RFC 8259, 6)."""
     if len(text) <= NUMBER_CHARS_MAX:
         try:
             value = Decimal(text)
         except InvalidOperation:  # an exponent beyond what decimal holds
             value = Decimal("Infinity")
         if value.is_finite() and abs(value.adjusted()) <= EXPONENT_MAX:
-            return value
+            return int(value) if value == value.to_integral_value() else value
     raise BodyMalformed(reason=f"number {text[:NUMBER_CHARS_MAX]} is out of range")
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from chaind.api.answers import activity_form, block_summary, encode_json, parse_txid
 from chaind.api.forms import Forms, maybe
+from chaind.api.pulse import Pulse
 from chaind.ledger.execute import Receipt
 from chaind.node.events import DroppedEvent, Event, FinalEvent, PendingEvent
 from chaind.node.node import Node
@@ -29,16 +30,18 @@ MEMPOOL_MS = 50.0  # changes of the pool are told together: thousands may come i
 MEMPOOL_SHOWN_MAX = 1_000  # of them by name, the rest as a count
 REPLAY_ENTRIES_MAX = 500  # of an account's history; there are pages for more
 
-# A channel's subject: ("blocks",), ("mempool",), ("tx", txid) or ("account", address).
+# A channel's subject: ("blocks",), ("mempool",), ("consensus",), ("tx", txid) or
+# ("account", address).
 Subject = tuple[str] | tuple[str, bytes]
 BLOCKS: Subject = ("blocks",)
 MEMPOOL: Subject = ("mempool",)
+CONSENSUS: Subject = ("consensus",)
 
 
 class ChannelInvalid(Malformed):
     code = "channel-invalid"
     text = "{channel!r} is not a channel"
-    advice = "Channels are blocks, mempool, tx:ID and account:ADDRESS."
+    advice = "Channels are blocks, mempool, consensus, tx:ID and account:ADDRESS."
 
 
 class TooManySockets(TooMany):
@@ -150,6 +153,7 @@ class Hub:
         self._dropped: list[dict[str, Any]] = []
         self._counts = [0, 0]  # added, dropped
         self._timer: asyncio.TimerHandle | None = None
+        self._pulse = Pulse(node, self._tell_consensus)
 
     def join(self) -> Client:
         """A new client. Raises `TooManySockets`."""
@@ -172,7 +176,7 @@ class Hub:
 
     def parse(self, channel: str) -> Subject:
         """The subject of a channel's name. Raises `ChannelInvalid` or what its part raises."""
-        if channel in ("blocks", "mempool"):
+        if channel in ("blocks", "mempool", "consensus"):
             return (channel,)
         kind, _, rest = channel.partition(":")
         if kind == "tx":
@@ -199,6 +203,8 @@ class Hub:
             case ("blocks",) if from_height is not None:
                 subscription.replay_from = max(1, from_height)
                 client.wanted.set()
+            case ("consensus",):
+                client.post(subscription, "consensus", _raw(self._pulse.news()))
             case ("tx", txid):
                 client.post(subscription, "transaction", self._transaction(txid))
             case ("account", address) if from_height is not None:
@@ -215,6 +221,8 @@ class Hub:
         del readers[client]
         if not readers:
             del self._by_subject[subject]
+            if subject == CONSENSUS:
+                self._pulse.rest()
         self._of_kind[subject[0]] -= 1
 
     # Replay.
@@ -259,6 +267,8 @@ class Hub:
     # News.
 
     def _handle(self, event: Event) -> None:
+        if CONSENSUS in self._by_subject:
+            self._pulse.handle(event)
         match event:
             case FinalEvent():
                 self._on_final(event)
@@ -303,6 +313,9 @@ class Hub:
         for client, subscription in self._by_subject[subject].items():
             if subscription.replay_from is None:
                 client.post(subscription, kind, data)
+
+    def _tell_consensus(self) -> None:
+        self._tell(CONSENSUS, "consensus", _raw(self._pulse.news()))
 
     def _tell_transaction(self, txid: bytes) -> None:
         if ("tx", txid) in self._by_subject:
@@ -367,6 +380,7 @@ class Hub:
         """Stop listening; clients leave by themselves."""
         if self._timer is not None:
             self._timer.cancel()
+        self._pulse.rest()
         if self._unsubscribe is not None:
             self._unsubscribe()
             self._unsubscribe = None

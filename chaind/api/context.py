@@ -6,6 +6,7 @@ from chaind.api.channels import Hub
 from chaind.api.forms import Forms
 from chaind.api.guards import Guards
 from chaind.api.metrics import ApiMetrics
+from chaind.api.pages import read_pages
 from chaind.api.webhook_subscriptions import Subscriptions
 from chaind.node.config import ApiSection
 from chaind.node.invoices import Invoices
@@ -13,7 +14,8 @@ from chaind.node.node import Node
 
 
 class Api:
-    """One node's API. `sockets` are the open WebSockets, `document` the OpenAPI description."""
+    """One node's API. `sockets` are the open WebSockets, `document` the OpenAPI description,
+    `pages` the files of the dashboard, `docs` those of the page that shows the description."""
 
     def __init__(self, node: Node, token: str, invoices: Invoices) -> None:
         self.node = node
@@ -31,3 +33,5 @@ class Api:
         self.webhooks = Subscriptions(node, self.forms)
         self.sockets: set[web.WebSocketResponse] = set()
         self.document = b""
+        self.pages = read_pages("dashboard")
+        self.docs = read_pages("docs")

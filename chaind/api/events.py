@@ -60,10 +60,9 @@ async def get_events(api: Api, request: web.Request) -> web.Response:
 
 def read_asset(forms: Forms, symbol: str) -> str:
     """Inward name of an asset's symbol. Raises `QueryInvalid` for what can be none."""
-    asset = forms.asset(symbol)
-    if asset and not is_asset_symbol(asset):
+    if not is_asset_symbol(symbol):
         raise QueryInvalid(name="asset", value=symbol[:80], allowed="the symbol of an asset")
-    return asset
+    return forms.asset(symbol)
 
 
 def read_cursor(api: Api, text: str) -> Position:

@@ -12,12 +12,12 @@ import msgspec
 
 from chaind.api.bodies import hex_bytes
 from chaind.primitives import transaction as ledger
-from chaind.primitives.amounts import format_amount, parse_amount
+from chaind.primitives.amounts import AMOUNT_MAX, UNIT, format_amount, parse_amount
 from chaind.primitives.codec import encode
 from chaind.primitives.errors import Malformed
-from chaind.primitives.genesis import Genesis
+from chaind.primitives.genesis import ASSET_CHARS_MAX, Genesis
 from chaind.primitives.policy import format_policy, parse_policy, policy_decoder
-from chaind.primitives.transaction import NATIVE, Body, Transaction
+from chaind.primitives.transaction import MEMO_BYTES_MAX, NATIVE, Body, Transaction
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -26,8 +26,26 @@ SHOWN_ADDRESSES_MAX = 65_536  # texts kept: Bech32 in Python costs 30 µs, a blo
 
 # Strings or numbers in; out always a string.
 Amount = Annotated[
-    Any, msgspec.Meta(extra_json_schema={"type": ["string", "number"], "examples": ["12.5"]})
+    Any,
+    msgspec.Meta(
+        extra_json_schema={
+            "type": ["string", "number"],
+            "pattern": r"^[0-9]{1,40}(\.[0-9]{1,40})?$",
+            "minimum": float(format_amount(1)),
+            "maximum": AMOUNT_MAX // UNIT,
+            "examples": ["12.5"],
+        }
+    ),
 ]
+Count = Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 0, "maximum": 2**63 - 1})]
+AccountId = Annotated[
+    int, msgspec.Meta(extra_json_schema={"minimum": 1, "maximum": 2**31 - 1, "examples": [1]})
+]
+Name = Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1, "examples": ["alice"]})]
+Who = Name | AccountId  # an address, the name of an account that the node keeps, or its number
+SYMBOL_PATTERN = f"^[A-Z0-9]{{1,{ASSET_CHARS_MAX}}}$"
+Symbol = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": SYMBOL_PATTERN})]
+Memo = Annotated[str, msgspec.Meta(extra_json_schema={"maxLength": MEMO_BYTES_MAX})]
 Hex = Annotated[str, msgspec.Meta(pattern="^([0-9a-fA-F]{2})*$")]
 
 
@@ -50,7 +68,7 @@ class CoinInputForm(_Form, frozen=True, tag_field="type", tag="coin"):
     """Spends the coin (tx_id, output_index) whole."""
 
     tx_id: Hex
-    output_index: int
+    output_index: Count
 
 
 class AccountInputForm(_Form, frozen=True, tag_field="type", tag="account"):
@@ -119,18 +137,18 @@ class PolicyWitnessForm(_Form, frozen=True, tag_field="type", tag="policy"):
     """A policy in text form and one way of satisfying it."""
 
     policy: str
-    branches: tuple[int, ...]
-    signatures: tuple[tuple[int, Hex], ...]
+    branches: tuple[Count, ...]
+    signatures: tuple[tuple[Count, Hex], ...]
     preimages: tuple[Hex, ...]
 
 
 class TransactionForm(_Form, frozen=True):
     """A signed transaction. `valid_until` is chain time in ms, `memo` hex of at most 256 bytes."""
 
-    version: int
+    version: Count
     chain: Hex
     salt: Hex
-    valid_until: int | None
+    valid_until: Count | None
     lease: LeaseForm | None
     inputs: tuple[CoinInputForm | AccountInputForm, ...]
     outputs: tuple[CoinOutputForm | AccountOutputForm, ...]
@@ -152,7 +170,9 @@ class Forms:
         return asset or self._symbol
 
     def asset(self, symbol: str | None) -> str:
-        """Inward name of an asset, the chain's own where none is named."""
+        """Inward name of an asset, the chain's own where none is named. Raises `FieldInvalid`."""
+        if symbol == NATIVE:  # a name that this API tells nobody
+            raise FieldInvalid(field="asset", reason="it must be the symbol of an asset")
         return NATIVE if symbol in (None, self._symbol) else symbol
 
     def transaction_to_json(self, transaction: Transaction) -> TransactionForm:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from chaind.api.problems import MediaTypeUnsupported, RateLimited
+from chaind.api.problems import MediaTypeUnsupported, RateLimited, TokenNeeded
 from chaind.node.config import ApiSection, SettingFileAbsent
 from chaind.node.home import Home
 from chaind.primitives.errors import LocalFault, NotAllowed
@@ -45,12 +45,6 @@ class OriginNotAllowed(NotAllowed):
     code = "origin-not-allowed"
     text = "pages of {origin} may not use this node"
     advice = "Call the node from outside a browser, or from a page that it serves itself."
-
-
-class TokenNeeded(NotAllowed):
-    code = "token-needed"
-    text = "this needs the node's token"
-    advice = 'Send "Authorization: Bearer" with the content of the node\'s api.token file.'
 
 
 class TokenFileInvalid(LocalFault):

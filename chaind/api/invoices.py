@@ -8,9 +8,9 @@ from aiohttp import web
 from chaind.api.answers import JSON_MEDIA, Answer, respond
 from chaind.api.bodies import query_integer, read_json
 from chaind.api.context import Api
-from chaind.api.forms import Amount
+from chaind.api.forms import Amount, Symbol, Who
 from chaind.api.guards import check_media
-from chaind.node.invoices import InvoiceOrder, InvoiceState
+from chaind.node.invoices import NOTE_CHARS_MAX, InvoiceOrder, InvoiceState
 from chaind.primitives.amounts import format_amount, parse_amount
 from chaind.primitives.references import invoice_reference
 from chaind.wallet.payment_uri import PaymentUri, format_uri
@@ -22,10 +22,10 @@ EXPIRES_MS, EXPIRES_MS_MIN, EXPIRES_MS_MAX = 3_600_000, 1_000, 366 * 86_400_000
 class InvoiceRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who wants how much, until when. `memo` is for the payer to read; it is on no chain."""
 
-    to: str | int
+    to: Who
     amount: Amount
-    asset: str | None = None
-    memo: str = ""
+    asset: Symbol | None = None
+    memo: Annotated[str, msgspec.Meta(extra_json_schema={"maxLength": NOTE_CHARS_MAX})] = ""
     expires_in_ms: Annotated[int, msgspec.Meta(ge=EXPIRES_MS_MIN, le=EXPIRES_MS_MAX)] = EXPIRES_MS
 
 

@@ -12,9 +12,11 @@ from chaind.api.answers import (
     respond,
 )
 from chaind.api.bodies import read_json
+from chaind.api.consensus import consensus_answer
 from chaind.api.context import Api
 from chaind.api.forms import FieldInvalid, maybe
 from chaind.api.guards import check_media
+from chaind.api.pages import INDEX, respond_page, wants_page
 from chaind.network.peers import parse_address
 from chaind.primitives.amounts import format_amount
 from chaind.primitives.hashes import display_hash
@@ -28,6 +30,7 @@ LINKS = {
     "health": "/health/ready",
     "metrics": "/metrics",
     "routes": "/openapi.json",
+    "docs": "/docs",
 }
 
 
@@ -94,7 +97,7 @@ class StatsAnswer(Answer, frozen=True, kw_only=True):
 
 
 class PeerForm(Answer, frozen=True):
-    """A connected peer."""
+    """A connected peer. `score` counts faults: it halves in 10 minutes, and 100 is a ban."""
 
     node_id: str
     address: str
@@ -103,6 +106,8 @@ class PeerForm(Answer, frozen=True):
     height: int
     agent: str
     validator_index: int | None
+    score: float
+    connected_ms: float
 
 
 class PeersAnswer(Answer, frozen=True):
@@ -159,11 +164,14 @@ class AssetsAnswer(Answer, frozen=True):
     assets: list[AssetForm]
 
 
-async def get_root(api: Api, _request: web.Request) -> web.Response:
-    """A sign at the door."""
+async def get_root(api: Api, request: web.Request) -> web.Response:
+    """The dashboard for a browser, a sign at the door for everybody else."""
+    if wants_page(request):
+        return respond_page(api.pages, request, INDEX)
     status = api.node.vitals.status()
     return respond(
-        RootAnswer("chaind", __version__, status.name, status.chain_id, status.height, LINKS)
+        RootAnswer("chaind", __version__, status.name, status.chain_id, status.height, LINKS),
+        headers={"Vary": "Accept"},
     )
 
 
@@ -268,6 +276,11 @@ async def get_validators(api: Api, _request: web.Request) -> web.Response:
     return respond(ValidatorsAnswer(voters))
 
 
+async def get_consensus(api: Api, _request: web.Request) -> web.Response:
+    """The last views, the validators, the next block."""
+    return respond(consensus_answer(api.node))
+
+
 async def get_assets(api: Api, _request: web.Request) -> web.Response:
     """What can be paid in."""
     assets = [
@@ -290,3 +303,18 @@ async def get_genesis(api: Api, _request: web.Request) -> web.Response:
 async def get_openapi(api: Api, _request: web.Request) -> web.Response:
     """This API, described."""
     return web.Response(body=api.document, content_type=JSON_MEDIA)
+
+
+async def get_docs(api: Api, request: web.Request) -> web.Response:
+    """For people: search, fields, error codes in words, and a form that sends requests."""
+    return respond_page(api.docs, request, INDEX)
+
+
+async def get_docs_file(api: Api, request: web.Request) -> web.Response:
+    """What that page is made of."""
+    return respond_page(api.docs, request, request.match_info["file"])
+
+
+async def get_page(api: Api, request: web.Request) -> web.Response:
+    """A file that the dashboard is made of."""
+    return respond_page(api.pages, request, request.match_info["file"])

@@ -4,7 +4,7 @@ The answer to a payment is a function of request, transaction and outcome alone,
 node gives the same bytes for the same Idempotency-Key.
 """
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -14,7 +14,7 @@ from chaind.api.answers import JSON_MEDIA, Answer, respond
 from chaind.api.bodies import read_json, wait_preference
 from chaind.api.chaos import chaos_wanted, die_after
 from chaind.api.context import Api
-from chaind.api.forms import Amount, FieldInvalid
+from chaind.api.forms import AccountId, Amount, FieldInvalid, Memo, Symbol, Who
 from chaind.api.guards import check_media
 from chaind.api.transactions import OPEN_STATUSES, refuse_ended
 from chaind.node.payments import InFlight, Payment, TransferOrder
@@ -38,18 +38,38 @@ class TransferRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who pays whom: addresses, names, or account numbers (`from_id`, `to_id`)."""
 
     amount: Amount
-    from_: str | int | None = msgspec.field(name="from", default=None)
-    to: str | int | None = None
-    from_id: int | None = None
-    to_id: int | None = None
-    asset: str | None = None
-    memo: str = ""
+    from_: Who | None = msgspec.field(name="from", default=None)
+    to: Who | None = None
+    from_id: AccountId | None = None
+    to_id: AccountId | None = None
+    asset: Symbol | None = None
+    memo: Memo = ""
+
+
+def _given_once(name: str, who: tuple[str, ...]) -> dict[str, Any]:
+    """JSON Schema of an object that names somebody in one of two ways."""
+    return {
+        "oneOf": [
+            {"required": [name], "properties": {name: {"type": list(who)}}},
+            {"required": [f"{name}_id"], "properties": {f"{name}_id": {"type": "integer"}}},
+        ]
+    }
+
+
+TRANSFER = Annotated[
+    TransferRequest,
+    msgspec.Meta(
+        extra_json_schema={
+            "allOf": [_given_once(name, ("string", "integer")) for name in ("from", "to")]
+        }
+    ),
+]
 
 
 class FaucetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who gets how much."""
 
-    to: str | int
+    to: Who
     amount: Amount
 
 

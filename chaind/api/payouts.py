@@ -3,7 +3,7 @@
 As of a transfer, the answer is a function of request, transaction and outcome alone.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
@@ -11,7 +11,7 @@ from aiohttp import web
 from chaind.api.answers import Answer
 from chaind.api.bodies import convert, read_json
 from chaind.api.context import Api
-from chaind.api.forms import Amount
+from chaind.api.forms import Amount, Memo, Symbol, Who
 from chaind.api.payments import read_terms, respond_payment
 from chaind.node.payouts import PayoutOrder, Payouts, Row
 from chaind.primitives.amounts import format_amount, parse_amount
@@ -22,17 +22,17 @@ from chaind.primitives.transaction import totals
 class PayoutRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who gets how much: an address, a name or an account number."""
 
-    to: str | int
+    to: Who
     amount: Amount
-    asset: str | None = None
+    asset: Symbol | None = None
 
 
 class PayoutRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who pays whom; all outputs in one transaction, whole or not at all."""
 
-    from_: str | int = msgspec.field(name="from")
-    outputs: list[PayoutRow]
-    memo: str = ""
+    from_: Who = msgspec.field(name="from")
+    outputs: Annotated[list[PayoutRow], msgspec.Meta(extra_json_schema={"minItems": 1})]
+    memo: Memo = ""
 
 
 class _PayoutBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -28,6 +28,7 @@ from chaind.primitives.errors import (
 PROBLEM_MEDIA = "application/problem+json"
 SERVER = "chaind"  # the Server header of every answer: who needs versions asks /status
 RETRY_AFTER_S = 1  # blocks come faster than this, so that one is enough for any queue to move
+CHALLENGE = "Bearer"  # RFC 9110, 15.5.2 and RFC 6750
 _INTEGER_MAX = 2**53 - 1  # RFC 8259: what every JSON reader holds exactly
 
 
@@ -85,6 +86,12 @@ class HttpMalformed(Malformed):
     advice = "Send a request that follows HTTP/1.1 (RFC 9112); any common client does."
 
 
+class TokenNeeded(NotAllowed):
+    code = "token-needed"
+    text = "this needs the node's token"
+    advice = 'Send "Authorization: Bearer" with the content of the node\'s api.token file.'
+
+
 class RateLimited(TooMany):
     code = "rate-limited"
     text = "too many requests from this address"
@@ -102,6 +109,7 @@ STATUSES: Mapping[type, HTTPStatus] = {
     MethodNotAllowed: HTTPStatus.METHOD_NOT_ALLOWED,
     MediaTypeUnsupported: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     BodyTooSlow: HTTPStatus.REQUEST_TIMEOUT,
+    TokenNeeded: HTTPStatus.UNAUTHORIZED,
     Malformed: HTTPStatus.BAD_REQUEST,
     NotAllowed: HTTPStatus.FORBIDDEN,
     Unknown: HTTPStatus.NOT_FOUND,
@@ -135,17 +143,24 @@ INTERNAL = Problem(
 )
 
 
-def status_of(error: ChaindError) -> HTTPStatus:
-    """The HTTP status that tells a caller about an error."""
-    for kind in type(error).__mro__:
+def status_of(leaf: type[ChaindError]) -> HTTPStatus:
+    """The HTTP status that tells a caller about errors of a class."""
+    for kind in leaf.__mro__:
         if kind in STATUSES:
             return STATUSES[kind]
     return HTTPStatus.INTERNAL_SERVER_ERROR
 
 
+def is_waiting(leaf: type[ChaindError]) -> bool:
+    """Whether the answer says when to ask again, in a Retry-After header."""
+    return issubclass(leaf, _WAITING) or (
+        issubclass(leaf, Conflict) and issubclass(leaf, Temporary)
+    )
+
+
 def problem_of(error: ChaindError) -> Problem:
     """The document of an error. A fault of this machine is nobody else's business."""
-    status = status_of(error)
+    status = status_of(type(error))
     if isinstance(error, LocalFault) or status is HTTPStatus.INTERNAL_SERVER_ERROR:
         return INTERNAL
     return Problem(
@@ -161,9 +176,10 @@ def problem_of(error: ChaindError) -> Problem:
 def problem_response(error: ChaindError) -> web.Response:
     """The answer to a refused request."""
     headers = {}
-    temporary_conflict = isinstance(error, Conflict) and isinstance(error, Temporary)
-    if isinstance(error, _WAITING) or temporary_conflict:
+    if is_waiting(type(error)):
         headers["Retry-After"] = str(error.values.get("retry_after_s", RETRY_AFTER_S))
+    if isinstance(error, TokenNeeded):
+        headers["WWW-Authenticate"] = CHALLENGE
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = str(error.values["allowed"])
     return _response(problem_of(error), headers)

@@ -8,10 +8,10 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 
-from chaind.api.answers import Answer, parse_txid, respond
+from chaind.api.answers import HEX_ID, Answer, parse_txid, respond
 from chaind.api.bodies import read_json
 from chaind.api.context import Api
-from chaind.api.forms import Amount, maybe
+from chaind.api.forms import Amount, Memo, Symbol, Who, maybe
 from chaind.api.payments import read_terms, respond_payment
 from chaind.api.refund_form import RefundForm, refund_form
 from chaind.node.refunds import RefundOrder
@@ -23,11 +23,13 @@ class RefundRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clear; without `amount` all that is left is given back, and `asset` need not be said where the
     payment brought only one. An Idempotency-Key stands for one refund of this payment."""
 
-    payment: Annotated[str, msgspec.Meta(examples=["00" * 32])]
-    from_: str | int | None = msgspec.field(name="from", default=None)
+    payment: Annotated[
+        str, msgspec.Meta(examples=["00" * 32], extra_json_schema={"pattern": HEX_ID})
+    ]
+    from_: Who | None = msgspec.field(name="from", default=None)
     amount: Amount | None = None
-    asset: str | None = None
-    memo: str = ""
+    asset: Symbol | None = None
+    memo: Memo = ""
 
 
 class RefundAnswer(Answer, frozen=True):

@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from chaind.api.answers import Answer, respond
+from chaind.api.blocks import RangeInvalid
 from chaind.api.bodies import query_cursor, query_integer
 from chaind.api.context import Api
 from chaind.api.events import read_asset
@@ -96,11 +97,16 @@ def _wants_csv(request: web.Request) -> bool:
 def _range(request: web.Request) -> tuple[Range, Location | None]:
     """What is asked for, and where a cursor goes on."""
 
-    def number(name: str, low: int = 0) -> int | None:
-        return query_integer(request, name, 0, low, HEIGHT_MAX) if name in request.query else None
+    def number(name: str) -> int | None:
+        return query_integer(request, name, 0, 0, HEIGHT_MAX) if name in request.query else None
 
-    first = query_integer(request, "from_height", 0, 0, HEIGHT_MAX)
-    span = Range(first, number("to_height", first), number("from_ms"), number("to_ms"))
+    first, last_wanted = (
+        query_integer(request, "from_height", 0, 0, HEIGHT_MAX),
+        number("to_height"),
+    )
+    if last_wanted is not None and last_wanted < first:
+        raise RangeInvalid(start=first, end=last_wanted)
+    span = Range(first, last_wanted, number("from_ms"), number("to_ms"))
     cursor = query_cursor(request, 3)
     if cursor is None:
         return span, None

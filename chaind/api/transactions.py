@@ -20,7 +20,14 @@ from chaind.api.answers import (
     parse_txid,
     respond,
 )
-from chaind.api.batches import LineSplitter, MessagePackSplitter, item_raw, line_raw, raw_array
+from chaind.api.batches import (
+    ITEMS_MAX,
+    LineSplitter,
+    MessagePackSplitter,
+    item_raw,
+    line_raw,
+    raw_array,
+)
 from chaind.api.bodies import (
     BATCH_S_MAX,
     WAIT_MS_MAX,
@@ -42,7 +49,6 @@ from chaind.primitives.errors import ChaindError, Malformed, RuleBroken, TooLarg
 from chaind.primitives.hashes import display_hash
 
 SLICE_ITEMS = 500  # keeps the signature threads busy for 10 ms, and the loop for less
-ITEMS_MAX = 100_000  # of one request: no valid transaction is shorter than 16 MiB / 100,000
 UNREADABLE_MAX = 1_000  # items that are no transactions at all, before the rest goes unread
 CHUNK_BYTES = 64 << 10  # pieces of a body are cut apart together: a byte at a time costs nothing
 PENDING_PAGE, PENDING_PAGE_MAX = 100, 1_000

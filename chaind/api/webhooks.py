@@ -13,8 +13,10 @@ from chaind.api.forms import FieldInvalid, maybe
 from chaind.api.guards import check_media
 from chaind.api.problems import QueryInvalid
 from chaind.api.webhook_delivery import Subscriber
+from chaind.api.webhook_targets import URL_CHARS_MAX
 from chaind.node.movements import KINDS, Kind, Selection
 
+Url = Annotated[str, Meta(extra_json_schema={"pattern": "^https?://", "maxLength": URL_CHARS_MAX})]
 Secret = Annotated[str, Meta(min_length=16, max_length=256)]
 
 
@@ -26,7 +28,7 @@ class WebhookRequest(Answer, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     with the genesis.
     """
 
-    url: str
+    url: Url
     secret: Secret
     events: tuple[Kind, ...] = ()
     account: str | None = None

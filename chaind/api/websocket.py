@@ -56,7 +56,12 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 async def get_ws(api: Api, request: web.Request) -> web.StreamResponse:
-    """Serve one client until it goes."""
+    """Serve one client until it goes.
+
+    Send `{"method": "subscribe", "channels": ["blocks", "account:bob"], "from_height": 7}` as text,
+    or `unsubscribe`; each is answered. `from_height` replays blocks and accounts from there. Every
+    channel numbers its messages in `seq`; a `gap` message says which ones a slow reader missed.
+    """
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_S, max_msg_size=COMMAND_BYTES_MAX, compress=False
     )

@@ -15,6 +15,7 @@ def banner(nodes: Sequence[Place], genesis: Genesis) -> str:
     """The whole text. Balances are asked of the first node, since a chain may have been resumed."""
     lines = ["", f"Chain {genesis.name}, genesis {genesis.hash[::-1].hex()}", ""]
     lines += [f"  {node.name:<8}{node.url}   P2P {node.p2p_port}" for node in nodes]
+    lines += ["", f"Dashboard and explorer, on any of them: {nodes[0].url}/"]
     lines += ["", f'Accounts of the published mnemonic "{DEVELOPMENT_MNEMONIC}"', ""]
     for index, name in enumerate(DEVELOPMENT_NAMES):
         address = genesis.addresses.show(key_address(development_key(index).public))

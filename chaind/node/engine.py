@@ -56,6 +56,7 @@ from chaind.node.finality import Finality
 from chaind.node.signatures import SignatureChecker
 from chaind.node.spread import NOBODY, Mesh
 from chaind.node.timers import Timers
+from chaind.node.view_log import ViewLog
 from chaind.node.vote_segments import VoteSegments
 from chaind.primitives.block import commitment_decoder
 from chaind.primitives.errors import LocalFault
@@ -136,6 +137,7 @@ class Engine:
         self._segments = VoteSegments(vote_log)
         self.view = 0
         self.evidence_total = 0
+        self.views = ViewLog()
 
     def start(self, records: Sequence[tuple[Position, Record]]) -> None:
         """The first event: what the vote log holds, and where."""
@@ -293,6 +295,7 @@ class Engine:
     def _hear(self, peer: Peer, message: CoreMessage) -> None:
         number = self._peer_numbers.get(peer)
         if number is not None:
+            self.views.heard(message)
             self.feed(Message(number, message))
 
     # Effects.
@@ -326,6 +329,7 @@ class Engine:
                 self._segments.drop_below(certificate.view)
             case Report(evidence):
                 self.evidence_total += 1
+                self.views.accused(evidence)
                 log.error(
                     "evidence_of_misbehaviour",
                     voter=evidence.first.voter,
@@ -360,6 +364,7 @@ class Engine:
         for record in effect.records:
             position = self._vote_log.append(encode_record(record))
             self._segments.note(position.segment, record.view)
+        self.views.logged(effect.records)
         seq = effect.seq
         if effect.bodies:
             self._bodies_seq = seq

@@ -291,7 +291,7 @@ class Node:
                 block_budget_ms=parameters.block_budget_ms,
                 empty_block_interval_ms=parameters.empty_block_interval_ms,
             ),
-            leader=self._leader,
+            leader=self.leader,
             sign=sign,
         )
         return Engine(
@@ -314,12 +314,12 @@ class Node:
             ),
         )
 
-    def _leader(self, view: int) -> int:
-        """Round robin: every validator leads as often, whatever its weight."""
+    def leader(self, view: int) -> int:
+        """Whose turn a view is. Round robin: all lead as often, whatever their weight."""
         return view % len(self._keys)
 
     def _leader_address(self, view: int) -> bytes:
-        return self._addresses[self._leader(view)]
+        return self._addresses[self.leader(view)]
 
     # Life.
 

@@ -129,6 +129,8 @@ class PeerInfo(NamedTuple):
     height: int
     agent: str
     validator_index: int | None
+    score: float
+    connected_ms: float
 
 
 class AssetInfo(NamedTuple):
@@ -161,7 +163,7 @@ class Queries:
         self._network = network
         self.final_state = FinalState(chain.state)
         self._validators = {
-            validator.key: index for index, validator in enumerate(genesis.validators)
+            validator.key.hex(): index for index, validator in enumerate(genesis.validators)
         }
 
     def symbol(self, asset: str) -> str:
@@ -286,6 +288,15 @@ class Queries:
         certificate = found[1] if found is not None and found[0] == height else None
         return BlockInfo(height, block.hash, block, certificate, final=True)
 
+    def height_of(self, block_hash: bytes) -> int | None:
+        """Height of a block that is final, or executed above the final tip."""
+        info = self._chain.info(block_hash)
+        return self.final_height(block_hash) if info is None else info.height
+
+    def final_height(self, block_hash: bytes) -> int | None:
+        """Height of a final block above the genesis."""
+        return self._store.height_of(block_hash)
+
     def blocks(self, start: int, end: int) -> list[BlockInfo]:
         """Final blocks of heights start…end, ascending, at most `BLOCKS_PAGE_MAX`."""
         stop = min(end, start + BLOCKS_PAGE_MAX - 1, self._chain.final.height)
@@ -354,16 +365,18 @@ class Queries:
         return found
 
     def peers(self) -> list[PeerInfo]:
-        """Connected peers."""
+        """Connected peers. `score` is what stands against one: at 100 it is banned."""
         return [
             PeerInfo(
                 peer.node_id,
-                str(peer.address),
+                peer.address,
                 peer.inbound,
                 peer.latency_ms,
                 peer.final_height,
-                peer.hello.agent,
-                self._validators.get(peer.validator_key) if peer.validator_key else None,
+                peer.agent,
+                self._validators.get(peer.validator_key_hex or ""),
+                peer.score,
+                peer.connected_ms,
             )
-            for peer in self._network.peers()
+            for peer in self._network.stats()
         ]

@@ -140,7 +140,11 @@ def bitmap(indices: Sequence[int]) -> bytes:
 
 def bitmap_indices(data: bytes) -> list[int]:
     """Set bits, ascending."""
-    bits = int.from_bytes(data, "little")
+    return voters_of(int.from_bytes(data, "little"))
+
+
+def voters_of(bits: int) -> list[int]:
+    """Set bits of a number, ascending."""
     found: list[int] = []
     while bits:
         low = bits & -bits

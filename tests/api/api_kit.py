@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+from described import DESCRIBED
 
 from chaind.api.app import ApiServer
 from chaind.network.noise import KeyPair
@@ -141,7 +142,7 @@ class Door:
         self.session: aiohttp.ClientSession
 
     async def __aenter__(self) -> "Door":
-        self.session = aiohttp.ClientSession(self.url)
+        self.session = aiohttp.ClientSession(self.url, trace_configs=[DESCRIBED.tracing()])
         return self
 
     async def __aexit__(self, *_: object) -> None:

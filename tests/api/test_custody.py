@@ -38,7 +38,7 @@ async def test_what_is_no_name_is_refused(name: str, door: Door) -> None:
 
 async def test_behind_a_proxy_the_token_is_needed(door: Door) -> None:
     forwarded = {"X-Forwarded-For": "192.0.2.1"}
-    problem = await door.post(ACCOUNTS, {"name": "shop"}, 403, headers=forwarded)
+    problem = await door.post(ACCOUNTS, {"name": "shop"}, 401, headers=forwarded)
     assert problem["code"] == "token-needed"
     await door.post(ACCOUNTS, {"name": "shop"}, 201, headers={**forwarded, **door.token})
 

@@ -21,6 +21,7 @@ from chaind.api.guards import (
     read_token,
 )
 from chaind.api.problems import RateLimited
+from chaind.api.routes import ROUTES
 from chaind.node.config import ApiSection
 
 TRANSFER = {"from": "alice", "to": "bob", "amount": "1"}
@@ -63,6 +64,26 @@ async def test_foreign_pages_are_refused_on_every_door(door: Door, headers: dict
             assert await refusal(response) == (403, "origin-not-allowed")
     with pytest.raises(aiohttp.WSServerHandshakeError):
         await door.session.ws_connect("/ws", headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Host": "evil.example"}, "host-not-allowed"),
+        ({"Origin": "https://evil.example"}, "origin-not-allowed"),
+        ({"Sec-Fetch-Site": "cross-site"}, "origin-not-allowed"),
+    ],
+)
+async def test_every_route_of_the_table_refuses_strangers(
+    door: Door, headers: dict[str, str], code: str
+) -> None:
+    """Whatever a stranger's page sends with it, the token included."""
+    for route in ROUTES:
+        for path in (route.path, *route.aliases):
+            async with door.session.request(
+                route.method, yarl.URL(path), json={}, headers={**headers, **door.token}
+            ) as response:
+                assert await refusal(response) == (403, code), path
 
 
 async def test_own_pages_are_served(door: Door) -> None:
@@ -181,7 +202,8 @@ async def test_changing_the_node_needs_the_token(door: Door) -> None:
     body = {"peer": "127.0.0.1:9"}
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic x"}):
         async with door.session.post("/addpeer", json=body, headers=headers) as response:
-            assert await refusal(response) == (403, "token-needed")
+            assert await refusal(response) == (401, "token-needed")
+            assert response.headers["WWW-Authenticate"] == "Bearer"
     answer = await door.post("/addpeer", body, 202, headers=door.token)
     assert answer == {"status": "dialling", "peer": "127.0.0.1:9"}
 
@@ -189,7 +211,7 @@ async def test_changing_the_node_needs_the_token(door: Door) -> None:
 @pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"])
 async def test_a_proxy_ends_the_open_door_of_development(door: Door, header: str) -> None:
     async with door.session.post("/transfer", json=TRANSFER, headers={header: "x"}) as response:
-        assert await refusal(response) == (403, "token-needed")
+        assert await refusal(response) == (401, "token-needed")
     await door.post("/transfer", TRANSFER, 202, headers={header: "x", **door.token})
 
 
@@ -197,7 +219,7 @@ async def test_a_proxy_ends_the_open_door_of_development(door: Door, header: str
 async def test_keys_are_not_spent_without_the_token_off_development(door: Door) -> None:
     for path in ("/transfer", "/faucet"):
         async with door.session.post(path, json=TRANSFER) as response:
-            assert await refusal(response) == (403, "token-needed")
+            assert await refusal(response) == (401, "token-needed")
     await door.post("/transfer", TRANSFER, 202, headers=door.token)
 
 
@@ -205,7 +227,7 @@ async def test_keys_are_not_spent_without_the_token_off_development(door: Door) 
 async def test_keys_are_not_spent_without_the_token_off_loopback(door: Door) -> None:
     await door.get("/status")
     async with door.session.post("/transfer", json=TRANSFER) as response:
-        assert await refusal(response) == (403, "token-needed")
+        assert await refusal(response) == (401, "token-needed")
 
 
 async def test_configured_token(tmp_path: Any) -> None:

@@ -39,6 +39,9 @@ def test_numbers_never_pass_through_floats() -> None:
     value = parse_json(b'{"amount": 0.30000001, "n": 7}')
     assert value == {"amount": Decimal("0.30000001"), "n": 7}
     assert type(value["n"]) is int
+    whole = parse_json(b"[7.0, 1e3, -0.0, 12.50]")
+    assert whole == [7, 1000, 0, Decimal("12.5")]
+    assert [type(each) for each in whole] == [int, int, int, Decimal]  # 7.0 is an integer in JSON
     assert parse_amount(parse_json(b"92233720368.54775807")) == 2**63 - 1
     assert parse_amount(parse_json(b"12.5")) == parse_amount("12.5") == 1_250_000_000
     assert parse_amount(parse_json(b"1e2")) == 100 * 10**8

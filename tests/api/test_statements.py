@@ -177,7 +177,7 @@ async def test_wrong_questions_are_refused(door: Door, monkeypatch: pytest.Monke
     for query, code in (
         ("format=xml", "query-invalid"),
         ("asset=%C3%A9", "query-invalid"),
-        ("from_height=5&to_height=4", "query-invalid"),
+        ("from_height=5&to_height=4", "range-invalid"),
         ("cursor=1.2", "query-invalid"),
         ("cursor=1.2.3", "query-invalid"),
         (f"cursor=3.2.{2**32}", "query-invalid"),

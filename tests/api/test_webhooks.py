@@ -281,12 +281,12 @@ async def test_a_block_that_cannot_be_read_is_waited_for(
 
 async def test_all_of_it_needs_the_token(door: Door) -> None:
     body = {"url": "http://127.0.0.1:1/", "secret": SECRET}
-    assert (await door.post(HOOKS, body, 403))["code"] == "token-needed"
-    assert (await door.get(HOOKS, 403))["code"] == "token-needed"
+    assert (await door.post(HOOKS, body, 401))["code"] == "token-needed"
+    assert (await door.get(HOOKS, 401))["code"] == "token-needed"
     hook = await subscribe(door, "http://127.0.0.1:1/")
     for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/retry")):
         async with door.session.request(method, f"{HOOKS}/{hook['id']}{path}", json={}) as response:
-            assert response.status == 403
+            assert response.status == 401
 
 
 async def test_the_secret_is_in_its_file_and_nowhere_else(

@@ -209,3 +209,17 @@ def test_moved_tree_gets_a_new_environment(tree: Path) -> None:
         assert "Making" in devnet(moved).stderr  # the old one's scripts point at where it was
     finally:
         moved.rename(tree)
+
+
+def test_a_missing_browser_is_said_and_a_present_one_is_not(tmp_path: Path) -> None:
+    """Nobody but root on a Debian gets one installed without asking."""
+    tools = tmp_path / "tools"
+    executable(tools / "id", "#!/bin/sh\necho 1000\n")
+    (tools / "dirname").symlink_to(shutil.which("dirname") or "/usr/bin/dirname")
+    command = f'source "{SCRIPTS}/lib.sh" && PATH="{tools}" && ensure_browser'
+    missing = bash(command, CHAIND_CHROMIUM="")
+    assert missing.returncode == 0
+    assert "the dashboard will NOT be tested" in missing.stderr
+    browser = executable(tmp_path / "browser", "#!/bin/sh\n")
+    found = bash(command, CHAIND_CHROMIUM=str(browser))
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")

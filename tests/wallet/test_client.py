@@ -289,7 +289,7 @@ async def test_what_is_no_url_is_refused_at_once(url: str) -> None:
 
 
 async def test_a_token_goes_into_the_header_and_nowhere_else() -> None:
-    node = FakeNode(problem(403, "token-needed"))
+    node = FakeNode(problem(401, "token-needed"))
     token = Secret("canary-token")
     async with client_of(node, token=token) as (client, _):
         with pytest.raises(Refused) as caught:
