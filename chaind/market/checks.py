@@ -1,0 +1,152 @@
+"""What the form of a market and of an order shows, without any book."""
+
+import re
+
+from chaind.market.errors import (
+    MarketInvalid,
+    NotionalTooLarge,
+    NotionalTooSmall,
+    OrderInvalid,
+    PriceOffTick,
+    QuantityOffLot,
+)
+from chaind.market.terms import NEVER_MS, PPM, Kind, Market, Side, Terms, TimeInForce, Trigger
+from chaind.primitives.amounts import AMOUNT_MAX, UNIT, format_amount
+from chaind.primitives.genesis import is_asset_symbol
+
+FEE_PPM_MAX = PPM // 10  # a fee is a share of what is received, never all of it
+BAND_PPM_MAX = 1000 * PPM  # as good as none
+CLIENT_ID = re.compile(r"[A-Za-z0-9_.:/-]{0,36}", re.ASCII)  # a UUID fits
+TIME_MS_MAX = 2**53 - 1  # what every JSON reader keeps exact
+
+
+def check_market(market: Market) -> None:
+    """Raise `MarketInvalid` unless prices and quantities of `market` are exact and in range."""
+    reason = _wrong_names(market) or _wrong_numbers(market)
+    if reason:
+        raise MarketInvalid(symbol=repr(market.symbol[:32]), reason=reason)
+
+
+def _wrong_names(market: Market) -> str | None:
+    for asset in (market.base, market.quote):
+        if not is_asset_symbol(asset):
+            return f"{asset[:20]!r} is no asset's symbol"
+    if market.base == market.quote:
+        return "base and quote are the same asset"
+    if market.symbol != f"{market.base}/{market.quote}":
+        return f"its symbol is not {market.base}/{market.quote}"
+    return None
+
+
+def _wrong_numbers(market: Market) -> str | None:
+    bounds = (
+        ("tick_units", market.tick_units, 1, AMOUNT_MAX),
+        ("lot_units", market.lot_units, 1, AMOUNT_MAX),
+        ("reference_ticks", market.reference_ticks, 1, AMOUNT_MAX),
+        ("min_notional_units", market.min_notional_units, 0, AMOUNT_MAX),
+        ("maker_fee_ppm", market.maker_fee_ppm, 0, FEE_PPM_MAX),
+        ("taker_fee_ppm", market.taker_fee_ppm, 0, FEE_PPM_MAX),
+        ("band_ppm", market.band_ppm, 1, BAND_PPM_MAX),
+    )
+    for name, value, low, high in bounds:
+        if not low <= value <= high:
+            return f"{name} is {value}, not within {low} and {high}"
+    if market.tick_units * market.lot_units % UNIT:
+        return f"tick_units times lot_units is not a multiple of {UNIT}"
+    if market.reference_ticks * market.step_units > AMOUNT_MAX:
+        return "one lot at the reference price is more than any amount"
+    return None
+
+
+def check_terms(market: Market, terms: Terms) -> None:
+    """Raise what forbids these terms on `market`, whatever its book holds."""
+    reason = _wrong_terms(terms)
+    if reason:
+        raise OrderInvalid(reason=reason)
+    if terms.kind is Kind.LIMIT:
+        check_size(market, terms.lots, terms.ticks)
+        check_notional(market, terms.lots, terms.ticks)
+    elif terms.trigger is not Trigger.NONE:
+        check_size(market, terms.lots, band_edge(market, terms.side, terms.stop_ticks))
+        check_notional(market, terms.lots, terms.stop_ticks)
+    else:  # only the book knows its worst price
+        check_size(market, terms.lots, 1)
+
+
+def _wrong_terms(terms: Terms) -> str | None:
+    """The first thing about the terms that contradicts another, or is out of range."""
+    if not 0 < terms.lots <= AMOUNT_MAX:
+        return "its quantity is not positive, or beyond any amount"
+    if not CLIENT_ID.fullmatch(terms.client_id):
+        return "its client order id is not up to 36 letters, digits, or _ . : / -"
+    time_in_force, triggered = terms.time_in_force, terms.trigger is not Trigger.NONE
+    if terms.kind is Kind.LIMIT:
+        if not 0 < terms.ticks <= AMOUNT_MAX:
+            return "its price is not positive, or beyond any amount"
+    elif terms.ticks:
+        return "a market order has no price"
+    elif terms.post_only:
+        return "a market order always takes"
+    elif not triggered and not terms.time_in_force >= TimeInForce.IOC:
+        return "a market order is immediate: IOC or FOK"
+    if triggered != bool(terms.stop_ticks) or not 0 <= terms.stop_ticks <= AMOUNT_MAX:
+        return "a stop price and a trigger come together"
+    if triggered and time_in_force is TimeInForce.FOK:
+        return "what waits for a price cannot be fill-or-kill"
+    if (time_in_force is TimeInForce.GTT) != (terms.expires_ms != NEVER_MS):
+        return "an expiry and GTT come together"
+    if not 0 <= terms.expires_ms <= TIME_MS_MAX:
+        return "its expiry is no time"
+    if terms.post_only and (time_in_force >= TimeInForce.IOC or triggered):
+        return "what is post-only rests at once: GTC or GTT, without a stop price"
+    return None
+
+
+def check_size(market: Market, lots: int, ticks: int) -> None:
+    """Raise unless both legs of the whole order are amounts."""
+    notional = lots * ticks * market.step_units
+    if notional > AMOUNT_MAX or lots * market.lot_units > AMOUNT_MAX:
+        raise NotionalTooLarge(lots=lots, ticks=ticks, limit=AMOUNT_MAX)
+
+
+def check_notional(market: Market, lots: int, ticks: int) -> None:
+    """Raise unless the order is worth the market's minimum."""
+    notional = lots * ticks * market.step_units
+    if notional < market.min_notional_units:
+        raise NotionalTooSmall(
+            notional=format_amount(notional),
+            asset=market.quote,
+            needed=format_amount(market.min_notional_units),
+        )
+
+
+def to_ticks(market: Market, price_units: int) -> int:
+    """Ticks of a price given in quote units for a whole unit of base."""
+    ticks, rest = divmod(price_units, market.tick_units)
+    if rest:
+        raise PriceOffTick(
+            price=format_amount(price_units),
+            tick=format_amount(market.tick_units),
+            symbol=market.symbol,
+        )
+    return ticks
+
+
+def to_lots(market: Market, units: int) -> int:
+    """Lots of a quantity given in base units."""
+    lots, rest = divmod(units, market.lot_units)
+    if rest:
+        raise QuantityOffLot(
+            quantity=format_amount(units),
+            lot=format_amount(market.lot_units),
+            symbol=market.symbol,
+        )
+    return lots
+
+
+def band_edge(market: Market, side: Side, reference_ticks: int) -> int:
+    """The worst price that an order of that side may reach, at least a tick from the reference."""
+    reach = max(1, reference_ticks * market.band_ppm // PPM)
+    if side is Side.BUY:
+        return reference_ticks + reach
+    return max(1, reference_ticks - reach)
