@@ -240,12 +240,13 @@ class Exchange:
     # --- what the ledger asks before an action
 
     def reserve_for(self, terms: Terms) -> Held:
-        """What an order holds when it arrives."""
+        """What an order holds when it arrives; raises what its form alone forbids."""
         book = self._book(terms.symbol)
+        check_terms(book.market, terms)
         return _held(book, terms, terms.lots, _worst_ticks(book, terms, self._edges(book)))
 
     def reserve_to_amend(self, account: bytes, amendment: Amend) -> Held:
-        """What an amended order holds more than before."""
+        """What an amended order holds more than before; raises what its form alone forbids."""
         order, terms, lots = self._amended(account, amendment)
         ticks = _worst_ticks(order.book, terms, self._edges(order.book))
         asset, units = _held(order.book, terms, max(lots, 0), ticks)
@@ -322,7 +323,7 @@ class Exchange:
         elif _out_of_band(book, terms.side, ticks):
             raise PriceOutOfBand(ticks=ticks, edge=book.edges_ticks[terms.side])
         if terms.post_only:
-            best, _ = self._matching.look_ahead(book, terms, ticks)
+            best = self._matching.first_live(book, terms, ticks)
             if best is not None:
                 raise PostOnlyWouldTake(ticks=ticks, best=best)
         elif terms.time_in_force is TimeInForce.FOK:

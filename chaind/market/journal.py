@@ -77,6 +77,7 @@ class Journal:
 
     def join(self, order: Order) -> None:
         """An order becomes the newest of its level."""
+        self.touch(order.book)
         level = order.level
         order.prev = level.prev
         order.next = level
@@ -85,6 +86,7 @@ class Journal:
 
     def leave(self, order: Order) -> None:
         """An order leaves its level."""
+        self.touch(order.book)
         self._entries.append((LEAVE, order, 0, 0))
         self._exit(order)
 

@@ -40,16 +40,11 @@ class Matching:
 
     def arrive(self, order: Order, limit_ticks: int, events: list[Event]) -> None:
         """Match an order at prices up to `limit_ticks`; let it rest, or be done."""
-        terms, book = order.terms, order.book
-        if terms.post_only:
-            for stale in self.look_ahead(book, terms, limit_ticks)[1]:
-                self.take_out(stale, Reason.EXPIRED, events)
-            reason = None
-        else:
-            reason = self._match(order, limit_ticks, events)
+        terms = order.terms
+        reason = self._match(order, limit_ticks, events)
         if reason is None and order.lots:
             if terms.time_in_force <= TimeInForce.GTT and terms.kind is Kind.LIMIT:
-                order.level = book.level_for(terms, order.ticks)
+                order.level = order.book.level_for(terms, order.ticks)
                 self._journal.join(order)
                 return
             reason = Reason.UNFILLED
@@ -65,24 +60,22 @@ class Matching:
         self._journal.shrink(order, lots)
         events.append(_reduced(order, lots, reason))
 
-    def look_ahead(
-        self, book: Book, terms: Terms, limit_ticks: int
-    ) -> tuple[int | None, list[Order]]:
-        """The first price at which it would meet a live order, and the expired orders before.
+    def first_live(self, book: Book, terms: Terms, limit_ticks: int) -> int | None:
+        """The first price at which an order would meet a live one.
 
         Where the bound on its work ends the search, the price reached counts as live.
         """
         levels = book.asks if terms.side is Side.BUY else book.bids
         worst = limit_ticks * levels.sign
-        expired: list[Order] = []
+        met = 0
         for level in levels:
             if level.key > worst:
                 break
             for order in level:
-                if len(expired) == self.limits.fills_per_order_max or not self.expired(order):
-                    return level.ticks, expired
-                expired.append(order)
-        return None, expired
+                if met == self.limits.fills_per_order_max or not self.expired(order):
+                    return level.ticks
+                met += 1
+        return None
 
     def fillable(self, book: Book, terms: Terms, account: bytes, limit_ticks: int) -> int:
         """Lots, up to its quantity, that an order would trade if it arrived now."""
