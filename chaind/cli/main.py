@@ -13,6 +13,7 @@ from chaind import __version__
 from chaind.cli.audit import audit
 from chaind.cli.custody import custody
 from chaind.cli.devnet import devnet
+from chaind.cli.exchange import exchange
 from chaind.cli.headers import headers
 from chaind.cli.init import init
 from chaind.cli.load import load
@@ -54,6 +55,7 @@ def commands() -> None:
       chaind wallet create               keys of your own, to pay with
       chaind custody create till         name an account whose key a node keeps
       chaind webhooks listen             receive what a node tells of payments
+      chaind exchange replay FILE        a LOBSTER file through the matching engine
       chaind headers verify FILE         mined headers, by Bitcoin's rules
       chaind mine --benchmark            how many hashes in a second
       chaind simulate --seed 7           whole nodes under faults, on a virtual clock
@@ -78,6 +80,7 @@ for _command in (
     audit,
     custody,
     devnet,
+    exchange,
     headers,
     init,
     load,

@@ -15,7 +15,7 @@ from chaind.primitives.amounts import AMOUNT_MAX, UNIT, format_amount
 from chaind.primitives.genesis import is_asset_symbol
 
 FEE_PPM_MAX = PPM // 10  # a fee is a share of what is received, never all of it
-BAND_PPM_MAX = 1000 * PPM  # as good as none
+BAND_PPM_MAX = PPM * PPM  # a million times the price: as good as none
 CLIENT_ID = re.compile(r"[A-Za-z0-9_.:/-]{0,36}", re.ASCII)  # a UUID fits
 TIME_MS_MAX = 2**53 - 1  # what every JSON reader keeps exact
 
