@@ -10,7 +10,20 @@ from chaind.market.errors import (
     PriceOffTick,
     QuantityOffLot,
 )
-from chaind.market.terms import NEVER_MS, PPM, Kind, Market, Side, Terms, TimeInForce, Trigger
+from chaind.market.terms import (
+    BUY,
+    FOK,
+    GTC,
+    GTT,
+    IOC,
+    LIMIT,
+    NEVER_MS,
+    NONE,
+    PPM,
+    Market,
+    Side,
+    Terms,
+)
 from chaind.primitives.amounts import AMOUNT_MAX, UNIT, format_amount
 from chaind.primitives.genesis import is_asset_symbol
 
@@ -63,58 +76,53 @@ def check_terms(market: Market, terms: Terms) -> None:
     reason = _wrong_terms(terms)
     if reason:
         raise OrderInvalid(reason=reason)
-    if terms.kind is Kind.LIMIT:
-        check_size(market, terms.lots, terms.ticks)
-        check_notional(market, terms.lots, terms.ticks)
-    elif terms.trigger is not Trigger.NONE:
-        check_size(market, terms.lots, band_edge(market, terms.side, terms.stop_ticks))
-        check_notional(market, terms.lots, terms.stop_ticks)
-    else:  # only the book knows its worst price
-        check_size(market, terms.lots, 1)
+    if terms.kind is LIMIT:
+        check_worth(market, terms.lots, terms.ticks, terms.ticks)
+    elif terms.trigger is not NONE:
+        worst = band_edge(market, terms.side, terms.stop_ticks)
+        check_worth(market, terms.lots, worst, terms.stop_ticks)
+    elif terms.lots * market.lot_units > AMOUNT_MAX:  # only the book knows its price
+        raise NotionalTooLarge(lots=terms.lots, ticks=1, limit=AMOUNT_MAX)
 
 
 def _wrong_terms(terms: Terms) -> str | None:
     """The first thing about the terms that contradicts another, or is out of range."""
     if not 0 < terms.lots <= AMOUNT_MAX:
         return "its quantity is not positive, or beyond any amount"
-    if not CLIENT_ID.fullmatch(terms.client_id):
+    if terms.client_id and not CLIENT_ID.fullmatch(terms.client_id):
         return "its client order id is not up to 36 letters, digits, or _ . : / -"
-    time_in_force, triggered = terms.time_in_force, terms.trigger is not Trigger.NONE
-    if terms.kind is Kind.LIMIT:
+    time_in_force, waits = terms.time_in_force, terms.trigger is not NONE
+    if terms.kind is LIMIT:
         if not 0 < terms.ticks <= AMOUNT_MAX:
             return "its price is not positive, or beyond any amount"
     elif terms.ticks:
         return "a market order has no price"
     elif terms.post_only:
         return "a market order always takes"
-    elif not triggered and not terms.time_in_force >= TimeInForce.IOC:
+    elif not waits and time_in_force in (GTC, GTT):
         return "a market order is immediate: IOC or FOK"
-    if triggered != bool(terms.stop_ticks) or not 0 <= terms.stop_ticks <= AMOUNT_MAX:
+    if waits != bool(terms.stop_ticks) or not 0 <= terms.stop_ticks <= AMOUNT_MAX:
         return "a stop price and a trigger come together"
-    if triggered and time_in_force is TimeInForce.FOK:
+    if waits and time_in_force is FOK:
         return "what waits for a price cannot be fill-or-kill"
-    if (time_in_force is TimeInForce.GTT) != (terms.expires_ms != NEVER_MS):
+    if (time_in_force is GTT) is (terms.expires_ms == NEVER_MS):
         return "an expiry and GTT come together"
     if not 0 <= terms.expires_ms <= TIME_MS_MAX:
         return "its expiry is no time"
-    if terms.post_only and (time_in_force >= TimeInForce.IOC or triggered):
+    if terms.post_only and (waits or time_in_force in (IOC, FOK)):
         return "what is post-only rests at once: GTC or GTT, without a stop price"
     return None
 
 
-def check_size(market: Market, lots: int, ticks: int) -> None:
-    """Raise unless both legs of the whole order are amounts."""
-    notional = lots * ticks * market.step_units
-    if notional > AMOUNT_MAX or lots * market.lot_units > AMOUNT_MAX:
-        raise NotionalTooLarge(lots=lots, ticks=ticks, limit=AMOUNT_MAX)
-
-
-def check_notional(market: Market, lots: int, ticks: int) -> None:
-    """Raise unless the order is worth the market's minimum."""
-    notional = lots * ticks * market.step_units
-    if notional < market.min_notional_units:
+def check_worth(market: Market, lots: int, worst_ticks: int, usual_ticks: int) -> None:
+    """Raise unless both legs of a whole order are amounts at the worst price, and it is worth the
+    market's minimum at the usual one."""
+    lot_ticks = lots * market.step_units
+    if lot_ticks * worst_ticks > AMOUNT_MAX or lots * market.lot_units > AMOUNT_MAX:
+        raise NotionalTooLarge(lots=lots, ticks=worst_ticks, limit=AMOUNT_MAX)
+    if lot_ticks * usual_ticks < market.min_notional_units:
         raise NotionalTooSmall(
-            notional=format_amount(notional),
+            notional=format_amount(lot_ticks * usual_ticks),
             asset=market.quote,
             needed=format_amount(market.min_notional_units),
         )
@@ -147,6 +155,6 @@ def to_lots(market: Market, units: int) -> int:
 def band_edge(market: Market, side: Side, reference_ticks: int) -> int:
     """The worst price that an order of that side may reach, at least a tick from the reference."""
     reach = max(1, reference_ticks * market.band_ppm // PPM)
-    if side is Side.BUY:
+    if side is BUY:
         return reference_ticks + reach
     return max(1, reference_ticks - reach)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from chaind.market.terms import Market, Side
+from chaind.market.terms import BUY, SELL, Market, Side
 
 
 class Reason(IntEnum):
@@ -122,7 +122,7 @@ def moves(market: Market, event: Event) -> Iterator[Move]:
     if isinstance(event, Matched):
         yield from _trade_moves(market, event)
     elif not isinstance(event, Triggered):
-        asset = market.quote if event.side is Side.BUY else market.base
+        asset = market.quote if event.side is BUY else market.base
         held = (
             event.reserve_units if isinstance(event, Accepted | Amended) else -event.released_units
         )
@@ -132,7 +132,7 @@ def moves(market: Market, event: Event) -> Iterator[Move]:
 def _trade_moves(market: Market, trade: Matched) -> Iterator[Move]:
     buyer, seller = trade.taker, trade.maker
     buyer_fee, seller_fee = trade.taker_fee_units, trade.maker_fee_units
-    if trade.taker_side is Side.SELL:
+    if trade.taker_side is SELL:
         buyer, seller, buyer_fee, seller_fee = seller, buyer, seller_fee, buyer_fee
     paid, back = trade.quote_units, trade.released_units
     yield Move(buyer, market.quote, back, -paid - back)

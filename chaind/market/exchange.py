@@ -15,13 +15,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from chaind.market.checks import (
-    band_edge,
-    check_market,
-    check_notional,
-    check_size,
-    check_terms,
-)
+from chaind.market.checks import band_edge, check_market, check_terms, check_worth
 from chaind.market.errors import (
     AmendmentEmpty,
     ClientOrderIdTaken,
@@ -40,19 +34,22 @@ from chaind.market.matching import Matching
 from chaind.market.orders import Book, Order
 from chaind.market.rows import market_key, market_value, order_key, order_value
 from chaind.market.terms import (
+    BUY,
+    FOK,
+    LIMIT,
+    MARKET,
     NEVER_MS,
+    NONE,
+    SELL,
     Action,
     Amend,
     Cancel,
     CancelAll,
-    Kind,
     Limits,
     Market,
     Place,
     Side,
     Terms,
-    TimeInForce,
-    Trigger,
 )
 
 Events = Sequence[Event]
@@ -142,14 +139,14 @@ class Exchange:
     def apply(self, account: bytes, action_id: bytes, action: Action) -> Events:
         """An action of an account; a new order is named by `action_id`."""
         match action:
-            case Place(terms):
-                return self.place(account, action_id, terms)
-            case Cancel(order_id):
-                return self.cancel(account, order_id)
-            case CancelAll(symbol, side):
-                return self.cancel_all(account, symbol, side)
+            case Place():
+                return self.place(account, action_id, action.terms)
+            case Cancel():
+                return self.cancel(account, action.order_id)
             case Amend():
                 return self.amend(account, action)
+            case CancelAll():
+                return self.cancel_all(account, action.symbol, action.side)
 
     def place(self, account: bytes, order_id: bytes, terms: Terms) -> Events:
         """A new order arrives. `order_id` is one that no order has had."""
@@ -279,7 +276,7 @@ class Exchange:
     def depth(self, symbol: str, side: Side, levels: int) -> Sequence[Quote]:
         """The best prices of a side."""
         book = self._book(symbol)
-        found = islice(book.bids if side is Side.BUY else book.asks, levels)
+        found = islice(book.bids if side is BUY else book.asks, levels)
         return [Quote(level.ticks, level.lots, level.count) for level in found]
 
     def rows(self) -> Iterator[tuple[bytes, bytes]]:
@@ -309,31 +306,30 @@ class Exchange:
             return book.edges_ticks
         reference = book.last_ticks or book.market.reference_ticks
         return (
-            band_edge(book.market, Side.BUY, reference),
-            band_edge(book.market, Side.SELL, reference),
+            band_edge(book.market, BUY, reference),
+            band_edge(book.market, SELL, reference),
         )
 
     def _check_arrival(self, book: Book, account: bytes, terms: Terms, ticks: int) -> None:
         """Raise what the book says against an order that arrives now, or waits for a trigger."""
-        if terms.trigger is not Trigger.NONE:
+        if terms.trigger is not NONE:
             return
-        if terms.kind is Kind.MARKET:
-            check_size(book.market, terms.lots, ticks)
-            check_notional(book.market, terms.lots, book.reference_ticks)
+        if terms.kind is MARKET:
+            check_worth(book.market, terms.lots, ticks, book.reference_ticks)
         elif _out_of_band(book, terms.side, ticks):
             raise PriceOutOfBand(ticks=ticks, edge=book.edges_ticks[terms.side])
         if terms.post_only:
             best = self._matching.first_live(book, terms, ticks)
             if best is not None:
                 raise PostOnlyWouldTake(ticks=ticks, best=best)
-        elif terms.time_in_force is TimeInForce.FOK:
+        elif terms.time_in_force is FOK:
             fillable = self._matching.fillable(book, terms, account, ticks)
             if fillable < terms.lots:
                 raise FillOrKillUnfilled(lots=terms.lots, available=fillable)
 
     def _enter(self, order: Order, events: list[Event]) -> None:
         """Wait for the stop price, or meet the book."""
-        if order.terms.trigger is Trigger.NONE:
+        if order.terms.trigger is NONE:
             self._matching.arrive(order, order.ticks, events)
         else:
             order.level = order.book.level_for(order.terms, order.ticks)
@@ -365,34 +361,34 @@ class Exchange:
         self.journal.touch(book)
         terms, side = order.terms, order.terms.side
         events.append(Triggered(terms.symbol, order.id, order.owner.account, side, order.lots))
-        if terms.kind is Kind.LIMIT and _out_of_band(book, side, order.ticks):
+        if terms.kind is LIMIT and _out_of_band(book, side, order.ticks):
             matching.take_out(order, Reason.OUT_OF_BAND, events)
             return
         self.journal.leave(order)
-        arriving = replace(terms, trigger=Trigger.NONE, stop_ticks=0)
+        arriving = replace(terms, trigger=NONE, stop_ticks=0)
         newer = order.moved(arriving, order.ticks, order.lots, matching.next_place())
         limit = order.ticks
-        if terms.kind is Kind.MARKET:
+        if terms.kind is MARKET:
             edge = book.edges_ticks[side]
-            limit = min(limit, edge) if side is Side.BUY else max(limit, edge)
+            limit = min(limit, edge) if side is BUY else max(limit, edge)
         matching.arrive(newer, limit, events)
 
 
 def _worst_ticks(book: Book, terms: Terms, edges_ticks: tuple[int, int]) -> int:
     """The worst price that an order can trade at, which is what its reserve is for."""
-    if terms.kind is Kind.LIMIT:
+    if terms.kind is LIMIT:
         return terms.ticks
-    if terms.trigger is not Trigger.NONE:
+    if terms.trigger is not NONE:
         return band_edge(book.market, terms.side, terms.stop_ticks)
     return edges_ticks[terms.side]
 
 
 def _out_of_band(book: Book, side: Side, ticks: int) -> bool:
-    return ticks > book.edges_ticks[0] if side is Side.BUY else ticks < book.edges_ticks[1]
+    return ticks > book.edges_ticks[0] if side is BUY else ticks < book.edges_ticks[1]
 
 
 def _held(book: Book, terms: Terms, lots: int, ticks: int) -> Held:
-    if terms.side is Side.BUY:
+    if terms.side is BUY:
         return Held(book.market.quote, lots * ticks * book.step_units)
     return Held(book.market.base, lots * book.lot_units)
 

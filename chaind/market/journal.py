@@ -77,7 +77,8 @@ class Journal:
 
     def join(self, order: Order) -> None:
         """An order becomes the newest of its level."""
-        self.touch(order.book)
+        if order.book.opened != self.blocks:
+            self.touch(order.book)
         level = order.level
         order.prev = level.prev
         order.next = level
@@ -86,7 +87,8 @@ class Journal:
 
     def leave(self, order: Order) -> None:
         """An order leaves its level."""
-        self.touch(order.book)
+        if order.book.opened != self.blocks:
+            self.touch(order.book)
         self._entries.append((LEAVE, order, 0, 0))
         self._exit(order)
 
@@ -283,10 +285,8 @@ class Journal:
         An order that a block touches never ends as it began: quantity only shrinks while its
         rank stays.
         """
-        orders, first = self.orders, {}
-        for what, order, _, _ in self._entries:
-            if order.id not in first:
-                first[order.id] = what
+        orders = self.orders
+        first = {order.id: what for what, order, _, _ in reversed(self._entries)}
         writes: list[tuple[bytes, bytes | None]] = []
         for order_id, what in first.items():
             now = orders.get(order_id)

@@ -8,14 +8,17 @@ from chaind.market.events import Done, Event, Matched, Reason, Reduced
 from chaind.market.journal import Journal
 from chaind.market.orders import Book, Order
 from chaind.market.terms import (
+    BUY,
+    CANCEL_NEWEST,
+    CANCEL_OLDEST,
+    DECREMENT,
+    GTC,
+    GTT,
+    LIMIT,
     NEVER_MS,
     PPM,
-    Kind,
     Limits,
-    SelfTrade,
-    Side,
     Terms,
-    TimeInForce,
 )
 
 
@@ -43,7 +46,7 @@ class Matching:
         terms = order.terms
         reason = self._match(order, limit_ticks, events)
         if reason is None and order.lots:
-            if terms.time_in_force <= TimeInForce.GTT and terms.kind is Kind.LIMIT:
+            if terms.kind is LIMIT and terms.time_in_force in (GTC, GTT):
                 order.level = order.book.level_for(terms, order.ticks)
                 self._journal.join(order)
                 return
@@ -65,7 +68,7 @@ class Matching:
 
         Where the bound on its work ends the search, the price reached counts as live.
         """
-        levels = book.asks if terms.side is Side.BUY else book.bids
+        levels = book.asks if terms.side is BUY else book.bids
         worst = limit_ticks * levels.sign
         met = 0
         for level in levels:
@@ -79,7 +82,7 @@ class Matching:
 
     def fillable(self, book: Book, terms: Terms, account: bytes, limit_ticks: int) -> int:
         """Lots, up to its quantity, that an order would trade if it arrived now."""
-        levels = book.asks if terms.side is Side.BUY else book.bids
+        levels = book.asks if terms.side is BUY else book.bids
         worst = limit_ticks * levels.sign
         lots, met = 0, 0
         for level in levels:
@@ -92,7 +95,7 @@ class Matching:
                 if self.expired(order):
                     continue
                 if order.owner.account == account:
-                    if terms.self_trade is SelfTrade.CANCEL_OLDEST:
+                    if terms.self_trade is CANCEL_OLDEST:
                         continue
                     return lots
                 lots += order.lots
@@ -167,7 +170,7 @@ class Matching:
     def _prevent(self, taker: Order, maker: Order, events: list[Event]) -> bool:
         """Two orders of one account meet; whether the arriving one is done."""
         mode = taker.terms.self_trade
-        if mode is SelfTrade.DECREMENT:
+        if mode is DECREMENT:
             lots = min(taker.lots, maker.lots)
             done = lots == taker.lots
             if lots == maker.lots:
@@ -178,9 +181,9 @@ class Matching:
                 events.append(_reduced(taker, lots, Reason.SELF_TRADE))
                 taker.lots -= lots
             return done
-        if mode is not SelfTrade.CANCEL_NEWEST:
+        if mode is not CANCEL_NEWEST:
             self.take_out(maker, Reason.SELF_TRADE, events)
-        return mode is not SelfTrade.CANCEL_OLDEST
+        return mode is not CANCEL_OLDEST
 
 
 def _charged(before_ppm_units: int, added_ppm_units: int) -> int:

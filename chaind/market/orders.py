@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sortedcontainers import SortedDict
 
 from chaind.market.checks import band_edge
-from chaind.market.terms import Market, Side, Terms, Trigger
+from chaind.market.terms import BUY, NONE, SELL, STOP, Market, Terms
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -112,16 +112,16 @@ class Book:
         """Take the last price as what a block's price band is around."""
         self.reference_ticks = self.last_ticks or self.market.reference_ticks
         self.edges_ticks = (
-            band_edge(self.market, Side.BUY, self.reference_ticks),
-            band_edge(self.market, Side.SELL, self.reference_ticks),
+            band_edge(self.market, BUY, self.reference_ticks),
+            band_edge(self.market, SELL, self.reference_ticks),
         )
 
     def level_for(self, terms: Terms, ticks: int) -> Level:
         """Where an order of these terms waits: at its price, or for its stop price."""
-        buys = terms.side is Side.BUY
-        if terms.trigger is Trigger.NONE:
+        buys = terms.side is BUY
+        if terms.trigger is NONE:
             return (self.bids if buys else self.asks).at(ticks)
-        rising = buys is (terms.trigger is Trigger.STOP)
+        rising = buys is (terms.trigger is STOP)
         return (self.rises if rising else self.falls).at(terms.stop_ticks)
 
     def triggered(self) -> Iterator[Level]:
@@ -151,6 +151,7 @@ class Order:
 
     __slots__ = (
         "book",
+        "buys",
         "expires_ms",
         "fee_ppm_units",
         "filled",
@@ -175,6 +176,7 @@ class Order:
         self.owner = owner
         self.book = book
         self.terms = terms
+        self.buys = terms.side is BUY
         self.ticks = ticks  # its worst price, which its reserve is for
         self.lots = terms.lots  # open
         self.filled = 0
@@ -188,13 +190,8 @@ class Order:
         order.lots, order.filled, order.fee_ppm_units = lots, self.filled, self.fee_ppm_units
         return order
 
-    @property
-    def buys(self) -> bool:
-        """Whether it buys."""
-        return self.terms.side is Side.BUY
-
     def reserve(self, lots: int) -> int:
         """Base units held for so many of its lots, in quote for a buyer and base for a seller."""
-        if self.terms.side is Side.BUY:
+        if self.buys:
             return lots * self.ticks * self.book.step_units
         return lots * self.book.lot_units

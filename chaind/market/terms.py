@@ -54,6 +54,14 @@ class SelfTrade(IntEnum):
     DECREMENT = 3  # both lose the smaller quantity without a trade
 
 
+# A member's name is looked up in its class at a cost that matching would pay many times an order.
+BUY, SELL = Side
+LIMIT, MARKET = Kind
+GTC, GTT, IOC, FOK = TimeInForce
+NONE, STOP, TAKE_PROFIT = Trigger
+CANCEL_NEWEST, CANCEL_OLDEST, CANCEL_BOTH, DECREMENT = SelfTrade
+
+
 class Market(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The rules of one market. Units are base units; ppm parts per million."""
 
@@ -83,18 +91,18 @@ class Terms(msgspec.Struct, frozen=True, array_like=True, gc=False):
     kind: Kind
     lots: int
     ticks: int = 0  # of a limit; a market order has none
-    time_in_force: TimeInForce = TimeInForce.GTC
+    time_in_force: TimeInForce = GTC
     expires_ms: int = NEVER_MS  # of GTT, in chain time
     post_only: bool = False  # rests or is refused, never takes
-    trigger: Trigger = Trigger.NONE
+    trigger: Trigger = NONE
     stop_ticks: int = 0  # of a trigger
-    self_trade: SelfTrade = SelfTrade.CANCEL_NEWEST
+    self_trade: SelfTrade = CANCEL_NEWEST
     client_id: str = ""  # unique among the open orders of its account
 
     @property
     def rests(self) -> bool:
         """Whether it can stand open after the block that brings it."""
-        return self.trigger is not Trigger.NONE or self.time_in_force <= TimeInForce.GTT
+        return self.trigger is not NONE or self.time_in_force in (GTC, GTT)
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True, tag=0, gc=False):
