@@ -73,29 +73,33 @@ def _wrong_numbers(market: Market) -> str | None:
 
 def check_terms(market: Market, terms: Terms) -> None:
     """Raise what forbids these terms on `market`, whatever its book holds."""
-    reason = _wrong_terms(terms)
+    check_amended(market, terms, terms.lots, terms.ticks)
+
+
+def check_amended(market: Market, terms: Terms, lots: int, ticks: int) -> None:
+    """Raise what forbids these terms with another whole quantity and price, as `check_terms`."""
+    reason = _wrong_terms(terms, lots, ticks)
     if reason:
         raise OrderInvalid(reason=reason)
     if terms.kind is LIMIT:
-        check_worth(market, terms.lots, terms.ticks, terms.ticks)
+        check_worth(market, lots, ticks, ticks)
     elif terms.trigger is not NONE:
-        worst = band_edge(market, terms.side, terms.stop_ticks)
-        check_worth(market, terms.lots, worst, terms.stop_ticks)
-    elif terms.lots * market.lot_units > AMOUNT_MAX:  # only the book knows its price
-        raise NotionalTooLarge(lots=terms.lots, ticks=1, limit=AMOUNT_MAX)
+        check_worth(market, lots, band_edge(market, terms.side, terms.stop_ticks), terms.stop_ticks)
+    elif lots * market.lot_units > AMOUNT_MAX:  # only the book knows its price
+        raise NotionalTooLarge(lots=lots, ticks=1, limit=AMOUNT_MAX)
 
 
-def _wrong_terms(terms: Terms) -> str | None:
+def _wrong_terms(terms: Terms, lots: int, ticks: int) -> str | None:
     """The first thing about the terms that contradicts another, or is out of range."""
-    if not 0 < terms.lots <= AMOUNT_MAX:
+    if not 0 < lots <= AMOUNT_MAX:
         return "its quantity is not positive, or beyond any amount"
     if terms.client_id and not CLIENT_ID.fullmatch(terms.client_id):
         return "its client order id is not up to 36 letters, digits, or _ . : / -"
     time_in_force, waits = terms.time_in_force, terms.trigger is not NONE
     if terms.kind is LIMIT:
-        if not 0 < terms.ticks <= AMOUNT_MAX:
+        if not 0 < ticks <= AMOUNT_MAX:
             return "its price is not positive, or beyond any amount"
-    elif terms.ticks:
+    elif ticks:
         return "a market order has no price"
     elif terms.post_only:
         return "a market order always takes"

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from chaind.market.checks import band_edge, check_market, check_terms, check_worth
+from chaind.market.checks import band_edge, check_amended, check_market, check_terms, check_worth
 from chaind.market.errors import (
     AmendmentEmpty,
     ClientOrderIdTaken,
@@ -166,7 +166,7 @@ class Exchange:
                 expires_ms=terms.expires_ms, chain_time_ms=self._matching.chain_time_ms
             )
         ticks = _worst_ticks(book, terms, book.edges_ticks)
-        self._check_arrival(book, account, terms, ticks)
+        self._check_arrival(book, account, terms, terms.lots, ticks)
         order = Order(order_id, owner, book, terms, ticks, self._matching.next_place())
         events: list[Event] = [
             Accepted(
@@ -202,22 +202,22 @@ class Exchange:
     def amend(self, account: bytes, amendment: Amend) -> Events:
         """An open order changes; see `Amend`. Of one that has traded its new quantity or more,
         the rest is cancelled."""
-        order, terms, lots = self._amended(account, amendment)
-        book, matching, journal = order.book, self._matching, self.journal
+        order = self._open_order(account, amendment.order_id)
+        terms, lots, ticks = self._amended(order, amendment)
+        book, matching = order.book, self._matching
         events: list[Event] = []
         if lots <= 0:
             matching.take_out(order, Reason.AMENDED, events)
             return events
-        if _same_place(order.terms, terms):
+        if ticks == order.ticks and terms.stop_ticks == order.terms.stop_ticks:
             if lots == order.lots:
                 raise AmendmentEmpty(order_id=order.id.hex())
             if lots < order.lots:
                 matching.reduce(order, order.lots - lots, Reason.AMENDED, events)
                 return events
-        journal.touch(book)
-        ticks = _worst_ticks(book, terms, book.edges_ticks)
-        self._check_arrival(book, account, terms, ticks)
-        journal.leave(order)
+        self.journal.touch(book)
+        self._check_arrival(book, account, terms, lots, ticks)
+        self.journal.leave(order)
         newer = order.moved(terms, ticks, lots, matching.next_place())
         events.append(
             Amended(
@@ -244,8 +244,8 @@ class Exchange:
 
     def reserve_to_amend(self, account: bytes, amendment: Amend) -> Held:
         """What an amended order holds more than before; raises what its form alone forbids."""
-        order, terms, lots = self._amended(account, amendment)
-        ticks = _worst_ticks(order.book, terms, self._edges(order.book))
+        order = self._open_order(account, amendment.order_id)
+        terms, lots, ticks = self._amended(order, amendment)
         asset, units = _held(order.book, terms, max(lots, 0), ticks)
         return Held(asset, units - order.reserve(order.lots))
 
@@ -310,12 +310,14 @@ class Exchange:
             band_edge(book.market, SELL, reference),
         )
 
-    def _check_arrival(self, book: Book, account: bytes, terms: Terms, ticks: int) -> None:
+    def _check_arrival(
+        self, book: Book, account: bytes, terms: Terms, lots: int, ticks: int
+    ) -> None:
         """Raise what the book says against an order that arrives now, or waits for a trigger."""
         if terms.trigger is not NONE:
             return
         if terms.kind is MARKET:
-            check_worth(book.market, terms.lots, ticks, book.reference_ticks)
+            check_worth(book.market, lots, ticks, book.reference_ticks)
         elif _out_of_band(book, terms.side, ticks):
             raise PriceOutOfBand(ticks=ticks, edge=book.edges_ticks[terms.side])
         if terms.post_only:
@@ -324,8 +326,8 @@ class Exchange:
                 raise PostOnlyWouldTake(ticks=ticks, best=best)
         elif terms.time_in_force is FOK:
             fillable = self._matching.fillable(book, terms, account, ticks)
-            if fillable < terms.lots:
-                raise FillOrKillUnfilled(lots=terms.lots, available=fillable)
+            if fillable < lots:
+                raise FillOrKillUnfilled(lots=lots, available=fillable)
 
     def _enter(self, order: Order, events: list[Event]) -> None:
         """Wait for the stop price, or meet the book."""
@@ -335,22 +337,24 @@ class Exchange:
             order.level = order.book.level_for(order.terms, order.ticks)
             self.journal.join(order)
 
-    def _amended(self, account: bytes, amendment: Amend) -> tuple[Order, Terms, int]:
-        """The order, its new terms, and how many lots of it would be open."""
-        order = self._open_order(account, amendment.order_id)
+    def _amended(self, order: Order, amendment: Amend) -> tuple[Terms, int, int]:
+        """What an order's terms, its open lots and its worst price would be."""
         if self._matching.expired(order):  # though nobody has cleared it away yet
             raise OrderNotOpen(order_id=order.id.hex())
-        terms = order.terms
+        terms, market = order.terms, order.book.market
+        if amendment.stop_ticks or amendment.post_only:
+            terms = replace(
+                terms,
+                stop_ticks=amendment.stop_ticks or terms.stop_ticks,
+                post_only=amendment.post_only or terms.post_only,
+            )
         whole = amendment.lots or order.lots + order.filled
-        new = replace(
-            terms,
-            lots=whole,
-            ticks=amendment.ticks or terms.ticks,
-            stop_ticks=amendment.stop_ticks or terms.stop_ticks,
-            post_only=amendment.post_only or terms.post_only,
-        )
-        check_terms(order.book.market, new)
-        return order, new, whole - order.filled
+        ticks = amendment.ticks
+        if terms.kind is LIMIT:
+            ticks = ticks or order.ticks
+        check_amended(market, terms, whole, ticks)
+        worst = ticks or band_edge(market, terms.side, terms.stop_ticks)
+        return terms, whole - order.filled, worst
 
     def _trigger(self, order: Order, events: list[Event]) -> None:
         """An order's stop price has been reached: it arrives as the newest, or is done."""
@@ -391,7 +395,3 @@ def _held(book: Book, terms: Terms, lots: int, ticks: int) -> Held:
     if terms.side is BUY:
         return Held(book.market.quote, lots * ticks * book.step_units)
     return Held(book.market.base, lots * book.lot_units)
-
-
-def _same_place(old: Terms, new: Terms) -> bool:
-    return old.ticks == new.ticks and old.stop_ticks == new.stop_ticks

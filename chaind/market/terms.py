@@ -84,7 +84,7 @@ class Market(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Terms(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An order as its trader asks for it."""
+    """An order as its trader asks for it; an amendment of quantity or price leaves it as it was."""
 
     symbol: str
     side: Side

@@ -165,9 +165,9 @@ def amended_keeps_its_rank(patch: pytest.MonkeyPatch) -> None:
 def whole_size_is_open_size(patch: pytest.MonkeyPatch) -> None:
     honest = Exchange._amended
 
-    def amended(self: Exchange, account: bytes, amendment: Any) -> Any:
-        order, terms, lots = honest(self, account, amendment)
-        return order, terms, lots + (order.filled if amendment.lots else 0)
+    def amended(self: Exchange, order: Order, amendment: Any) -> Any:
+        terms, lots, ticks = honest(self, order, amendment)
+        return terms, lots + (order.filled if amendment.lots else 0), ticks
 
     patch.setattr(Exchange, "_amended", amended)
 
