@@ -121,7 +121,7 @@ def _wrong_terms(terms: Terms, lots: int, ticks: int) -> str | None:
 def check_worth(market: Market, lots: int, worst_ticks: int, usual_ticks: int) -> None:
     """Raise unless both legs of a whole order are amounts at the worst price, and it is worth the
     market's minimum at the usual one."""
-    lot_ticks = lots * market.step_units
+    lot_ticks = lots * market.tick_units * market.lot_units // UNIT  # times `step_units`
     if lot_ticks * worst_ticks > AMOUNT_MAX or lots * market.lot_units > AMOUNT_MAX:
         raise NotionalTooLarge(lots=lots, ticks=worst_ticks, limit=AMOUNT_MAX)
     if lot_ticks * usual_ticks < market.min_notional_units:

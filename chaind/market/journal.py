@@ -203,13 +203,13 @@ class Journal:
 
     def _enter(self, order: Order) -> None:
         """Into every index, between the neighbours that it names."""
-        owner = order.owner
-        self.orders[order.id] = order
+        owner, order_id, name = order.owner, order.id, order.terms.client_id
+        self.orders[order_id] = order
         if not owner.orders:
             self.owners[owner.account] = owner
-        owner.orders[order.id] = order
-        if order.terms.client_id:
-            owner.by_client_id[order.terms.client_id] = order
+        owner.orders[order_id] = order
+        if name:
+            owner.by_client_id[name] = order
         if order.expires_ms != NEVER_MS:
             self.expiring[(order.expires_ms, order.rank)] = order
         order.prev.next = order.next.prev = order
@@ -221,17 +221,17 @@ class Journal:
 
     def _exit(self, order: Order) -> None:
         """Out of every index; it keeps its neighbours."""
-        owner = order.owner
-        del self.orders[order.id]
-        del owner.orders[order.id]
+        owner, order_id, name = order.owner, order.id, order.terms.client_id
+        del self.orders[order_id]
+        del owner.orders[order_id]
         if not owner.orders:
             del self.owners[owner.account]
-        if order.terms.client_id:
-            del owner.by_client_id[order.terms.client_id]
+        if name:
+            del owner.by_client_id[name]
         if order.expires_ms != NEVER_MS:
             del self.expiring[(order.expires_ms, order.rank)]
-        order.prev.next = order.next
-        order.next.prev = order.prev
+        before, after = order.prev, order.next
+        before.next, after.prev = after, before
         level = order.level
         level.lots -= order.lots
         level.count -= 1
