@@ -10,7 +10,7 @@ import sys
 import click
 from common import RESULTS, markdown
 
-ORDER = ("stages", "throughput", "latency", "catchup", "startup", "door", "compare")
+ORDER = ("stages", "throughput", "latency", "catchup", "startup", "door", "compare", "matching")
 HEAD = """# Measured
 
 Each table names its machine, date and commit, and the command that made it. Budgets are the
