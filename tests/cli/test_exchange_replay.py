@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chaind.cli.main import commands
-from chaind.market.lobster import SHOWN_MAX
+from chaind.market.lobster import SHOWN_MAX, MessageMalformed, Replay
 
 # Two asks at one price and one above; the first is reduced, the rest trade in their order.
 HONEST = """\
@@ -135,6 +137,24 @@ def test_a_broken_line_is_named(tmp_path: Path, line: str, reason: str) -> None:
     assert result.exit_code == 1
     assert f"Error: line 4 is no message: {reason}\n" in result.output
     assert "time,type,order id,size,price,direction" in result.output
+
+
+numbers = st.integers(-2, 2**35).map(str)
+fields = st.one_of(numbers, st.sampled_from(["1", "4", "11", "500", "-1"]), st.text(max_size=5))
+
+
+@settings(max_examples=300)
+@given(st.lists(st.lists(fields, min_size=5, max_size=7).map(",".join), max_size=6))
+def test_any_text_is_taken_or_named(lines: list[str]) -> None:
+    run, blamed = Replay(), None
+    for number, line in enumerate(ASKS.splitlines() + lines, 1):
+        try:
+            run.take(number, line)
+        except MessageMalformed as malformed:
+            blamed = malformed.values["line"]
+            break
+    assert blamed == (number if blamed else None)
+    assert blamed or run.report().messages == 3 + len(lines)
 
 
 def test_extremes_of_size_and_price(tmp_path: Path) -> None:

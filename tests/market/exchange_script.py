@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from market_books import QUEUES, check_books, dump
 from msgspec.structs import replace
-from reference_engine import Reference, Refused, Told
+from reference_engine import Reference
+from reference_rules import Refused, Told
 
 from chaind.market.errors import REFUSALS
 from chaind.market.events import Done, Event, Move, Reduced, moves
