@@ -10,7 +10,7 @@ to book (`events.moves`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -98,11 +98,7 @@ class Exchange:
         self._height = height
         self._matching.open_block(height, chain_time_ms)
         events: list[Event] = []
-        due = (
-            order
-            for (expires_ms, _), order in journal.expiring.items()
-            if expires_ms <= chain_time_ms
-        )
+        due = takewhile(self._matching.expired, journal.expiring.values())
         for order in list(islice(due, self.limits.expiries_per_block_max)):
             self._matching.take_out(order, Reason.EXPIRED, events)
         return events

@@ -19,6 +19,8 @@ from chaind.market.events import (
     moves,
 )
 from chaind.market.exchange import Held, Quote
+from chaind.market.matching import Matching
+from chaind.market.orders import Order
 from chaind.market.terms import (
     Amend,
     Cancel,
@@ -276,6 +278,25 @@ def test_at_most_so_many_triggers_and_expiries_a_block() -> None:
         triggered, expired = floor.next_block(NOW_MS + 9)
         counts.append((len(only(Triggered, triggered)), len(only(Done, expired))))
     assert counts == [(2, 2), (1, 1), (0, 0)]
+
+
+def test_a_block_looks_no_further_than_what_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever waits for later costs a block nothing: one look tells that it is not due."""
+    floor = Floor()
+    for number in range(50):
+        more = {"time_in_force": TimeInForce.GTT, "expires_ms": NOW_MS + 9}
+        floor.place(CAROL, BUY, 1, 50 + number, **more)
+    looks = 0
+
+    def counted(self: Matching, order: Order) -> bool:
+        nonlocal looks
+        looks += 1
+        return honest(self, order)
+
+    honest = Matching.expired
+    monkeypatch.setattr(Matching, "expired", counted)
+    assert floor.next_block(NOW_MS + 1) == ([], [])
+    assert looks == 1
 
 
 def test_an_expired_order_cannot_trade_while_it_waits_to_be_cleared_away() -> None:
