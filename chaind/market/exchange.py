@@ -44,7 +44,6 @@ from chaind.market.terms import (
     Action,
     Amend,
     Cancel,
-    CancelAll,
     Limits,
     Market,
     Place,
@@ -134,15 +133,13 @@ class Exchange:
 
     def apply(self, account: bytes, action_id: bytes, action: Action) -> Events:
         """An action of an account; a new order is named by `action_id`."""
-        match action:
-            case Place():
-                return self.place(account, action_id, action.terms)
-            case Cancel():
-                return self.cancel(account, action.order_id)
-            case Amend():
-                return self.amend(account, action)
-            case CancelAll():
-                return self.cancel_all(account, action.symbol, action.side)
+        if isinstance(action, Place):
+            return self.place(account, action_id, action.terms)
+        if isinstance(action, Amend):
+            return self.amend(account, action)
+        if isinstance(action, Cancel):
+            return self.cancel(account, action.order_id)
+        return self.cancel_all(account, action.symbol, action.side)
 
     def place(self, account: bytes, order_id: bytes, terms: Terms) -> Events:
         """A new order arrives. `order_id` is one that no order has had."""
@@ -155,7 +152,7 @@ class Exchange:
         taken = owner.by_client_id.get(terms.client_id)
         if taken is not None:
             raise ClientOrderIdTaken(client_id=terms.client_id, order_id=taken.id.hex())
-        if terms.rests and len(owner.orders) >= self.limits.open_orders_max:
+        if len(owner.orders) >= self.limits.open_orders_max and terms.rests:
             raise OpenOrdersExceeded(count=len(owner.orders), limit=self.limits.open_orders_max)
         if NEVER_MS != terms.expires_ms <= self._matching.chain_time_ms:
             raise ExpiryPassed(
@@ -314,7 +311,7 @@ class Exchange:
             return
         if terms.kind is MARKET:
             check_worth(book.market, lots, ticks, book.reference_ticks)
-        elif _out_of_band(book, terms.side, ticks):
+        elif book.out_of_band(terms.side, ticks):
             raise PriceOutOfBand(ticks=ticks, edge=book.edges_ticks[terms.side])
         if terms.post_only:
             best = self._matching.first_live(book, terms, ticks)
@@ -361,7 +358,7 @@ class Exchange:
         self.journal.touch(book)
         terms, side = order.terms, order.terms.side
         events.append(Triggered(terms.symbol, order.id, order.owner.account, side, order.lots))
-        if terms.kind is LIMIT and _out_of_band(book, side, order.ticks):
+        if terms.kind is LIMIT and book.out_of_band(side, order.ticks):
             matching.take_out(order, Reason.OUT_OF_BAND, events)
             return
         self.journal.leave(order)
@@ -381,10 +378,6 @@ def _worst_ticks(book: Book, terms: Terms, edges_ticks: tuple[int, int]) -> int:
     if terms.trigger is not NONE:
         return band_edge(book.market, terms.side, terms.stop_ticks)
     return edges_ticks[terms.side]
-
-
-def _out_of_band(book: Book, side: Side, ticks: int) -> bool:
-    return ticks > book.edges_ticks[0] if side is BUY else ticks < book.edges_ticks[1]
 
 
 def _held(book: Book, terms: Terms, lots: int, ticks: int) -> Held:

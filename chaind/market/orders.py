@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sortedcontainers import SortedDict
 
 from chaind.market.checks import band_edge
-from chaind.market.terms import BUY, NONE, SELL, STOP, Market, Terms
+from chaind.market.terms import BUY, NONE, SELL, STOP, Market, Side, Terms
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -115,6 +115,11 @@ class Book:
             band_edge(self.market, BUY, self.reference_ticks),
             band_edge(self.market, SELL, self.reference_ticks),
         )
+
+    def out_of_band(self, side: Side, ticks: int) -> bool:
+        """Whether an order of that side would reach further than its block allows."""
+        top, bottom = self.edges_ticks
+        return ticks > top if side is BUY else ticks < bottom
 
     def level_for(self, terms: Terms, ticks: int) -> Level:
         """Where an order of these terms waits: at its price, or for its stop price."""
