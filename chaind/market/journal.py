@@ -287,15 +287,15 @@ class Journal:
         """
         orders = self.orders
         first = {order.id: what for what, order, _, _ in reversed(self._entries)}
-        writes: list[tuple[bytes, bytes | None]] = []
+        rows: dict[bytes, bytes | None] = {}
         for order_id, what in first.items():
             now = orders.get(order_id)
             if now is not None:
-                writes.append((order_key(order_id), order_value(now)))
+                rows[order_key(order_id)] = order_value(now)
             elif what != JOIN:  # it stood before the block
-                writes.append((order_key(order_id), None))
+                rows[order_key(order_id)] = None
         changed = {book.market.symbol: book for book in self._listed}
         changed |= {b.market.symbol: b for b, before in self._lasts if b.last_ticks != before}
-        writes += [(market_key(symbol), market_value(book)) for symbol, book in changed.items()]
-        writes.sort()
-        return tuple(writes)
+        for symbol, book in changed.items():
+            rows[market_key(symbol)] = market_value(book)
+        return tuple([(key, rows[key]) for key in sorted(rows)])
