@@ -141,4 +141,4 @@ async def test_where_a_token_is_needed_the_page_asks_for_it(dashboard: Dashboard
     )
     assert token not in kept
     assert token not in await page.evaluate("document.documentElement.outerHTML")
-    page.forgive("403 (Forbidden)")
+    page.forgive("401 (Unauthorized)")
