@@ -22,6 +22,7 @@ import uvloop
 from chaind.api.app import ApiServer
 from chaind.api.guards import is_loopback
 from chaind.cli.custody_seed import CustodyExposed, custody_seed
+from chaind.cli.ports import refuse_busy_doors
 from chaind.cli.wallet_secrets import forbid_core_dumps
 from chaind.node.clock import Clock, SystemClock
 from chaind.node.config import Config
@@ -148,6 +149,7 @@ async def _serve(
     check_chaos(config, genesis)
     check_custody(config)
     with DirectoryLock.acquire(home.path):
+        refuse_busy_doors(config)  # recovery may take minutes
         files.make_dir(home.chain)
         key_file = config.node.validator_key_path()
         key = validator_key(files, home, key_file)

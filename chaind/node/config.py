@@ -195,6 +195,17 @@ class Config(Struct, frozen=True, kw_only=True):
     webhooks: WebhooksSection = WebhooksSection()
     log: LogSection = LogSection()
 
+    def named_files(self) -> list[Path]:
+        """Files that settings name."""
+        custody = self.custody
+        texts = (
+            self.node.validator_key,
+            self.api.token_file,
+            custody.mnemonic_file,
+            custody.password_file,
+        )
+        return [Path(text).expanduser() for text in texts if text]
+
 
 SECTIONS: dict[str, type[Struct]] = {
     field.name: type(field.default) for field in msgspec.structs.fields(Config)

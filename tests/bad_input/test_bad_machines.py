@@ -94,11 +94,11 @@ STARTS = {
     ),
     "the API's port in use": Row(
         ("run", "--home", "one", "--api-port", "TAKEN", "--p2p-port", "0"), 69,
-        ": the port is in use", "--api-port",
+        " of 127.0.0.1 are in use; nothing was started", "--api-port",
     ),
     "the peers' port in use": Row(
         ("run", "--home", "one", "--p2p-port", "TAKEN", "--api-port", "0"), 69,
-        ": the port is in use", "--p2p-port",
+        " of 127.0.0.1 are in use; nothing was started", "--p2p-port",
     ),
     "a damaged genesis": Row(
         ("run", "--home", "one", *FREE), 78,
@@ -122,8 +122,26 @@ LOOKS = {
         ("run", "--home", "one", "--peer", "host:70000"), 78, "port 1 to 65535", "Correct",
     ),
     "a home below a file": Row(
-        ("run", "--home", "file/home", *FREE), 90,
+        ("init", "--home", "file/home"), 90,
         "cannot make file: File exists", "name another one", _write("file", b""),
+    ),
+    "a home that is misspelt": Row(
+        ("run", "--home", "onw", *FREE), 78, "there is no directory onw", "Correct the name.",
+    ),
+    "a home among other files": Row(
+        ("run", "--home", ".", *FREE), 73,
+        ". is not the home of a node and not empty: it holds thesis.tex", "of its own",
+        lambda: (shutil.rmtree("one"), Path("thesis.tex").touch()),
+    ),
+    "a new chain among other files": Row(
+        ("init", "--home", "papers"), 73,
+        "it holds 0.tex, 1.tex, 2.tex, 2 more", "of its own",
+        lambda: (Path("papers").mkdir(), [Path(f"papers/{n}.tex").touch() for n in range(5)]),
+    ),
+    "a follower among other files": Row(
+        ("init", "--home", ".", "--genesis", "mine"), 73,
+        "it holds one, thesis.tex", "of its own",
+        lambda: (Path("one/genesis.json").rename("mine"), Path("thesis.tex").touch()),
     ),
     "a home that has lost its genesis": Row(
         ("run", "--home", "one", *FREE), 78,
@@ -207,3 +225,5 @@ def test_what_a_node_finds_while_it_starts(name: str, taken: str) -> None:
         timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     _judge(row, done.returncode, done.stderr.rpartition("Error: ")[2])
+    if "in use" in row.says:
+        assert not Path("one/chain").exists(), "it began to recover first"
