@@ -71,8 +71,8 @@ class HoldsNode(LocalFault):
 def create_network(nodes: Sequence[tuple[Home, Path]], brought: Collection[Path] = ()) -> Genesis:
     """Begin a development chain whose validators are these nodes, each (home, validator key file).
 
-    Key files that are there already are used, and files `brought` along may be. Raises what `refuse_taken` raises, before anything is
-    written, where one of the homes holds a chain or a network.
+    Key files that are there already are used, and files `brought` along may be. Raises what
+    `refuse_taken` raises, before anything is written, where one of the homes is taken.
     """
     for home, key_file in nodes:
         refuse_taken(home, [*brought, key_file])

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cached_property
 from random import Random
@@ -263,11 +263,12 @@ class Stock:
         """How many `take` gives in all."""
         return self._orders.plan.batches
 
-    async def fill(self) -> None:
-        """Return once `ahead` batches are signed, or all."""
+    async def fill(self, show: Callable[[float], None] = lambda _part: None) -> None:
+        """Return once `ahead` batches are signed, or all; `show` hears of the part that is."""
         self._order()
         while self._jobs:
             await self._harvest()
+            show(len(self._ready) / self._asked)
 
     async def take(self) -> Batch | None:
         """The next batch; None after the last."""

@@ -21,6 +21,7 @@ from chaind.cli.run import run
 from chaind.cli.simulate import simulate
 from chaind.cli.status import status
 from chaind.cli.stress import stress
+from chaind.cli.variables import name_variable
 from chaind.cli.wallet import wallet
 from chaind.cli.webhooks import webhooks
 from chaind.primitives.errors import ChaindError, LocalFault
@@ -33,6 +34,9 @@ class Commands(click.Group):
         """Run the command; errors of the tree become a message and an exit status."""
         try:
             return super().invoke(ctx)
+        except click.BadParameter as error:
+            name_variable(error)
+            raise
         except ChaindError as error:
             click.echo(f"Error: {error}\n{error.advice}".rstrip(), err=True)
             ctx.exit(error.exit_code if isinstance(error, LocalFault) else 1)

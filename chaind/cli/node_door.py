@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from chaind.cli.layout import BASE_PORT, HOST
+from chaind.cli.parameters import NodeUrl
 from chaind.primitives.errors import LocalFault
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -40,7 +41,11 @@ def node_options(command: F) -> F:
         help="Data directory of the node.  [default: the user's own, as for `chaind run`]",
     )(command)
     return click.option(
-        "--url", default=f"http://{HOST}:{BASE_PORT}", show_default=True, help="API of the node."
+        "--url",
+        type=NodeUrl(),
+        default=f"http://{HOST}:{BASE_PORT}",
+        show_default=True,
+        help="API of the node.",
     )(command)
 
 

@@ -25,7 +25,8 @@ FILE_NAME = "chaind.toml"
 DEV_CHAIN = "dev"
 ENVIRONMENT_PREFIX = "CHAIND_"
 _PYTHON_OF_SCRIPTS = "CHAIND_PYTHON"
-_LOAD_PREFIX = "CHAIND_LOAD_"  # options of `chaind load`, which refuses what it does not know
+# Options of `chaind load` and `chaind stress`, which refuse what they do not know.
+_OPTION_PREFIXES = ("CHAIND_LOAD_", "CHAIND_STRESS_")
 _WEBHOOK_SECRET = "CHAIND_WEBHOOK_SECRET"  # noqa: S105 — of `chaind webhooks`, no setting
 CUSTODY_PASSWORD_VARIABLE = "CHAIND_CUSTODY_PASSWORD"  # noqa: S105 — a name, of no setting
 _WALLET_PREFIX = "CHAIND_WALLET_"  # of `chaind wallet`: a password may be among them
@@ -270,7 +271,7 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[_Setting]:
         if (
             not variable.startswith(ENVIRONMENT_PREFIX)
             or variable in (_PYTHON_OF_SCRIPTS, _WEBHOOK_SECRET, CUSTODY_PASSWORD_VARIABLE)
-            or variable.startswith((_LOAD_PREFIX, _WALLET_PREFIX))
+            or variable.startswith((*_OPTION_PREFIXES, _WALLET_PREFIX))
             or _SERVICE_VARIABLE.fullmatch(variable)
         ):
             continue

@@ -161,8 +161,8 @@ LOOKS = {
         ("audit", "--home", "."), 78, ". is not the home of a node", "--home",
     ),
     "a load on no address": Row(
-        ("load", "--url", "node"), 69,
-        "node gives no answer: an address has a scheme: write http://node", "Is the node running",
+        ("load", "--url", "node"), 2,
+        "node is no address of a node: an address has a scheme: write http://node", "",
     ),
     "a load on nobody": Row(
         ("load", "--url", "http://127.0.0.1:TAKEN"), 69, "gives no answer: ", "Is the node running",

@@ -101,11 +101,13 @@ async def test_stock_gives_every_batch_once_in_order(
 ) -> None:
     plan = make_plan(total=total, coin_share=0.0, batch_size=50)
     stock = Stock(Orders(plan), ahead=4)
+    signed: list[float] = []
     try:
-        await stock.fill()
+        await stock.fill(signed.append)
         batches = await take_all(stock)
     finally:
         stock.close()
+    assert signed[-1:] == ([1.0] if total > INLINE_MAX else []), "who waits is told how long"
     salts = [each.body.salt for batch in batches for each in decoded(batch)]
     assert salts == [index.to_bytes(8, "big") for index in range(total)]
 
