@@ -4,6 +4,7 @@ happened and what to do is said in two lines, with an exit status of its own, an
 Real nodes are started only as far as they come; each row is one process.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -227,3 +228,25 @@ def test_what_a_node_finds_while_it_starts(name: str, taken: str) -> None:
     _judge(row, done.returncode, done.stderr.rpartition("Error: ")[2])
     if "in use" in row.says:
         assert not Path("one/chain").exists(), "it began to recover first"
+
+
+@pytest.mark.parametrize("words", ["init --home new", "wallet create --wallet ./new/mine.keystore"])
+@pytest.mark.parametrize(("number", "status"), [(errno.ENOSPC, 81), (errno.EIO, 82)])
+def test_a_disk_that_fails_a_command_is_not_told_of_a_node(
+    words: str, number: int, status: int, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del taken  # for the directory that it prepares
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setenv("CHAIND_WALLET_PASSWORD", "correct-horse")
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", fail)
+        result = CliRunner().invoke(commands, words.split(), prog_name="chaind")
+    assert result.exit_code == status
+    assert "start the node" not in result.stderr
+    assert "starting the node" not in result.stderr
+    assert "again" in result.stderr
+    again = CliRunner().invoke(commands, words.split(), prog_name="chaind")
+    assert again.exit_code == 0, "what the failure left behind is no hindrance"
