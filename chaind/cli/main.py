@@ -6,10 +6,12 @@ that `--help` comes at once.
 """
 
 import platform
+import signal
 
 import click
 
 from chaind import __version__
+from chaind.cli import statuses
 from chaind.cli.audit import audit
 from chaind.cli.custody import custody
 from chaind.cli.devnet import devnet
@@ -37,12 +39,21 @@ class Commands(click.Group):
         except click.BadParameter as error:
             name_variable(error)
             raise
+        except (KeyboardInterrupt, click.Abort) as error:
+            # A prompt turns Ctrl-C and the end of its input into the same.
+            ended = isinstance(error.__context__, EOFError)
+            click.echo("\nNothing more was typed." if ended else "\nInterrupted.", err=True)
+            ctx.exit(1 if ended else 128 + signal.SIGINT)
         except ChaindError as error:
             click.echo(f"Error: {error}\n{error.advice}".rstrip(), err=True)
             ctx.exit(error.exit_code if isinstance(error, LocalFault) else 1)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands,
+    epilog=statuses.describe(),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="chaind", message="%(prog)s %(version)s")
 def commands() -> None:
     """chaind: a blockchain node that pays, trades and mines.
