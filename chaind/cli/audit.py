@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chaind.cli.parameters import NodeUrl, Whole
+from chaind.cli.parameters import FilePath, NodeUrl, Whole
 from chaind.cli.variables import refuse_given
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ SAMPLES = 200  # addresses whose holdings a running node is asked for
 @click.command()
 @click.option(
     "--home",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=FilePath(path_type=Path, file_okay=False, exists=True),
     help="Data directory of a stopped node.",
 )
 @click.option("--url", type=NodeUrl(), help="API of a running node, which is not trusted.")
 @click.option(
     "--genesis",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    type=FilePath(path_type=Path, dir_okay=False, exists=True),
     help="With --url: the chain it must be.  [default: what the node says]",
 )
 @click.option(

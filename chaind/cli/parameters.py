@@ -1,6 +1,7 @@
 """Types of what stands on the command line, whose refusals a person understands."""
 
 import math
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -38,6 +39,38 @@ class Descriptor(Whole):
         super().__init__(0, 1 << 20)
 
 
+class FilePath(click.Path):
+    """A path that every part of the program can use.
+
+    An empty one would mean the current directory, and is mostly a variable of a script that was
+    never set; LevelDB takes names in UTF-8 alone.
+    """
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See `click.ParamType`."""
+        _refuse_empty(value, param, ctx)
+        try:
+            os.fsencode(value).decode()
+        except UnicodeDecodeError:
+            self.fail("a name that is not UTF-8 cannot be used.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Filled(click.types.StringParamType):
+    """Text that is not empty."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See `click.ParamType`."""
+        _refuse_empty(value, param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def _refuse_empty(value: object, param: click.Parameter | None, ctx: click.Context | None) -> None:
+    """Raise where a value was given and is empty."""
+    if not str(value):
+        raise click.BadParameter("it is empty. Is a variable unset?", ctx=ctx, param=param)
+
+
 class NodeUrl(click.ParamType):  # type: ignore[type-arg]
     """Where the API of a node is: http://HOST:PORT, without a slash at its end.
 
@@ -55,4 +88,4 @@ class NodeUrl(click.ParamType):  # type: ignore[type-arg]
 
     def split_envvar_value(self, rv: str) -> Sequence[str]:
         """Several in one variable stand apart by blanks or commas."""
-        return [part for part in re.split(r"[\s,]+", rv) if part]
+        return [part for part in re.split(r"[\s,]+", rv) if part] or [rv]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chaind.cli.descriptors import raise_limit
-from chaind.cli.parameters import Whole
+from chaind.cli.parameters import FilePath, Whole
 from chaind.cli.ports import refuse_busy_doors
 from chaind.primitives.errors import LocalFault
 
@@ -74,10 +74,10 @@ class ValidatorKeyAbsent(LocalFault):
 @click.option(
     "--config",
     "config_file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FilePath(path_type=Path, dir_okay=False),
     help="Settings.  [default: ./chaind.toml if it is there, else built-in defaults]",
 )
-@click.option("--home", type=click.Path(file_okay=False), help="Data directory.")
+@click.option("--home", type=FilePath(file_okay=False), help="Data directory.")
 @click.option("--api-port", type=Whole(0, 65_535), help="Port of the HTTP API.")
 @click.option("--p2p-port", type=Whole(0, 65_535), help="Port for other nodes.")
 @click.option(

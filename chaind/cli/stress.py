@@ -12,7 +12,7 @@ import click
 
 from chaind.cli.descriptors import raise_limit
 from chaind.cli.layout import BASE_PORT, HOST
-from chaind.cli.parameters import NodeUrl, Number, Whole
+from chaind.cli.parameters import FilePath, NodeUrl, Number, Whole
 from chaind.cli.variables import refuse_given, refuse_unknown_variables, take_variables
 from chaind.primitives.errors import ChaindError, LocalFault
 
@@ -43,7 +43,7 @@ class Inconclusive(LocalFault):
 )
 @click.option(
     "--home",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FilePath(path_type=Path, file_okay=False),
     help="In place of --url: all nodes of the devnet of this directory.",
 )
 @click.option("--keys", type=Whole(1, 1_000_000), default=100, show_default=True)

@@ -298,6 +298,7 @@ def _check(found: _Setting) -> object:
     if found.is_text and is_list:
         value = [item.strip() for item in str(value).split(",") if item.strip()]
     try:
+        _check_text(value)
         converted: object = msgspec.convert(value, kind, strict=not found.is_text or is_list)
         if kind in _PATHS:
             _check_path(str(converted))
@@ -309,6 +310,16 @@ def _check(found: _Setting) -> object:
             value=_shown(found.value),
             allowed=describe(kind),
         ) from None
+
+
+def _check_text(value: object) -> None:
+    """Raise `ValueError` for bytes that are not UTF-8: neither JSON nor LevelDB takes them.
+
+    Python has them in the environment and the arguments as characters without an encoding.
+    """
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, str):
+            item.encode()
 
 
 def _check_path(text: str) -> None:
@@ -359,4 +370,8 @@ def describe(kind: object) -> str:
 
 def _shown(value: object) -> str:
     """A value as TOML would write it, near enough to be found in the file."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_shown, value))}]"
+    if isinstance(value, str):
+        value = value.encode(errors="replace").decode()
     return msgspec.json.encode(value, enc_hook=str).decode()

@@ -33,7 +33,8 @@ def split_url(url: str) -> SplitResult:
         raise _invalid(url, f"an address has a scheme: write http://{where}")
     try:
         parts = urlsplit(url)
-        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        named = parts.hostname and parts.hostname.isprintable() and " " not in parts.hostname
+        sound = parts.scheme in ("http", "https") and named and parts.port != 0
     except ValueError as error:  # the port, or brackets
         raise _invalid(url, str(error)) from None
     if not sound:
