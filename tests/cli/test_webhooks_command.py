@@ -110,10 +110,14 @@ def test_a_delivery_with_another_secret_is_not_believed(node: Subscribed) -> Non
     receiver.stderr.readline()
     pay(node.url)
     assert "Refused a delivery: the delivery's signature" in receiver.stderr.readline()
+
+    def told() -> bool:  # before the receiver ends: it says this line, then answers
+        return bool(json.loads(node.told("show", added["id"]))["last_error"] == "status 403")
+
+    assert wait_until(told, PATIENCE_S)
     receiver.terminate()
     output, _ = receiver.communicate(timeout=PATIENCE_S)
     assert (receiver.returncode, output) == (0, "")
-    assert json.loads(node.told("show", added["id"]))["last_error"] == "status 403"
     node.told("remove", added["id"])
 
 
