@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 DURATION_S = 10.0
 SINGLE_CONNECTIONS, BATCH_CONNECTIONS = 64, 8
 ACCOUNTS_MAX = 1_000_000
-RATE_MAX = 200_000  # libsecp256k1 signs or checks some 25,000 a second and core
+RATE_MIN = 0.001  # one in a quarter of an hour
+RATE_MAX = 200_000  # one core signs, or checks, some 25,000 a second
 MIXES = {"accounts": 0.0, "mixed": 0.5, "coins": 1.0}
 
 
@@ -44,12 +45,8 @@ def parse_rate(_ctx: click.Context, _param: click.Parameter, text: str) -> float
         rate = float(text)
     except ValueError:
         rate = 0.0
-    if not 0.0 < rate < float("inf"):
-        raise click.BadParameter(f"{text!r} is neither a positive number nor max")
-    if rate > RATE_MAX:
-        raise click.BadParameter(
-            f"{text} a second is more than any machine signs; the most is {RATE_MAX:,}"
-        )
+    if not RATE_MIN <= rate <= RATE_MAX:  # NaN is not, either
+        raise click.BadParameter(f"{text!r} is neither from {RATE_MIN} to {RATE_MAX} nor max")
     return rate
 
 

@@ -23,14 +23,22 @@ from chaind.cli.run import run
 from chaind.cli.simulate import simulate
 from chaind.cli.status import status
 from chaind.cli.stress import stress
-from chaind.cli.variables import name_variable
+from chaind.cli.variables import is_utf8, name_variable
 from chaind.cli.wallet import wallet
 from chaind.cli.webhooks import webhooks
 from chaind.primitives.errors import ChaindError, LocalFault
+from chaind.wallet.errors import NotThere, Refused
 
 
 class Commands(click.Group):
     """A group that turns errors of the tree into messages."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse what no command can pass on: bytes that are not UTF-8."""
+        for number, argument in enumerate(args, start=1):
+            if not is_utf8(argument):
+                raise click.UsageError(f"Argument {number} is not text in UTF-8.", ctx)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; errors of the tree become a message and an exit status."""
@@ -45,8 +53,14 @@ class Commands(click.Group):
             click.echo("\nNothing more was typed." if ended else "\nInterrupted.", err=True)
             ctx.exit(1 if ended else 128 + signal.SIGINT)
         except ChaindError as error:
-            click.echo(f"Error: {error}\n{error.advice}".rstrip(), err=True)
+            click.echo(f"Error: {error}\n{_advice(error)}".rstrip(), err=True)
             ctx.exit(error.exit_code if isinstance(error, LocalFault) else 1)
+
+
+def _advice(error: ChaindError) -> str:
+    """What to do; nothing more where a node has said it in its own words."""
+    told = isinstance(error, Refused | NotThere) and error.values["hint"]
+    return "" if told else error.advice
 
 
 @click.group(

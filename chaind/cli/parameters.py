@@ -1,13 +1,13 @@
 """Types of what stands on the command line, whose refusals a person understands."""
 
 import math
-import os
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from chaind.cli.variables import is_utf8
 from chaind.wallet.urls import UrlInvalid, node_url
 
 
@@ -49,10 +49,8 @@ class FilePath(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """See `click.ParamType`."""
         _refuse_empty(value, param, ctx)
-        try:
-            os.fsencode(value).decode()
-        except UnicodeDecodeError:
-            self.fail("a name that is not UTF-8 cannot be used.", param, ctx)
+        if not is_utf8(str(value)):
+            self.fail("it is not text in UTF-8.", param, ctx)
         return super().convert(value, param, ctx)
 
 

@@ -22,6 +22,11 @@ class VariableUnknown(LocalFault):
     exit_code = 78  # EX_CONFIG
 
 
+def is_utf8(text: str) -> bool:
+    """Python has other bytes of arguments, environment and terminal as surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def take_variables(command: click.Command) -> None:
     """Have every option of a command read its variable."""
     for option in command.params:

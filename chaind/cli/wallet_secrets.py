@@ -11,6 +11,7 @@ import sys
 
 import click
 
+from chaind.cli.variables import is_utf8
 from chaind.primitives.errors import LocalFault
 from chaind.wallet.secret import Secret
 
@@ -56,11 +57,11 @@ def read_secret(
         text = os.environ.get(variable, "")
         if not text and not sys.stdin.isatty():
             raise absent("there is no terminal to ask on")
-        text = text or str(
-            click.prompt(what.capitalize(), hide_input=True, confirmation_prompt=twice, err=True)
-        )
-        # Python has other bytes of the terminal and the environment as surrogates.
-        if any("\ud800" <= character <= "\udfff" for character in text):
+        try:
+            text = text or _ask(what, twice=twice)
+        except UnicodeDecodeError:
+            raise absent("it is not UTF-8") from None
+        if not is_utf8(text):
             raise absent("it is not UTF-8")
         return Secret(text)
     try:
@@ -74,6 +75,13 @@ def read_secret(
     if not text:
         raise absent(f"descriptor {descriptor} has an empty line")
     return Secret(text)
+
+
+def _ask(what: str, *, twice: bool) -> str:
+    typed: str = click.prompt(
+        what.capitalize(), hide_input=True, confirmation_prompt=twice, err=True
+    )
+    return typed
 
 
 def _read_line(descriptor: int) -> bytes:

@@ -170,6 +170,7 @@ def test_a_silent_node_and_a_chain_of_real_money_are_refused() -> None:
         ("--share", "0.5"),
         ("--door", "single", "--batch-size", "5"),
         ("--rate", "1e9"),
+        ("--rate", "1e-300"),
         ("--rate", "200001"),
         ("--in-flight", "5"),
         ("--rate", "50", "--in-flight", "5"),

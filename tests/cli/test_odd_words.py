@@ -3,11 +3,13 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
 from chaind.cli.main import commands
+from chaind.cli.wallet_secrets import SecretAbsent, read_secret
 
 CHAIND = [sys.executable, "-P", "-m", "chaind.cli.main"]
 ODD = "caf\udce9"  # as Python has Latin-1 bytes of arguments and environment
@@ -31,13 +33,13 @@ def paths() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("words", "option"), paths())
-@pytest.mark.parametrize(("value", "reason"), [("", "it is empty"), (ODD, "not UTF-8")])
+@pytest.mark.parametrize(("value", "reason"), [("", "it is empty"), (ODD, "not text in UTF-8")])
 def test_a_path_is_filled_and_text(words: str, option: str, value: str, reason: str) -> None:
     """An unset variable of a script must not become the current directory."""
     result = CliRunner().invoke(commands, [*words.split(), option, value], catch_exceptions=False)
     assert result.exit_code == 2
-    assert f"'{option}'" in result.stderr
     assert reason in result.stderr
+    assert (f"'{option}'" if not value else "Argument") in result.stderr
     assert not list(Path().iterdir())
 
 
@@ -55,10 +57,21 @@ def test_a_setting_is_text(variable: str) -> None:
     assert not list(Path().iterdir())
 
 
-def test_a_peer_is_text() -> None:
-    result = CliRunner().invoke(commands, ["run", "--peer", f"{ODD}:1"], catch_exceptions=False)
-    assert result.exit_code == 78
-    assert "[network] peers" in result.stderr
+@pytest.mark.parametrize(
+    "words",
+    ["wallet send chd1 1 --memo", "wallet send chd1 1 --asset", "wallet send", "custody create",
+     "run --peer", "webhooks show", "wallet account", "status --url"],
+)  # fmt: skip
+def test_an_argument_is_text(words: str) -> None:
+    result = CliRunner().invoke(commands, [*words.split(), ODD], catch_exceptions=False)
+    assert result.exit_code == 2
+    assert f"Argument {len(words.split()) + 1} is not text in UTF-8." in result.stderr
+
+
+def test_a_path_of_a_variable_is_text() -> None:
+    result = CliRunner(env={"CHAIND_STRESS_HOME": ODD}).invoke(commands, ["stress"])
+    assert result.exit_code == 2
+    assert "environment variable CHAIND_STRESS_HOME: it is not text in UTF-8." in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -73,6 +86,17 @@ def test_a_secret_is_text_and_is_not_shown(words: str, variable: str) -> None:
     assert result.exit_code == 77
     assert "it is not UTF-8" in result.stderr
     assert "caf" not in result.output
+
+
+def test_a_typed_secret_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    def typed(_prompt: str) -> str:
+        return b"caf\xe9".decode()
+
+    monkeypatch.setattr("click.termui.hidden_prompt_func", typed)
+    with monkeypatch.context() as terminal:
+        terminal.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+        with pytest.raises(SecretAbsent, match="it is not UTF-8"):
+            read_secret("password", None, "password")
 
 
 def test_an_address_list_of_commas_alone_names_no_node() -> None:

@@ -94,6 +94,7 @@ def test_from_the_subscription_to_its_end(node: Subscribed) -> None:
     refused = node.invoke("show", own)
     assert refused.exit_code == 1
     assert f"has no webhook {own}" in refused.stderr
+    assert "ask another node" not in refused.stderr, "the node's own advice is enough"
     assert SECRET not in node.log.read_text()
 
 
