@@ -5,13 +5,16 @@ of the program shows a traceback. Modules here import what is heavy inside their
 that `--help` comes at once.
 """
 
+import os
 import platform
 import signal
+import sys
+from pathlib import Path
 
 import click
 
 from chaind import __version__
-from chaind.cli import statuses
+from chaind.cli import statuses, streams
 from chaind.cli.audit import audit
 from chaind.cli.custody import custody
 from chaind.cli.devnet import devnet
@@ -123,7 +126,20 @@ for _command in (
 
 def main() -> None:
     """Entry point of the console script."""
-    commands(prog_name="chaind")
+    streams.prepare()
+    try:
+        commands(prog_name="chaind")
+    except OSError as error:
+        # Of files that the program opens its rooms speak themselves: this is the output.
+        if error.filename is not None or error.errno is None:
+            raise
+        from chaind.storage.files import fault
+
+        broken = fault(Path("the output"), "write", error.errno, os.strerror(error.errno))
+        click.echo(f"Error: {broken}\n{broken.advice}", err=True)
+        sys.exit(broken.exit_code)
+    finally:
+        streams.drop_unwritten()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Words that a shell hands over and no file or message can hold: empty, or bytes beside UTF-8."""
 
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +9,6 @@ from click.testing import CliRunner
 from chaind.cli.main import commands
 from chaind.cli.wallet_secrets import SecretAbsent, read_secret
 
-CHAIND = [sys.executable, "-P", "-m", "chaind.cli.main"]
 ODD = "caf\udce9"  # as Python has Latin-1 bytes of arguments and environment
 
 
@@ -103,14 +100,3 @@ def test_an_address_list_of_commas_alone_names_no_node() -> None:
     result = CliRunner(env={"CHAIND_LOAD_URL": ","}).invoke(commands, ["load"])
     assert result.exit_code == 2
     assert "environment variable CHAIND_LOAD_URL" in result.stderr
-
-
-def test_a_reader_that_goes_away_is_no_defect() -> None:
-    """`chaind … | head -0`."""
-    with subprocess.Popen(
-        [*CHAIND, "simulate", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        assert b"Traceback" not in process.stderr.read()
