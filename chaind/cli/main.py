@@ -50,20 +50,31 @@ class Commands(click.Group):
         except click.BadParameter as error:
             name_variable(error)
             raise
+        except OSError as error:
+            # A look at a path before it is opened: below a directory that is closed to this user.
+            if error.filename is None or error.errno is None:
+                raise
+            ctx.exit(_tell(_fault(os.fsdecode(error.filename), "look at", error.errno)))
         except (KeyboardInterrupt, click.Abort) as error:
             # A prompt turns Ctrl-C and the end of its input into the same.
             ended = isinstance(error.__context__, EOFError)
             click.echo("\nNothing more was typed." if ended else "\nInterrupted.", err=True)
             ctx.exit(1 if ended else 128 + signal.SIGINT)
         except ChaindError as error:
-            click.echo(f"Error: {error}\n{_advice(error)}".rstrip(), err=True)
-            ctx.exit(error.exit_code if isinstance(error, LocalFault) else 1)
+            ctx.exit(_tell(error))
 
 
-def _advice(error: ChaindError) -> str:
-    """What to do; nothing more where a node has said it in its own words."""
+def _tell(error: ChaindError) -> int:
+    """Say what happened and what to do, unless a node said that already; the exit status."""
     told = isinstance(error, Refused | NotThere) and error.values["hint"]
-    return "" if told else error.advice
+    click.echo(f"Error: {error}\n{'' if told else error.advice}".rstrip(), err=True)
+    return error.exit_code if isinstance(error, LocalFault) else 1
+
+
+def _fault(path: str, operation: str, number: int) -> LocalFault:
+    from chaind.storage.files import fault
+
+    return fault(Path(path), operation, number, os.strerror(number))
 
 
 @click.group(
@@ -133,11 +144,7 @@ def main() -> None:
         # Of files that the program opens its rooms speak themselves: this is the output.
         if error.filename is not None or error.errno is None:
             raise
-        from chaind.storage.files import fault
-
-        broken = fault(Path("the output"), "write", error.errno, os.strerror(error.errno))
-        click.echo(f"Error: {broken}\n{broken.advice}", err=True)
-        sys.exit(broken.exit_code)
+        sys.exit(_tell(_fault("the output", "write", error.errno)))
     finally:
         streams.drop_unwritten()
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from click.testing import CliRunner
@@ -250,3 +250,22 @@ def test_a_disk_that_fails_a_command_is_not_told_of_a_node(
     assert "again" in result.stderr
     again = CliRunner().invoke(commands, words.split(), prog_name="chaind")
     assert again.exit_code == 0, "what the failure left behind is no hindrance"
+
+
+@pytest.mark.parametrize("words", ["run --home closed/one", "init --home closed/new"])
+def test_a_directory_that_is_closed_to_the_user_is_named(
+    words: str, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del taken  # for the directory that it prepares
+    stat = os.stat
+
+    def refuse(path: Any, *words: Any, **more: Any) -> os.stat_result:
+        if str(path).startswith("closed/"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, *words, **more)
+
+    monkeypatch.setattr(os, "stat", refuse)  # root, who may run this, is let in everywhere
+    result = CliRunner().invoke(commands, words.split(), prog_name="chaind")
+    assert result.exit_code == 86
+    assert "not allowed to look at closed/" in result.stderr
+    assert "which user this runs as" in result.stderr
