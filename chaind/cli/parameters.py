@@ -1,6 +1,7 @@
 """Types of what stands on the command line, whose refusals a person understands."""
 
 import math
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -51,7 +52,8 @@ class FilePath(click.Path):
         _refuse_empty(value, param, ctx)
         if not is_utf8(str(value)):
             self.fail("it is not text in UTF-8.", param, ctx)
-        return super().convert(value, param, ctx)
+        # As settings do; no shell does it in --home=~/x.
+        return super().convert(os.path.expanduser(value), param, ctx)
 
 
 class Filled(click.types.StringParamType):

@@ -1,5 +1,7 @@
 """Types of the command line: what is no number, and no descriptor, is refused by every option."""
 
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner
@@ -113,3 +115,12 @@ def test_every_option_has_its_variable(command: str) -> None:
     for option in commands.commands[command].params:
         name = option.opts[0].removeprefix("--").replace("-", "_").upper()
         assert found[f"CHAIND_{command.upper()}_{name}"] is option
+
+
+def test_a_tilde_is_the_users_home_in_every_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(commands, ["init", "--home=~/mine"]).exit_code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine"]
