@@ -132,11 +132,27 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def convert(value: object, kind: type[T]) -> T:
-    """A parsed value as a request type. Raises `BodyMalformed` naming the field."""
+    """A parsed value as a request type. Raises `BodyMalformed` naming the field, or all fields
+    that are missing."""
+    missing = _missing(value, kind)
+    if missing:
+        raise BodyMalformed(reason=f"it lacks {', '.join(missing)}")
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise BodyMalformed(reason=str(error)) from None
+
+
+def _missing(value: object, kind: type) -> list[str]:
+    """What an object needs to be a request of this type, and has not.
+
+    A type says by `alternatives` of which fields one is needed.
+    """
+    if not isinstance(value, dict) or not issubclass(kind, msgspec.Struct):
+        return []
+    needed = [(field.encode_name,) for field in msgspec.structs.fields(kind) if field.required]
+    needed += getattr(kind, "alternatives", ())
+    return [" or ".join(names) for names in needed if not any(name in value for name in names)]
 
 
 async def read_json(request: web.Request, limit_bytes: int, kind: type[T]) -> T:

@@ -18,7 +18,7 @@ from chaind.api.problems import MediaTypeUnsupported, RateLimited, TokenNeeded
 from chaind.node.config import ApiSection, SettingFileAbsent
 from chaind.node.home import Home
 from chaind.primitives.errors import LocalFault, NotAllowed
-from chaind.storage.files import OsFiles
+from chaind.storage.files import OsFiles, translated
 
 CLIENTS_MAX = 10_000  # buckets kept, 2 MiB; the one not seen longest goes, and begins afresh
 HOSTS_MAX = 1_000  # Host headers whose verdict is remembered
@@ -69,7 +69,9 @@ def make_token(section: ApiSection, home: Home) -> str:
     """The configured token, or a new one in `api.token`, readable by its owner alone."""
     if section.token_file:
         path = Path(section.token_file).expanduser()
-        if not path.exists():
+        with translated(path, "look at"):
+            there = path.exists()
+        if not there:
             raise SettingFileAbsent(name="[api] token_file", path=path)
         return read_token(path)
     token = secrets.token_urlsafe(TOKEN_BYTES)

@@ -4,7 +4,7 @@ The answer to a payment is a function of request, transaction and outcome alone,
 node gives the same bytes for the same Idempotency-Key.
 """
 
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -37,6 +37,7 @@ class IdempotencyKeyRepeated(Malformed):
 class TransferRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who pays whom: addresses, names, or account numbers (`from_id`, `to_id`)."""
 
+    alternatives: ClassVar = (("from", "from_id"), ("to", "to_id"))
     amount: Amount
     from_: Who | None = msgspec.field(name="from", default=None)
     to: Who | None = None
@@ -82,20 +83,23 @@ class TransferAnswer(Answer, frozen=True):
     tx_id: str
 
 
-class QueuedAnswer(Answer, frozen=True):
-    """A payment that is durable and on its way."""
+class QueuedAnswer(Answer, frozen=True, omit_defaults=True):
+    """A payment that is durable and on its way; `why` it is not final yet, where that was awaited
+    and the node knows."""
 
     status: str
     tx_id: str
+    why: str = ""
 
 
-class FaucetAnswer(Answer, frozen=True):
-    """A gift, and what its receiver has now."""
+class FaucetAnswer(Answer, frozen=True, omit_defaults=True):
+    """A gift, and what its receiver has now; `why` it is not final yet, where it is queued."""
 
     status: str
     user: str
     balance: str
     tx_id: str
+    why: str = ""
 
 
 async def post_transfer(api: Api, request: web.Request) -> web.Response:
@@ -150,10 +154,10 @@ def respond_payment(api: Api, terms: Terms, payment: Payment, answer: Answer) ->
     refuse_ended(payment.info)
     is_open = payment.info.status in OPEN_STATUSES
     if is_open and terms.key is not None:
-        reasons = api.node.vitals.health().reasons
-        raise InFlight(txid=payment.txid.hex(), why="; ".join(reasons))
+        raise InFlight(txid=payment.txid.hex(), why=_troubles(api))
     if is_open or not (terms.wait or terms.key):
-        return respond(QueuedAnswer("queued", payment.txid.hex()), 202)
+        why = _troubles(api) if terms.wait else ""
+        return respond(QueuedAnswer("queued", payment.txid.hex(), why), 202)
     headers: dict[str, str] = {}
     if payment.hit is not None:
         headers["X-Idempotency-Hit"] = "true"
@@ -171,9 +175,15 @@ async def post_faucet(api: Api, request: web.Request) -> web.Response:
     address = api.node.payments.resolve(form.to)
     user = api.node.payments.name_of(address) or api.forms.show(address)
     balance = balance_of(api, address).balance
-    status = "queued" if payment.info.status in OPEN_STATUSES else "success"
-    answer = FaucetAnswer(status, user, balance, payment.txid.hex())
-    return respond(answer, 200 if status == "success" else 202)
+    txid = payment.txid.hex()
+    if payment.info.status in OPEN_STATUSES:
+        return respond(FaucetAnswer("queued", user, balance, txid, _troubles(api)), 202)
+    return respond(FaucetAnswer("success", user, balance, txid))
+
+
+def _troubles(api: Api) -> str:
+    """Why nothing becomes final here, as far as the node knows."""
+    return "; ".join(api.node.vitals.health().reasons)
 
 
 def _one_of(name: str, who: Any, number: int | None) -> str | int:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chaind.cli.parameters import Whole
+from chaind.cli.parameters import FilePath, NodeUrl, Whole
+from chaind.cli.variables import refuse_given
 
 if TYPE_CHECKING:
     from chaind.node.audit import Report
@@ -19,13 +20,13 @@ SAMPLES = 200  # addresses whose holdings a running node is asked for
 @click.command()
 @click.option(
     "--home",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=FilePath(path_type=Path, file_okay=False, exists=True),
     help="Data directory of a stopped node.",
 )
-@click.option("--url", help="API of a running node, which is not trusted.")
+@click.option("--url", type=NodeUrl(), help="API of a running node, which is not trusted.")
 @click.option(
     "--genesis",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    type=FilePath(path_type=Path, dir_okay=False, exists=True),
     help="With --url: the chain it must be.  [default: what the node says]",
 )
 @click.option(
@@ -52,8 +53,9 @@ def audit(
     """
     if (home is None) == (url is None):
         raise click.UsageError("Give either --home or --url.")
-    if home is not None and genesis is not None:
-        raise click.UsageError("--genesis goes with --url: a home has its own.")
+    if home is not None:
+        refuse_given(["genesis"], "goes with --url: a home has its own")
+        refuse_given(["samples"], "goes with --url: of a home everything is compared")
     bar = ProgressBar()
     if home is not None:
         from chaind.node.audit_home import audit_home

@@ -1,7 +1,8 @@
 """Beginning a development chain, and joining a chain that exists: what fills a new home."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 import msgspec
@@ -11,10 +12,19 @@ from chaind.primitives.address import key_address
 from chaind.primitives.errors import LocalFault
 from chaind.primitives.genesis import Allocation, Genesis, Validator
 from chaind.primitives.keys import SecretKey
+from chaind.storage.files import OsFiles
 from chaind.wallet.derivation import DEVELOPMENT_NAMES, development_key, faucet_key
+from chaind.wallet.errors import printable
 
 ACCOUNT_AMOUNT = "1000000"
 FAUCET_AMOUNT = "1000000000"
+# What may lie in a directory before it becomes a home: keys brought along, settings, output of the
+# node to be; what a crash leaves of a file that was being written; what makes a file system.
+BROUGHT_ALONG = (
+    "node.key", "validator.key", "custody.keystore", "custody.names", "LOCK",
+    "*.toml", "*.log", "log", "*.tmp", "lost+found",
+)  # fmt: skip
+NAMES_SHOWN_MAX = 3
 
 
 class HoldsNetwork(LocalFault):
@@ -38,6 +48,17 @@ class HomeIncomplete(LocalFault):
     exit_code = 78  # EX_CONFIG
 
 
+class HoldsOther(LocalFault):
+    """Whatever lies there, it is nobody's home."""
+
+    code = "holds-other"
+    text = "{path} is not the home of a node and not empty: it holds {names}"
+    advice = (
+        "Name a directory of its own: an empty one, or with `chaind init` one that is yet to be."
+    )
+    exit_code = 73  # EX_CANTCREAT
+
+
 class HoldsNode(LocalFault):
     """A node's home is no network's directory."""
 
@@ -47,14 +68,14 @@ class HoldsNode(LocalFault):
     exit_code = 73  # EX_CANTCREAT
 
 
-def create_network(nodes: Sequence[tuple[Home, Path]]) -> Genesis:
+def create_network(nodes: Sequence[tuple[Home, Path]], brought: Collection[Path] = ()) -> Genesis:
     """Begin a development chain whose validators are these nodes, each (home, validator key file).
 
-    Key files that are there already are used. Raises what `refuse_taken` raises, before anything is
-    written, where one of the homes holds a chain or a network.
+    Key files that are there already are used, and files `brought` along may be. Raises what
+    `refuse_taken` raises, before anything is written, where one of the homes is taken.
     """
-    for home, _ in nodes:
-        refuse_taken(home)
+    for home, key_file in nodes:
+        refuse_taken(home, [*brought, key_file])
     validators = []
     for index, (home, key_file) in enumerate(nodes):
         home.create()
@@ -85,25 +106,38 @@ def development_genesis(validators: Sequence[Validator], *, time_ms: int) -> Gen
     return genesis
 
 
-def join_chain(home: Home, genesis_file: Path) -> None:
+def join_chain(home: Home, genesis_file: Path, brought: Collection[Path] = ()) -> None:
     """Make `home` follow the chain of a genesis file, as a full node unless it has a validator key.
 
     Raises `GenesisInvalid`, or what `refuse_taken` raises.
     """
     genesis = Genesis.load(genesis_file)
-    refuse_taken(home)
+    refuse_taken(home, [*brought, genesis_file])
     home.create()
     read_or_create_key(home.node_key)
     home.write_genesis(genesis.to_json())
 
 
-def refuse_taken(home: Home) -> None:
-    """Raise `HomeInitialised`, `HomeIncomplete` or `HoldsNetwork` where something lives there."""
+def refuse_taken(home: Home, brought: Collection[Path] = ()) -> None:
+    """Raise `HomeInitialised`, `HomeIncomplete`, `HoldsNetwork` or `HoldsOther` where something
+    lives there; files that were `brought` there for the home do not count."""
     if home.initialised:
         raise HomeInitialised(path=home.path)
     if home.chain.exists():
         raise HomeIncomplete(path=home.path)
     refuse_network(home.path)
+    if home.path.is_dir():
+        mine = {path.resolve() for path in brought}
+        names = [
+            name
+            for name in OsFiles().list(home.path)
+            if not any(fnmatch(name, pattern) for pattern in BROUGHT_ALONG)
+            and (home.path / name).resolve() not in mine
+        ]
+        if names:
+            more = [f"{len(names) - NAMES_SHOWN_MAX} more"] if len(names) > NAMES_SHOWN_MAX else []
+            shown = ", ".join([*map(printable, names[:NAMES_SHOWN_MAX]), *more])
+            raise HoldsOther(path=home.path, names=shown)
 
 
 def refuse_network(directory: Path) -> None:

@@ -5,13 +5,12 @@ read, because it was asked for. Modules that are heavy are imported inside the c
 """
 
 import json
-import os
 from pathlib import Path
 
 import click
 
 from chaind.cli.node_door import ask_node, node_options
-from chaind.cli.parameters import Descriptor
+from chaind.cli.parameters import Descriptor, FilePath
 from chaind.primitives.errors import LocalFault
 
 ROUTE = "/api/v1/custody/accounts"
@@ -109,7 +108,7 @@ def _cell(value: object) -> str:
 @click.argument("account", default="")
 @click.option(
     "--home",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FilePath(path_type=Path, file_okay=False),
     help="Data directory of the node.  [default: the user's own, as for `chaind run`]",
 )
 @click.option(
@@ -121,7 +120,7 @@ def _cell(value: object) -> str:
 @click.option("--words", is_flag=True, help="The words that all keys follow from instead.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FilePath(path_type=Path, dir_okay=False),
     help="Write into this new file, closed to others.  [default: standard output]",
 )
 @json_option
@@ -167,18 +166,12 @@ def _secret(account: str, home: Path | None, password_fd: int | None) -> tuple[s
     from chaind.node.custody import Accounts, NameFile
     from chaind.node.home import Home
     from chaind.storage.files import OsFiles
-    from chaind.wallet.secret import Secret
     from chaind.wallet.wif import encode_wif, wif_version
 
     place = Home(home or NodeSection().home_path())
     if not place.custody.exists():
         raise NoKeystore(path=place.custody)
-    variable = os.environ.get(CUSTODY_PASSWORD_VARIABLE)
-    if password_fd is None and variable:
-        password = Secret(variable)
-    else:
-        more = f" or in {CUSTODY_PASSWORD_VARIABLE}"
-        password = read_secret("password", password_fd, "password", more=more)
+    password = read_secret("password", password_fd, "password", variable=CUSTODY_PASSWORD_VARIABLE)
     contents = custody_file(place).unseal(password)
     if not account:
         return "words", contents.sealed.mnemonic

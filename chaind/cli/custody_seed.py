@@ -87,9 +87,8 @@ def custody_password(config: Config) -> Secret[str] | None:
     section = config.custody
     if section.password_fd >= 0:
         return read_secret("password", section.password_fd, "password")
-    variable = os.environ.get(CUSTODY_PASSWORD_VARIABLE)
-    if variable:
-        return Secret(variable)
+    if os.environ.get(CUSTODY_PASSWORD_VARIABLE):
+        return read_secret("password", None, "password", variable=CUSTODY_PASSWORD_VARIABLE)
     return _from_file(Path(section.password_file).expanduser()) if section.password_file else None
 
 

@@ -22,6 +22,7 @@ import uvloop
 from chaind.api.app import ApiServer
 from chaind.api.guards import is_loopback
 from chaind.cli.custody_seed import CustodyExposed, custody_seed
+from chaind.cli.ports import refuse_busy_doors
 from chaind.cli.wallet_secrets import forbid_core_dumps
 from chaind.node.clock import Clock, SystemClock
 from chaind.node.config import Config
@@ -148,24 +149,26 @@ async def _serve(
     check_chaos(config, genesis)
     check_custody(config)
     with DirectoryLock.acquire(home.path):
+        refuse_busy_doors(config)  # recovery may take minutes
         files.make_dir(home.chain)
         key_file = config.node.validator_key_path()
-        key = validator_key(files, home, key_file)
-        disk = open_and_heal(files, home.chain, genesis, seams.open_database, votes=key is not None)
+        key, peer_key = validator_key(files, home, key_file), node_key(files, home)
         names = NameFile(files, home.custody_names)
+        accounts = Accounts(seed(), names.read(), names)
+        disk = open_and_heal(files, home.chain, genesis, seams.open_database, votes=key is not None)
         workers = SystemWorkers(max(1, len(os.sched_getaffinity(0))))
         node = Node(
             config=config,
             genesis=genesis,
             identity=Identity(
-                node_key(files, home),
+                peer_key,
                 key,
                 may_vote=key is None or may_vote(files, home, key_file, disk, genesis),
             ),
             disk=disk,
             clock=seams.clock,
             workers=workers,
-            accounts=Accounts(seed(), names.read(), names),
+            accounts=accounts,
             rng=Random(os.urandom(16)),  # noqa: S311 — jitter and sampling, no secrets
         )
         loop = asyncio.get_running_loop()

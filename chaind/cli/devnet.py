@@ -25,7 +25,7 @@ from chaind.cli.layout import (
     devnet_line,
     places,
 )
-from chaind.cli.parameters import Whole
+from chaind.cli.parameters import FilePath, Whole
 from chaind.cli.ports import DevnetPortsBusy, busy
 from chaind.cli.processes import Signals, mark
 from chaind.cli.supervise import (
@@ -95,7 +95,7 @@ class SeedNotShared(LocalFault):
 @click.option("--validators", type=Whole(1, NODES_MAX), default=4, show_default=True)
 @click.option(
     "--home",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FilePath(path_type=Path, file_okay=False),
     default=Path("devnet"),
     show_default=True,
     help="Directory of the network: node0, node1, … in it, each with its log.",

@@ -5,14 +5,14 @@ from pathlib import Path
 import click
 
 from chaind.cli.layout import BASE_PORT, NODES_MAX, place, places, run_arguments, shell_line
-from chaind.cli.parameters import Whole
+from chaind.cli.parameters import FilePath, Whole
 
 
 @click.command()
 @click.option(
     "--home",
     required=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FilePath(path_type=Path, file_okay=False),
     help="Directory to make.",
 )
 @click.option(
@@ -23,7 +23,7 @@ from chaind.cli.parameters import Whole
 )
 @click.option(
     "--genesis",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=FilePath(path_type=Path, exists=True, dir_okay=False),
     help="Join the chain of this genesis file instead, as a full node.",
 )
 def init(home: Path, validators: int | None, genesis: Path | None) -> None:

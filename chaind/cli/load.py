@@ -1,44 +1,31 @@
 """`chaind load`: transfers at a rate, or as many as go, and how long they took.
 
 Every option is an environment variable too: CHAIND_LOAD_RATE for --rate. These are no settings of
-a node, and `chaind run` leaves them alone; what begins so and is no option is refused here.
+a node, and `chaind run` leaves them alone.
 """
 
 import json
-import os
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from chaind.cli.layout import BASE_PORT, HOST
-from chaind.cli.parameters import Number, Whole
-from chaind.cli.status import split_url
+from chaind.cli.load_progress import Progress
+from chaind.cli.parameters import NodeUrl, Number, Whole
+from chaind.cli.variables import refuse_given, refuse_unknown_variables, take_variables
 from chaind.primitives.errors import LocalFault
 
 if TYPE_CHECKING:
     from chaind.cli.load_drive import Load
     from chaind.cli.load_tally import Tally
 
-ENVIRONMENT_PREFIX = "CHAIND_LOAD"
 DURATION_S = 10.0
 SINGLE_CONNECTIONS, BATCH_CONNECTIONS = 64, 8
 ACCOUNTS_MAX = 1_000_000
+RATE_MIN = 0.001  # one in a quarter of an hour
+RATE_MAX = 200_000  # one core signs, or checks, some 25,000 a second
 MIXES = {"accounts": 0.0, "mixed": 0.5, "coins": 1.0}
-BAR_STEPS = 1_000
-
-
-class VariableUnknown(LocalFault):
-    """A variable for this command that names no option."""
-
-    code = "variable-unknown"
-    text = "environment variable {variable} is no option of `chaind load`. {hint}"
-    advice = "`chaind load --help` lists the options; unset the variable or correct its name."
-    exit_code = 78  # EX_CONFIG
 
 
 class Unfinished(LocalFault):
@@ -58,20 +45,20 @@ def parse_rate(_ctx: click.Context, _param: click.Parameter, text: str) -> float
         rate = float(text)
     except ValueError:
         rate = 0.0
-    if not 0.0 < rate < float("inf"):
-        raise click.BadParameter(f"{text!r} is neither a positive number nor max")
+    if not RATE_MIN <= rate <= RATE_MAX:  # NaN is not, either
+        raise click.BadParameter(f"{text!r} is neither from {RATE_MIN} to {RATE_MAX} nor max")
     return rate
 
 
-@click.command(context_settings={"auto_envvar_prefix": ENVIRONMENT_PREFIX})
+@click.command()
 @click.option(
     "--url",
     "urls",
     multiple=True,
-    envvar=f"{ENVIRONMENT_PREFIX}_URL",
+    type=NodeUrl(),
     default=[f"http://{HOST}:{BASE_PORT}"],
     show_default=True,
-    help="API of a node; again for more, which take turns. In the variable: apart by blanks.",
+    help="API of a node; again for more, which take turns. In the variable: apart by commas.",
 )
 @click.option(
     "--rate",
@@ -109,9 +96,8 @@ def parse_rate(_ctx: click.Context, _param: click.Parameter, text: str) -> float
     help="Transfers a request.  [default: 500, or 50 ms of the rate]",
 )
 @click.option(
-    "--format", "form", type=click.Choice(["json", "msgpack"]), default="msgpack",
-    envvar=f"{ENVIRONMENT_PREFIX}_FORMAT", show_default=True,
-)  # fmt: skip
+    "--format", "form", type=click.Choice(["json", "msgpack"]), default="msgpack", show_default=True
+)
 @click.option(
     "--wait",
     type=click.Choice(["accepted", "final"]),
@@ -129,12 +115,9 @@ def parse_rate(_ctx: click.Context, _param: click.Parameter, text: str) -> float
     type=Whole(1, 10_000_000),
     default=20_000,
     show_default=True,
-    help="With --rate max: how many may be sent and not yet final.",
+    help="With --rate max and --wait final: how many may be sent and not yet final.",
 )
-@click.option(
-    "--json", "as_json", is_flag=True, envvar=f"{ENVIRONMENT_PREFIX}_JSON",
-    help="Print the result for machines.",
-)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the result for machines.")
 @click.option("--seed", type=Whole(0), help="Picks the accounts.  [default: the time]")
 def load(**options: Any) -> None:
     """Send transfers to a development chain and measure what becomes of them.
@@ -151,13 +134,13 @@ def load(**options: Any) -> None:
       chaind load --url http://127.0.0.1:8080 --url http://127.0.0.1:8081 --mix mixed --share 0.1
       CHAIND_LOAD_RATE=max CHAIND_LOAD_JSON=true chaind load
     """
-    refuse_unknown_variables()
+    refuse_unknown_variables(load)
     from chaind.cli.load_drive import FINAL_S_MAX
     from chaind.cli.load_tally import table
 
     plan = make_load(options)
-    with progress() as show:
-        tally = run_load(plan, show)
+    with Progress() as progress:
+        tally = run_load(plan, progress)
     summary = {
         "urls": list(plan.urls),
         "rate": "max" if plan.rate is None else plan.rate,
@@ -172,44 +155,22 @@ def load(**options: Any) -> None:
         raise Unfinished(count=missing, bound_s=FINAL_S_MAX)
 
 
-@contextmanager
-def progress() -> Iterator[Callable[["Tally", float], None]]:
-    """A bar on standard error for a person; nothing where nobody looks."""
-    if not sys.stderr.isatty():
-        yield lambda _tally, _part: None
-        return
-    bar = click.progressbar(
-        length=BAR_STEPS,
-        label="sending",
-        file=sys.stderr,
-        item_show_func=lambda news: news or "",
-        show_eta=False,
-    )
-    with bar:
-
-        def show(tally: "Tally", part: float) -> None:
-            news = f"accepted {tally.accepted:,}  final {tally.final:,}"
-            bar.update(int(part * BAR_STEPS) - bar.pos, news)
-
-        yield show
-
-
 def make_load(options: dict[str, Any]) -> "Load":
     """The load that the options ask for."""
     from chaind.cli.load_drive import Load
 
     rate, count, single = options["rate"], options["count"], options["door"] == "single"
     share = options["share"]
-    if share is not None and options["mix"] != "mixed":
-        raise click.UsageError("--share goes with --mix mixed.")
-    if single and options["batch_size"] is not None:
-        raise click.UsageError("--batch-size goes with --door batch.")
+    if options["mix"] != "mixed":
+        refuse_given(["share"], "goes with --mix mixed")
+    if single:
+        refuse_given(["batch_size"], "goes with --door batch")
+    if rate is not None or options["wait"] != "final":
+        refuse_given(["in_flight"], "goes with --rate max and --wait final")
     batch_size = 1 if single else options["batch_size"] or _batch_size(rate)
     seed = options["seed"]
-    for url in options["urls"]:
-        split_url(url)
     return Load(
-        urls=tuple(url.rstrip("/") for url in options["urls"]),
+        urls=options["urls"],
         rate=rate,
         duration_s=options["duration"] or (DURATION_S if count is None else float("inf")),
         count=count,
@@ -230,7 +191,7 @@ def _batch_size(rate: float | None) -> int:
     return 500 if rate is None else max(1, min(500, int(rate / 20)))
 
 
-def run_load(plan: "Load", show: Callable[["Tally", float], None]) -> "Tally":
+def run_load(plan: "Load", progress: Progress) -> "Tally":
     """Drive it on an event loop of its own; the first fault of its tasks is raised bare."""
     import asyncio
 
@@ -240,7 +201,7 @@ def run_load(plan: "Load", show: Callable[["Tally", float], None]) -> "Tally":
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(drive(plan, show))
+            return runner.run(drive(plan, progress.sending, progress.stage))
     except* LocalFault as group:
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup):
@@ -249,14 +210,4 @@ def run_load(plan: "Load", show: Callable[["Tally", float], None]) -> "Tally":
     raise fault
 
 
-def refuse_unknown_variables() -> None:
-    """Raise `VariableUnknown` for CHAIND_LOAD_… that names no option."""
-    known = {
-        f"{ENVIRONMENT_PREFIX}_{option.opts[0].removeprefix('--').replace('-', '_').upper()}"
-        for option in load.params
-    }
-    for variable in os.environ:
-        if variable.startswith(f"{ENVIRONMENT_PREFIX}_") and variable not in known:
-            near = get_close_matches(variable, known, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(sorted(known))}."
-            raise VariableUnknown(variable=variable, hint=hint)
+take_variables(load)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import aiohttp
 import msgspec
@@ -75,8 +76,12 @@ class Load:
         return max(1, -(-bound // self.batch_size))
 
 
-async def drive(load: Load, show: Callable[[Tally, float], None]) -> Tally:
-    """Run it; `show` hears of counts and of the part that is done.
+async def drive(
+    load: Load,
+    show: Callable[[Tally, float], None],
+    stage: Callable[[str, float], None] = lambda _label, _part: None,
+) -> Tally:
+    """Run it; `show` hears of counts and of the part that is done, `stage` of what comes before.
 
     Raises `NodeSilent`, `NoDevelopmentChain`, or why it could not begin.
     """
@@ -98,10 +103,10 @@ async def drive(load: Load, show: Callable[[Tally, float], None]) -> Tally:
         if plan.coins > COINS_MAX:
             raise CoinsTooMany(wanted=plan.coins, limit=COINS_MAX)
         orders = Orders(plan)
-        orders.splits = await funder.fund(orders)
+        orders.splits = await funder.fund(orders, partial(stage, "funding"))
         stock = Stock(orders, load.ahead)
         try:
-            await stock.fill()
+            await stock.fill(partial(stage, "signing"))
             return await Run(load, session, stock, show).go(await funder.height())
         finally:
             stock.close()

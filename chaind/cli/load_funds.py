@@ -4,7 +4,7 @@ Law: the published keys are used on development chains alone, and a run begins o
 it will spend is final.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from chaind.cli.load_orders import Orders
@@ -67,8 +67,11 @@ class Funder:
         """Of the newest final block."""
         return (await self._client.status()).height
 
-    async def fund(self, orders: Orders) -> list[bytes]:
-        """Pay what the run needs, until it is final; ids of the transactions that made coins."""
+    async def fund(self, orders: Orders, show: Callable[[float], None]) -> list[bytes]:
+        """Pay what the run needs, until it is final; ids of the transactions that made coins.
+
+        `show` hears of the part that is done.
+        """
         per_split = orders.outputs_per_split
         coins = list(_chunks(list(orders.coin_outputs()), per_split))
         accounts = list(_chunks(list(orders.account_outputs()), per_split))
@@ -82,7 +85,9 @@ class Funder:
                 raise FundsLacking(parts=len(coins) + len(accounts), part=format_amount(part + fee))
             balances[richest] -= part + fee
             made.append(orders.funding(development_key(richest), outputs, salt))
-        for group in _chunks(made, FUNDING_PER_REQUEST):
+        groups = _chunks(made, FUNDING_PER_REQUEST)
+        for number, group in enumerate(groups):
+            show(number / len(groups))
             await self._post(group)
         return [item.txid for item in made[: len(coins)]]
 

@@ -8,10 +8,12 @@ waits for another one. The keys come from the published mnemonic, for developmen
 import asyncio
 import multiprocessing
 import os
+import signal
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from random import Random
 from typing import NamedTuple
@@ -227,6 +229,16 @@ def _sign(first: int, count: int) -> list[Batch]:
     return [_orders.batch(number) for number in range(first, first + count)]
 
 
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes that start meanwhile never hear Ctrl-C: who started them ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Stock:
     """Signed batches in order, at most `ahead` before they are taken.
 
@@ -263,11 +275,12 @@ class Stock:
         """How many `take` gives in all."""
         return self._orders.plan.batches
 
-    async def fill(self) -> None:
-        """Return once `ahead` batches are signed, or all."""
+    async def fill(self, show: Callable[[float], None] = lambda _part: None) -> None:
+        """Return once `ahead` batches are signed, or all; `show` hears of the part that is."""
         self._order()
         while self._jobs:
             await self._harvest()
+            show(len(self._ready) / self._asked)
 
     async def take(self) -> Batch | None:
         """The next batch; None after the last."""
@@ -292,7 +305,8 @@ class Stock:
                 self._ready += map(self._orders.batch, range(first, first + count))
                 continue
             loop = asyncio.get_running_loop()
-            self._jobs.append(loop.run_in_executor(self._pool, _sign, first, count))
+            with _deaf():
+                self._jobs.append(loop.run_in_executor(self._pool, _sign, first, count))
 
     async def _harvest(self) -> None:
         await asyncio.wait((self._jobs[0],))

@@ -5,11 +5,16 @@ of the program shows a traceback. Modules here import what is heavy inside their
 that `--help` comes at once.
 """
 
+import os
 import platform
+import signal
+import sys
+from pathlib import Path
 
 import click
 
 from chaind import __version__
+from chaind.cli import statuses, streams
 from chaind.cli.audit import audit
 from chaind.cli.custody import custody
 from chaind.cli.devnet import devnet
@@ -22,24 +27,62 @@ from chaind.cli.run import run
 from chaind.cli.simulate import simulate
 from chaind.cli.status import status
 from chaind.cli.stress import stress
+from chaind.cli.variables import is_utf8, name_variable
 from chaind.cli.wallet import wallet
 from chaind.cli.webhooks import webhooks
 from chaind.primitives.errors import ChaindError, LocalFault
+from chaind.wallet.errors import NotThere, Refused
 
 
 class Commands(click.Group):
     """A group that turns errors of the tree into messages."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse what no command can pass on: bytes that are not UTF-8."""
+        for number, argument in enumerate(args, start=1):
+            if not is_utf8(argument):
+                raise click.UsageError(f"Argument {number} is not text in UTF-8.", ctx)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; errors of the tree become a message and an exit status."""
         try:
             return super().invoke(ctx)
+        except click.BadParameter as error:
+            name_variable(error)
+            raise
+        except OSError as error:
+            # A look at a path before it is opened: below a directory that is closed to this user.
+            if error.filename is None or error.errno is None:
+                raise
+            ctx.exit(_tell(_fault(os.fsdecode(error.filename), "look at", error.errno)))
+        except (KeyboardInterrupt, click.Abort) as error:
+            # A prompt turns Ctrl-C and the end of its input into the same.
+            ended = isinstance(error.__context__, EOFError)
+            click.echo("\nNothing more was typed." if ended else "\nInterrupted.", err=True)
+            ctx.exit(1 if ended else 128 + signal.SIGINT)
         except ChaindError as error:
-            click.echo(f"Error: {error}\n{error.advice}".rstrip(), err=True)
-            ctx.exit(error.exit_code if isinstance(error, LocalFault) else 1)
+            ctx.exit(_tell(error))
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def _tell(error: ChaindError) -> int:
+    """Say what happened and what to do, unless a node said that already; the exit status."""
+    told = isinstance(error, Refused | NotThere) and error.values["hint"]
+    click.echo(f"Error: {error}\n{'' if told else error.advice}".rstrip(), err=True)
+    return error.exit_code if isinstance(error, LocalFault) else 1
+
+
+def _fault(path: str, operation: str, number: int) -> LocalFault:
+    from chaind.storage.files import fault
+
+    return fault(Path(path), operation, number, os.strerror(number))
+
+
+@click.group(
+    cls=Commands,
+    epilog=statuses.describe(),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="chaind", message="%(prog)s %(version)s")
 def commands() -> None:
     """chaind: a blockchain node that pays, trades and mines.
@@ -97,7 +140,16 @@ for _command in (
 
 def main() -> None:
     """Entry point of the console script."""
-    commands(prog_name="chaind")
+    streams.prepare()
+    try:
+        commands(prog_name="chaind")
+    except OSError as error:
+        # Of files that the program opens its rooms speak themselves: this is the output.
+        if error.filename is not None or error.errno is None:
+            raise
+        sys.exit(_tell(_fault("the output", "write", error.errno)))
+    finally:
+        streams.drop_unwritten()
 
 
 if __name__ == "__main__":

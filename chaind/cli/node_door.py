@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from chaind.cli.layout import BASE_PORT, HOST
+from chaind.cli.parameters import FilePath, NodeUrl
 from chaind.primitives.errors import LocalFault
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -31,16 +32,20 @@ def node_options(command: F) -> F:
     """Which node, and its token."""
     command = click.option(
         "--token-file",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=FilePath(path_type=Path, dir_okay=False),
         help="File with the node's token.  [default: api.token in --home]",
     )(command)
     command = click.option(
         "--home",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=FilePath(path_type=Path, file_okay=False),
         help="Data directory of the node.  [default: the user's own, as for `chaind run`]",
     )(command)
     return click.option(
-        "--url", default=f"http://{HOST}:{BASE_PORT}", show_default=True, help="API of the node."
+        "--url",
+        type=NodeUrl(),
+        default=f"http://{HOST}:{BASE_PORT}",
+        show_default=True,
+        help="API of the node.",
     )(command)
 
 

@@ -7,8 +7,12 @@ says so; but who types a command twice must not find a directory made for nothin
 import errno
 import socket
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from chaind.primitives.errors import LocalFault
+
+if TYPE_CHECKING:
+    from chaind.node.config import Config
 
 
 class PortsBusy(LocalFault):
@@ -30,6 +34,14 @@ class DevnetPortsBusy(PortsBusy):
 def busy(host: str, ports: Iterable[int]) -> list[int]:
     """Those of `ports` that another socket holds; 0, any free port, never is."""
     return [port for port in ports if port and _is_busy(host, port)]
+
+
+def refuse_busy_doors(config: "Config") -> None:
+    """Raise `PortsBusy` where the node could not listen."""
+    api, network = config.api, config.network
+    for host, port in ((api.host, api.api_port), (network.host, network.p2p_port)):
+        if busy(host, [port]):
+            raise PortsBusy(ports=port, host=host)
 
 
 def _is_busy(host: str, port: int) -> bool:

@@ -8,12 +8,24 @@ from typing import TYPE_CHECKING
 import click
 
 from chaind.cli.descriptors import raise_limit
-from chaind.cli.parameters import Whole
-from chaind.cli.ports import PortsBusy, busy
+from chaind.cli.parameters import FilePath, Whole
+from chaind.cli.ports import refuse_busy_doors
 from chaind.primitives.errors import LocalFault
 
 if TYPE_CHECKING:
     from chaind.node.config import Config
+
+
+class HomeAbsent(LocalFault):
+    """A home was named, and nothing is there: a slip of the pen is no wish for a new chain."""
+
+    code = "home-absent"
+    text = "there is no directory {path}, and `chaind run` makes none that was named"
+    advice = (
+        "Correct the name. To begin a development chain there: chaind init --home DIR; to join a "
+        "chain, add --genesis FILE."
+    )
+    exit_code = 78  # EX_CONFIG
 
 
 class NoChain(LocalFault):
@@ -62,10 +74,10 @@ class ValidatorKeyAbsent(LocalFault):
 @click.option(
     "--config",
     "config_file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FilePath(path_type=Path, dir_okay=False),
     help="Settings.  [default: ./chaind.toml if it is there, else built-in defaults]",
 )
-@click.option("--home", type=click.Path(file_okay=False), help="Data directory.")
+@click.option("--home", type=FilePath(file_okay=False), help="Data directory.")
 @click.option("--api-port", type=Whole(0, 65_535), help="Port of the HTTP API.")
 @click.option("--p2p-port", type=Whole(0, 65_535), help="Port for other nodes.")
 @click.option(
@@ -84,13 +96,14 @@ def run(
 ) -> None:
     """Run one node until Ctrl-C.
 
-    A home that holds no chain yet begins a development chain with this node as its only
-    validator, unless peers are given. Options go before CHAIND_SECTION_KEY variables, and these
-    before the file.
+    In the user's own home, and in an empty directory given as --home, a development chain begins
+    with this node as its only validator, unless peers are given or a chain is named. Options go
+    before CHAIND_SECTION_KEY variables, and these before the file.
 
     \b
     Examples:
       chaind run
+      chaind init --home dev && chaind run --home dev
       chaind run --home net/node1 --api-port 8081 --p2p-port 9081 --peer 127.0.0.1:9080
       CHAIND_CUSTODY_ENABLED=true chaind run --home dev
     """
@@ -133,8 +146,8 @@ def named(config: "Config") -> "Config":
 def prepare_home(config: "Config") -> None:
     """See that the home holds the chain that the configuration asks for; begin or join it if not.
 
-    Raises `PortTwice`, `ValidatorKeyAbsent`, `NoChain`, `OtherChain`, `PortsBusy` before a new home
-    is made, or what `chains` raises.
+    Raises `PortTwice`, `ValidatorKeyAbsent`, `NoChain`, `OtherChain`, `HomeAbsent`, `PortsBusy`
+    before a new home is made, or what `chains` raises.
     """
     from chaind.cli.chains import create_network, join_chain, refuse_taken
     from chaind.node.config import DEV_CHAIN
@@ -148,30 +161,25 @@ def prepare_home(config: "Config") -> None:
     if config.node.validator_key and not key_file.exists():
         raise ValidatorKeyAbsent(path=key_file)
     genesis_file = Path(config.node.chain).expanduser()
-    joins = config.node.chain != DEV_CHAIN
+    theirs = None if config.node.chain == DEV_CHAIN else Genesis.load(genesis_file)
     if home.initialised:
-        if joins and Genesis.load(genesis_file).hash != Genesis.load(home.genesis).hash:
+        if theirs is not None and theirs.hash != Genesis.load(home.genesis).hash:
             raise OtherChain(home=home.path, genesis=genesis_file)
         return
-    refuse_taken(home)
-    if config.network.peers and not joins:
+    brought = [genesis_file, *config.named_files()]
+    refuse_taken(home, brought)
+    if network.peers and theirs is None:
         raise NoChain(home=home.path)
-    refuse_busy_ports(config)
-    if joins:
-        join_chain(home, genesis_file)
+    if config.node.home and not home.path.exists():
+        raise HomeAbsent(path=home.path)
+    refuse_busy_doors(config)
+    if theirs is not None:
+        join_chain(home, genesis_file, brought)
         click.echo(f"{home.path} now follows the chain of {genesis_file}.", err=True)
     else:
-        create_network([(home, key_file)])
+        create_network([(home, key_file)], brought)
         click.echo(
-            f"{home.path} holds a new development chain with one validator, whose key is "
-            f"{key_file}.",
+            f"{home.path} held no chain: a NEW development chain begins there, with this node as "
+            f"its one validator, whose key is {key_file}.",
             err=True,
         )
-
-
-def refuse_busy_ports(config: "Config") -> None:
-    """Raise `PortsBusy` where the node could not listen."""
-    doors = ((config.api.host, config.api.api_port), (config.network.host, config.network.p2p_port))
-    for host, port in doors:
-        if busy(host, [port]):
-            raise PortsBusy(ports=port, host=host)

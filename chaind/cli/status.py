@@ -13,9 +13,10 @@ from typing import NamedTuple
 import click
 
 from chaind.cli.layout import BASE_PORT, HOST
+from chaind.cli.parameters import NodeUrl
 from chaind.wallet.errors import NodeSilent as NodeSilent
 from chaind.wallet.errors import printable
-from chaind.wallet.urls import split_url as split_url
+from chaind.wallet.urls import split_url
 
 ANSWER_S_MAX = 5.0  # a node that reads local state and takes longer is not well
 ANSWER_BYTES_MAX = 1 << 20
@@ -36,6 +37,7 @@ class _Reply(NamedTuple):
     "--url",
     "urls",
     multiple=True,
+    type=NodeUrl(),
     default=[f"http://{HOST}:{BASE_PORT}"],
     show_default=True,
     help="API of a node; again for more.",

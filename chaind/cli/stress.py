@@ -12,8 +12,8 @@ import click
 
 from chaind.cli.descriptors import raise_limit
 from chaind.cli.layout import BASE_PORT, HOST
-from chaind.cli.parameters import Number, Whole
-from chaind.cli.status import split_url
+from chaind.cli.parameters import FilePath, NodeUrl, Number, Whole
+from chaind.cli.variables import refuse_given, refuse_unknown_variables, take_variables
 from chaind.primitives.errors import ChaindError, LocalFault
 
 if TYPE_CHECKING:
@@ -38,11 +38,12 @@ class Inconclusive(LocalFault):
     "--url",
     "urls",
     multiple=True,
+    type=NodeUrl(),
     help=f"API of a node; again for more.  [default: http://{HOST}:{BASE_PORT}]",
 )
 @click.option(
     "--home",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FilePath(path_type=Path, file_okay=False),
     help="In place of --url: all nodes of the devnet of this directory.",
 )
 @click.option("--keys", type=Whole(1, 1_000_000), default=100, show_default=True)
@@ -95,6 +96,7 @@ def stress(**options: Any) -> None:
     answers and compares them with what every node then holds; last, one node's chain is replayed
     and its supply added up. Exit status 1 where any promise was broken: a key charged twice,
     answers of one key that differ, an acknowledged payment lost, supply that does not add up.
+    Every option is an environment variable too: CHAIND_STRESS_KEYS for --keys.
 
     \b
     Examples:
@@ -103,6 +105,7 @@ def stress(**options: Any) -> None:
       chaind stress --home devnet --keys 10000 --duplicates 32 --kill 100
       chaind stress --home devnet --conflicts 10 --spends 64
     """
+    refuse_unknown_variables(stress)
     plan = make_plan(options)
     raise_limit()
     from chaind.cli.load_tally import table
@@ -130,15 +133,17 @@ def make_plan(options: dict[str, Any]) -> "Stress":
         raise click.UsageError("--kill goes with --home: it has to start the nodes again.")
     if options["kills"] and rounds is not None:
         raise click.UsageError("--kill goes with keys: with --conflicts no node dies.")
+    if rounds is None:
+        refuse_given(["spends", "valid_s"], "goes with --conflicts")
+    else:
+        refuse_given(["keys", "duplicates", "spread"], "goes with keys: --conflicts has none")
     if home is not None:
         home = home.resolve()
         urls = [node.url for node in running_devnet(home)]
     urls = urls or [f"http://{HOST}:{BASE_PORT}"]
-    for url in urls:
-        split_url(url)
     seed = options["seed"]
     return Stress(
-        urls=tuple(url.rstrip("/") for url in urls),
+        urls=tuple(urls),
         home=home,
         keys=options["keys"],
         duplicates=options["duplicates"],
@@ -198,3 +203,6 @@ def audit_supply(url: str, verdict: "Verdict") -> None:
     bar.close()
     verdict.faults[SUPPLY] += len(report.violations) or not report.consistent
     verdict.counts["audited_height"] = report.height
+
+
+take_variables(stress)

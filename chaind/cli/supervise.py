@@ -57,6 +57,15 @@ class NetworkEnded(LocalFault):
     advice = "The chain stays: the same command resumes it."
 
 
+class NeverADevnet(LocalFault):
+    """A network is to be ended where none was ever started."""
+
+    code = "never-a-devnet"
+    text = "no devnet was ever started in {home}"
+    advice = "Name the directory that it was started with: --home."
+    exit_code = 78  # EX_CONFIG
+
+
 class Record(msgspec.Struct, frozen=True):
     """Which processes make up the devnet of a directory; `nodes` from node0 on."""
 
@@ -217,11 +226,13 @@ def end_marks(marks: Sequence[ProcessMark]) -> None:
 
 
 def stop_network(home: Path) -> None:
-    """End the devnet of a directory, whoever started it."""
+    """End the devnet of a directory, whoever started it. Raises `NeverADevnet`."""
+    if not Record.path(home).exists():
+        raise NeverADevnet(home=home)
     record = Record.read(home)
     running = record.alive()
     if not running:
-        click.echo(f"No devnet runs in {home}. Name another directory with --home.")
+        click.echo(f"The devnet in {home} has ended already.")
         return
     if record.supervisor is not None:
         end([record.supervisor], SUPERVISOR_GRACE_S)  # it ends its nodes itself

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from chaind.cli.parameters import Descriptor
+from chaind.cli.parameters import Descriptor, FilePath
 from chaind.cli.wallet_invoice import pay
 from chaind.cli.wallet_online import balance, history, utxos
 from chaind.cli.wallet_options import (
@@ -67,7 +67,7 @@ def _passphrase_options(command: F) -> F:
 
 _genesis_option = click.option(
     "--genesis",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=FilePath(path_type=Path, exists=True, dir_okay=False),
     help="Write addresses as the chain of this genesis file does.  [default: as chaind's own]",
 )
 

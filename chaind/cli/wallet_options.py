@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from chaind.cli.layout import BASE_PORT, HOST
-from chaind.cli.parameters import Descriptor
+from chaind.cli.parameters import Descriptor, Filled, NodeUrl
 
 if TYPE_CHECKING:
     from chaind.cli.wallet_files import WalletFile
@@ -16,6 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 wallet_option = click.option(
     "--wallet",
     "name",
+    type=Filled(),
     default="default",
     show_default=True,
     envvar="CHAIND_WALLET_FILE",
@@ -38,6 +39,7 @@ urls_option = click.option(
     "--url",
     "urls",
     multiple=True,
+    type=NodeUrl(),
     envvar="CHAIND_WALLET_URL",
     default=[f"http://{HOST}:{BASE_PORT}"],
     show_default=True,

@@ -11,6 +11,7 @@ import sys
 
 import click
 
+from chaind.cli.variables import is_utf8
 from chaind.primitives.errors import LocalFault
 from chaind.wallet.secret import Secret
 
@@ -36,35 +37,33 @@ def forbid_core_dumps() -> None:
 
 def read_password(descriptor: int | None, *, new: bool) -> Secret[str]:
     """The wallet's password; asked for twice where it is `new`. Raises `SecretAbsent`."""
-    variable = os.environ.get(PASSWORD_VARIABLE)
-    if descriptor is None and variable:
-        return Secret(variable)
-    return read_secret(
-        "password", descriptor, "password", twice=new, more=f" or in {PASSWORD_VARIABLE}"
-    )
+    return read_secret("password", descriptor, "password", twice=new, variable=PASSWORD_VARIABLE)
 
 
 def read_secret(
-    what: str, descriptor: int | None, option: str, *, twice: bool = False, more: str = ""
+    what: str, descriptor: int | None, option: str, *, twice: bool = False, variable: str = ""
 ) -> Secret[str]:
-    """One line from a descriptor, else typed on the terminal, unseen. Raises `SecretAbsent`.
+    """One line from a descriptor, else a variable of the environment, else typed on the terminal,
+    unseen. Raises `SecretAbsent`.
 
     `option` is the command's --OPTION-fd.
     """
 
     def absent(reason: str) -> SecretAbsent:
+        more = f" or in {variable}" if variable else ""
         return SecretAbsent(what=what, reason=reason, option=option, more=more)
 
     if descriptor is None:
-        if not sys.stdin.isatty():
+        text = os.environ.get(variable, "")
+        if not text and not sys.stdin.isatty():
             raise absent("there is no terminal to ask on")
-        return Secret(
-            str(
-                click.prompt(
-                    what.capitalize(), hide_input=True, confirmation_prompt=twice, err=True
-                )
-            )
-        )
+        try:
+            text = text or _ask(what, twice=twice)
+        except UnicodeDecodeError:
+            raise absent("it is not UTF-8") from None
+        if not is_utf8(text):
+            raise absent("it is not UTF-8")
+        return Secret(text)
     try:
         line = _read_line(descriptor)
     except OSError as error:
@@ -76,6 +75,13 @@ def read_secret(
     if not text:
         raise absent(f"descriptor {descriptor} has an empty line")
     return Secret(text)
+
+
+def _ask(what: str, *, twice: bool) -> str:
+    typed: str = click.prompt(
+        what.capitalize(), hide_input=True, confirmation_prompt=twice, err=True
+    )
+    return typed
 
 
 def _read_line(descriptor: int) -> bytes:

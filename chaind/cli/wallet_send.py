@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from chaind.cli.parameters import Number
+from chaind.cli.parameters import FilePath, Number
 from chaind.cli.wallet_online import chain_of, online
 from chaind.cli.wallet_options import (
     account_option,
@@ -89,7 +89,7 @@ def sending_options(command: F) -> F:
 @click.option(
     "--file",
     "file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=FilePath(path_type=Path, exists=True, dir_okay=False),
     help="Pay the rows of this CSV file, whose first line is to,amount or to,amount,asset.",
 )
 @sending_options

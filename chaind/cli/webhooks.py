@@ -5,7 +5,6 @@ never from arguments; nothing prints them.
 """
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -196,10 +195,5 @@ def row(answer: dict[str, Any]) -> tuple[str, ...]:
 def read_webhook_secret(descriptor: int | None, *, new: bool) -> "Secret[str]":
     """The subscription's secret; asked for twice where it is `new`. Raises `SecretAbsent`."""
     from chaind.cli.wallet_secrets import read_secret
-    from chaind.wallet.secret import Secret
 
-    variable = os.environ.get(SECRET_VARIABLE)
-    if descriptor is None and variable:
-        return Secret(variable)
-    more = f" or in {SECRET_VARIABLE}"
-    return read_secret("webhook secret", descriptor, "secret", twice=new, more=more)
+    return read_secret("webhook secret", descriptor, "secret", twice=new, variable=SECRET_VARIABLE)

@@ -13,6 +13,7 @@ from pathlib import Path
 from chaind.node.audit import Auditor, Report, check_records, compare_rows, count_state
 from chaind.node.home import Home, NoHome
 from chaind.node.recovery import Disk, open_disk, stored_certificates, stored_intake
+from chaind.primitives.errors import LocalFault
 from chaind.primitives.genesis import Genesis
 from chaind.storage.chain_store import BlockDamaged
 from chaind.storage.errors import FileMissing
@@ -37,6 +38,15 @@ def open_store(path: Path) -> LevelStore:
     return LevelStore.open(path, cache_bytes=CACHE_BYTES, write_buffer_bytes=WRITE_BUFFER_BYTES)
 
 
+class NeverRan(LocalFault):
+    """A home that is ready, and no block in it."""
+
+    code = "never-ran"
+    text = "{path} holds no blocks: its node has never run"
+    advice = "Start it with `chaind run --home`; it can be audited when it has ended again."
+    exit_code = 66  # EX_NOINPUT
+
+
 @contextmanager
 def scratch_store() -> Iterator[LevelStore]:
     """An empty database in a temporary directory (TMPDIR), as large as the audited one."""
@@ -56,6 +66,8 @@ def audit_home(path: Path, progress: Progress = lambda _done, _all: None) -> Rep
     genesis = Genesis.load(home.genesis)
     with DirectoryLock.acquire(home.path), scratch_store() as scratch:
         stored = home.chain / "db"
+        if not home.chain.exists():
+            raise NeverRan(path=path)
         if not (stored / "CURRENT").exists():
             raise FileMissing(path=str(stored), operation="open", reason="there is no database")
         database = open_store(stored)

@@ -25,7 +25,8 @@ FILE_NAME = "chaind.toml"
 DEV_CHAIN = "dev"
 ENVIRONMENT_PREFIX = "CHAIND_"
 _PYTHON_OF_SCRIPTS = "CHAIND_PYTHON"
-_LOAD_PREFIX = "CHAIND_LOAD_"  # options of `chaind load`, which refuses what it does not know
+# Options of `chaind load` and `chaind stress`, which refuse what they do not know.
+_OPTION_PREFIXES = ("CHAIND_LOAD_", "CHAIND_STRESS_")
 _WEBHOOK_SECRET = "CHAIND_WEBHOOK_SECRET"  # noqa: S105 — of `chaind webhooks`, no setting
 CUSTODY_PASSWORD_VARIABLE = "CHAIND_CUSTODY_PASSWORD"  # noqa: S105 — a name, of no setting
 _WALLET_PREFIX = "CHAIND_WALLET_"  # of `chaind wallet`: a password may be among them
@@ -195,6 +196,17 @@ class Config(Struct, frozen=True, kw_only=True):
     webhooks: WebhooksSection = WebhooksSection()
     log: LogSection = LogSection()
 
+    def named_files(self) -> list[Path]:
+        """Files that settings name."""
+        custody = self.custody
+        texts = (
+            self.node.validator_key,
+            self.api.token_file,
+            custody.mnemonic_file,
+            custody.password_file,
+        )
+        return [Path(text).expanduser() for text in texts if text]
+
 
 SECTIONS: dict[str, type[Struct]] = {
     field.name: type(field.default) for field in msgspec.structs.fields(Config)
@@ -259,7 +271,7 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[_Setting]:
         if (
             not variable.startswith(ENVIRONMENT_PREFIX)
             or variable in (_PYTHON_OF_SCRIPTS, _WEBHOOK_SECRET, CUSTODY_PASSWORD_VARIABLE)
-            or variable.startswith((_LOAD_PREFIX, _WALLET_PREFIX))
+            or variable.startswith((*_OPTION_PREFIXES, _WALLET_PREFIX))
             or _SERVICE_VARIABLE.fullmatch(variable)
         ):
             continue
@@ -286,6 +298,7 @@ def _check(found: _Setting) -> object:
     if found.is_text and is_list:
         value = [item.strip() for item in str(value).split(",") if item.strip()]
     try:
+        _check_text(value)
         converted: object = msgspec.convert(value, kind, strict=not found.is_text or is_list)
         if kind in _PATHS:
             _check_path(str(converted))
@@ -297,6 +310,16 @@ def _check(found: _Setting) -> object:
             value=_shown(found.value),
             allowed=describe(kind),
         ) from None
+
+
+def _check_text(value: object) -> None:
+    """Raise `ValueError` for bytes that are not UTF-8: neither JSON nor LevelDB takes them.
+
+    Python has them in the environment and the arguments as characters without an encoding.
+    """
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, str):
+            item.encode()
 
 
 def _check_path(text: str) -> None:
@@ -347,4 +370,8 @@ def describe(kind: object) -> str:
 
 def _shown(value: object) -> str:
     """A value as TOML would write it, near enough to be found in the file."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_shown, value))}]"
+    if isinstance(value, str):
+        value = value.encode(errors="replace").decode()
     return msgspec.json.encode(value, enc_hook=str).decode()

@@ -148,8 +148,8 @@ class Engine:
 
     def feed(self, event: Event) -> None:
         """Give the core an event; effects happen before this returns, unless a step is running."""
-        if self._ended:  # a peer's last words, while a fault closes everything
-            return
+        if self._ended and not isinstance(event, Persisted):
+            return  # a peer's last words, while everything is closed
         self._queue.append(event)
         if self._stepping:
             return
@@ -157,11 +157,13 @@ class Engine:
         try:
             while self._work_changed() or self._queue:
                 for effect in self._core.step(self._queue.popleft()):
-                    self._do(effect)
+                    if not self._ended or isinstance(effect, Deliver):
+                        self._do(effect)
         finally:
             self._stepping = False
         self.view = self._core.status().view
-        self._pace()
+        if not self._ended:
+            self._pace()
 
     def _pace(self) -> None:
         """Let votes travel on, and the core hear of certificates that they add up to."""
@@ -179,7 +181,7 @@ class Engine:
     def _work_changed(self) -> bool:
         """Queue the news where selectable transactions have appeared or are gone."""
         has_work = self._has_work()
-        if has_work == self._had_work or not self._started:
+        if has_work == self._had_work or not self._started or self._ended:
             return False
         self._had_work = has_work
         self._queue.appendleft(WorkChanged(has_work))
@@ -372,6 +374,9 @@ class Engine:
 
     def _persisted(self, seq: int) -> None:
         self._durable_seq = max(self._durable_seq, seq)
+        if self._ended:  # nothing is said any more, but what was decided is delivered
+            self.feed(Persisted(seq))
+            return
         while self._held and self._held[0][0] <= self._durable_seq:
             self._send(self._held.popleft()[1])
         self.feed(Persisted(seq))
@@ -434,7 +439,11 @@ class Engine:
             self._spread.held(block_hash)
 
     def stop(self) -> None:
-        """Cancel every timer, and hear nothing more: the logs may be closed from now on."""
+        """Cancel every timer, and hear, say and log nothing more.
+
+        Certificates that still wait for the disk are delivered once they are durable, so that an
+        orderly end leaves no block decided and unwritten.
+        """
         self._ended = True
         for timer in list(self._running):
             self._cancel(timer)

@@ -55,6 +55,8 @@ class Finality:
         self._on_final = on_final
         self._queue: list[Delivery] = []
         self._wanted = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.positions: dict[bytes, Position] = {}  # of bodies in the log, by block hash
         self.transactions_total = 0
         self.blocks_total = 0
@@ -93,6 +95,7 @@ class Finality:
             rows += len(executed.delta.writes) + 4 * len(executed.receipts)
         self._chain.promise(path)
         self._queue.append(Delivery(path, finals, rows))
+        self._idle.clear()
         self._wanted.set()
 
     async def run(self) -> None:
@@ -112,6 +115,12 @@ class Finality:
             for delivery in batch:
                 self._settle(delivery)
             self._on_final()
+            if not self._queue:
+                self._idle.set()
+
+    async def written(self) -> None:
+        """Return once all that was delivered is durable and told."""
+        await self._idle.wait()
 
     def _write(self, write: Callable[[], None]) -> None:
         self._store.bodies.sync()

@@ -13,19 +13,15 @@ from typing import NamedTuple
 import structlog
 from prometheus_client import CollectorRegistry
 
-from chaind import __version__
-from chaind.consensus.core import Timing
-from chaind.consensus.quorums import Quorums
-from chaind.consensus.simplex import Simplex
 from chaind.ledger.checks import Checked
 from chaind.ledger.journal import State
-from chaind.mempool.pool import Pool, PoolLimits
 from chaind.network import messages as wire
-from chaind.network.manager import Network, NetworkConfig
+from chaind.network.manager import Network
 from chaind.network.noise import KEY_BYTES, KeyPair
-from chaind.network.peers import Address, parse_address
+from chaind.network.peers import Address
+from chaind.node.assembly import Voters, make_core, make_faucet, make_pool, network_config
 from chaind.node.bodies import Bodies
-from chaind.node.chain import EPOCH, Body, Chain
+from chaind.node.chain import Body, Chain
 from chaind.node.clock import Clock, Workers
 from chaind.node.clock_watch import ClockWatch
 from chaind.node.config import Config
@@ -33,7 +29,6 @@ from chaind.node.custody import Accounts
 from chaind.node.durable import GroupCommit
 from chaind.node.engine import Engine
 from chaind.node.events import Events
-from chaind.node.faucet import Faucet
 from chaind.node.finality import Finality
 from chaind.node.healer import Healer
 from chaind.node.ingest import Ingest
@@ -58,10 +53,8 @@ from chaind.node.waiters import Waiters
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.keys import SecretKey
 from chaind.primitives.keys import verify as verify_signature
-from chaind.primitives.votes import VoteKind, vote_digest
 from chaind.storage.invoices import InvoiceFiles
 from chaind.storage.segment import Position
-from chaind.wallet.derivation import faucet_key
 
 TICK_MS = 100.0  # retries and stall checks; nothing on the path of a payment waits for it
 
@@ -111,12 +104,9 @@ class Node:
         self._disk = disk
         self._workers = workers
         self._entropy = entropy
-        self._keys = [validator.key for validator in genesis.validators]
-        self._addresses = [validator.address for validator in genesis.validators]
-        secret = identity.validator
-        self.validator_index = (
-            self._keys.index(secret.public) if secret and secret.public in self._keys else None
-        )
+        voters, secret = Voters(genesis), identity.validator
+        self.leader = voters.leader
+        self.validator_index = voters.index_of(secret)
         self.observes = self.validator_index is not None and not identity.may_vote
         if self.observes:
             log.error(
@@ -124,30 +114,20 @@ class Node:
                 advice="This validator only observes: votes of before could be contradicted.",
             )
             self.validator_index = None
-        self.quorums = Quorums([validator.weight for validator in genesis.validators])
+        self.quorums = voters.quorums
         self.events = Events()
         self.timers = Timers()
-        limits = config.mempool
-        self.pool = Pool(
-            PoolLimits(
-                limits.transactions_max,
-                limits.bytes_max,
-                limits.owner_transactions_max,
-                limits.owner_bytes_max,
-            ),
-            genesis.native_symbol,
-            genesis.addresses.show,
-        )
+        self.pool = make_pool(config, genesis)
         self.tracker = Tracker(disk.journal)
         self.chain = Chain(
-            genesis, State(disk.store), self.pool, disk.store.tip, self._leader_address
+            genesis, State(disk.store), self.pool, disk.store.tip, voters.leader_address
         )
         self._journal_commit = GroupCommit((disk.journal,), workers)
         self._vote_commit = GroupCommit((disk.store.bodies, disk.votes), workers)
         self._verifier = Verifier(workers)
         self.router = Router(self, disk.store)
         self.network = network(
-            _network_config(config),
+            network_config(config),
             identity=identity.node,
             genesis_hash=genesis.hash,
             handler=self.router,
@@ -156,7 +136,7 @@ class Node:
             signer=secret if self.validator_index is not None else None,
             ephemeral=lambda: KeyPair(entropy(KEY_BYTES)),
         )
-        self.network.reserve(self._keys)
+        self.network.reserve(voters.keys)
         self.queries = Queries(
             genesis=genesis,
             chain=self.chain,
@@ -179,8 +159,8 @@ class Node:
             workers=workers,
             on_final=self._on_final,
         )
-        self.checker = SignatureChecker(genesis.hash, self._keys, self.quorums, verify)
-        self.engine = self._make_engine(secret)
+        self.checker = SignatureChecker(genesis.hash, voters.keys, voters.quorums, verify)
+        self.engine = self._make_engine(voters, secret)
         self.bodies = Bodies(
             genesis=genesis,
             chain=self.chain,
@@ -236,7 +216,9 @@ class Node:
         self.payments = Payments(
             genesis=genesis,
             accounts=accounts,
-            faucet=self._make_faucet() if genesis.dev and accounts.enabled else None,
+            faucet=make_faucet(config, genesis, self.queries, clock)
+            if genesis.dev and accounts.enabled
+            else None,
             chain=self.chain,
             pool=self.pool,
             intake=self.intake,
@@ -262,40 +244,10 @@ class Node:
         self.metrics = CollectorRegistry()
         self.metrics.register(NodeCollector(self))
 
-    def _make_faucet(self) -> Faucet:
-        return Faucet(
-            key=faucet_key(),
-            section=self.config.faucet,
-            history=self.queries,
-            is_open=self.queries.is_open,
-            clock=self.clock,
-            show=self.genesis.addresses.show,
-        )
-
-    def _make_engine(self, secret: SecretKey | None) -> Engine:
-        chain_hash, me = self.genesis.hash, self.validator_index
-        parameters = self.genesis.consensus
-
-        def sign(kind: VoteKind, view: int, block: bytes | None) -> bytes:
-            assert secret is not None, "an observer never signs"
-            return secret.sign(vote_digest(chain_hash, EPOCH, view, kind, block))
-
-        core = Simplex(
-            epoch=EPOCH,
-            quorums=self.quorums,
-            me=me,
-            final_hash=self.chain.final.hash,
-            final_view=self.chain.final.view,
-            timing=Timing(
-                delta_ms=parameters.delta_ms,
-                block_budget_ms=parameters.block_budget_ms,
-                empty_block_interval_ms=parameters.empty_block_interval_ms,
-            ),
-            leader=self.leader,
-            sign=sign,
-        )
+    def _make_engine(self, voters: Voters, secret: SecretKey | None) -> Engine:
+        me = self.validator_index
         return Engine(
-            core=core,
+            core=make_core(self.genesis, voters, self.chain, me=me, secret=secret),
             checker=self.checker,
             chain=self.chain,
             finality=self.finality,
@@ -307,19 +259,12 @@ class Node:
             has_work=self.pool.has_work,
             spread=make_spread(
                 self.genesis,
-                self.validator_index,
-                self.quorums,
+                me,
+                voters.quorums,
                 lambda message, peers: self.network.broadcast(message, only=peers),
                 self.timers,
             ),
         )
-
-    def leader(self, view: int) -> int:
-        """Whose turn a view is. Round robin: all lead as often, whatever their weight."""
-        return view % len(self._keys)
-
-    def _leader_address(self, view: int) -> bytes:
-        return self._addresses[self.leader(view)]
 
     # Life.
 
@@ -348,6 +293,8 @@ class Node:
                 await self._journal_commit.durable()  # whoever waits for it is answered
                 await self.network.stop()
                 self.engine.stop()
+                await self._vote_commit.durable()  # what is decided is delivered
+                await self.finality.written()
                 for task in (*tasks, *commits):
                     task.cancel()
         finally:
@@ -458,16 +405,3 @@ class Node:
     def add_peer(self, host: str, port: int) -> None:
         """Dial an address now."""
         self.network.add_peer(Address(host, port))
-
-
-def _network_config(config: Config) -> NetworkConfig:
-    network = config.network
-    outbound = max(1, network.max_peers // 4)
-    return NetworkConfig(
-        host=network.host,
-        port=network.p2p_port,
-        persistent=tuple(parse_address(text) for text in network.peers),
-        inbound_max=max(1, network.max_peers - outbound),
-        outbound_max=outbound,
-        agent=f"chaind/{__version__}",
-    )

@@ -230,7 +230,7 @@ def _apply(
 ) -> None:
     replay = Replay(genesis, store)
     *_, last = path
-    log.warning("rolling_forward", height=store.tip.height, blocks_in_log=len(held))
+    log.info("rolling_forward", height=store.tip.height, blocks_in_log=len(held))
     for block_hash in path:
         position = held[block_hash].position
         block = Block.decode(store.bodies.read(position))
@@ -244,5 +244,5 @@ def _apply(
                 height=block.height, hash=display_hash(block_hash), reason=error
             ) from error
         if block.height % PROGRESS_BLOCKS == 0:
-            log.warning("rolling_forward", height=block.height)
-    log.warning("rolled_forward", height=store.tip.height)
+            log.info("rolling_forward", height=block.height)
+    log.info("rolled_forward", height=store.tip.height)

@@ -23,7 +23,10 @@ class AmountInvalid(Malformed):
 
     code = "amount-invalid"
     text = "amount {amount} is refused: {reason}"
-    advice = 'Give a positive decimal with at most 8 decimals, such as "12.5".'
+    advice = (
+        f'Give a positive decimal such as "12.5": at most {DECIMALS} decimals, '
+        f"no more than {AMOUNT_MAX // UNIT}.{AMOUNT_MAX % UNIT:08d}."
+    )
 
 
 def parse_amount(value: object) -> int:
@@ -32,7 +35,7 @@ def parse_amount(value: object) -> int:
     Raises `AmountInvalid` for anything that is not positive, exact to 8 decimals and ≤ 2⁶³−1.
     """
     if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
-        raise AmountInvalid(amount=repr(value)[:40], reason="neither a string nor a number")
+        raise AmountInvalid(amount=_shown(value), reason="neither a string nor a number")
     text = (value if isinstance(value, str) else _plain(Decimal(value)))[:_CHARS_MAX]
     if not _DECIMAL.fullmatch(text):
         raise AmountInvalid(amount=repr(text), reason="not a plain decimal number")
@@ -48,6 +51,20 @@ def parse_amount(value: object) -> int:
     if units > AMOUNT_MAX:
         raise AmountInvalid(amount=text, reason=f"above {format_amount(AMOUNT_MAX)}")
     return units
+
+
+def _shown(value: object) -> str:
+    """What is no amount at all, as its sender may have written it: in the words of JSON."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case list() | tuple():
+            return "[…]"
+        case dict():
+            return "{…}"
+    return repr(value)[:40]
 
 
 def _plain(value: Decimal) -> str:

@@ -37,7 +37,9 @@ class DiskFull(LocalFault):
     code = "disk-full"
     exit_code = 81
     text = "no space left to {operation} {path}: {reason}"
-    advice = "Free space or raise the quota, then start the node again; nothing final is lost."
+    advice = (
+        "Free space or raise the quota, then try again. A node has lost nothing that was final."
+    )
 
 
 class DiskFailed(LocalFault):
@@ -46,9 +48,7 @@ class DiskFailed(LocalFault):
     code = "disk-failed"
     exit_code = 82
     text = "cannot {operation} {path}: {reason}"
-    advice = (
-        "Look at the kernel log (dmesg) and the health of the disk before starting the node again."
-    )
+    advice = "Look at the kernel log (dmesg) and the health of the disk before trying again."
 
 
 class LogCorrupt(LocalFault):
@@ -91,7 +91,7 @@ class DiskDenied(LocalFault):
     code = "disk-denied"
     exit_code = 86
     text = "not allowed to {operation} {path}: {reason}"
-    advice = "Check owner, mode and mount options of the path, and which user the node runs as."
+    advice = "Check owner, mode and mount options of the path, and which user this runs as."
 
 
 class FileMissing(LocalFault):
@@ -100,7 +100,7 @@ class FileMissing(LocalFault):
     code = "file-missing"
     exit_code = 87
     text = "cannot {operation} {path}: {reason}"
-    advice = "Check the path, and restore what is missing from a copy; `chaind init` makes a home."
+    advice = "Check the path, and restore from a copy what was there before."
 
 
 class PathTaken(FileMissing):

@@ -54,7 +54,7 @@ class Client(PayingClient):
         patience_s: float = PATIENCE_S,
         token: Secret[str] | None = None,
     ) -> AsyncIterator["Client"]:
-        """A client with a session of its own. Raises `NodeSilent` for what is no URL."""
+        """A client with a session of its own. Raises `UrlInvalid` for what is no URL."""
         async with aiohttp.ClientSession() as session:
             yield cls(urls, session, patience_s=patience_s, token=token)
 

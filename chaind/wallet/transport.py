@@ -19,7 +19,7 @@ from chaind.primitives.errors import ChaindError
 from chaind.wallet.answers import ProblemForm
 from chaind.wallet.errors import NodesBusy, NodeSilent, NotThere, Refused, shown
 from chaind.wallet.secret import Secret
-from chaind.wallet.urls import split_url
+from chaind.wallet.urls import node_url
 
 A = TypeVar("A")
 
@@ -91,7 +91,7 @@ class Nodes:
         token: Secret[str] | None,
         pause: Callable[[float], Awaitable[None]],
     ) -> None:
-        self._urls = deque(map(_checked_url, urls))
+        self._urls = deque(map(node_url, urls))
         assert self._urls, "a client has a node to ask"
         self.session = session
         self._token = token
@@ -180,14 +180,6 @@ class Nodes:
             raise NodeSilent(url=url, reason=reason) from None
         except (aiohttp.ClientError, OSError) as error:
             raise NodeSilent(url=url, reason=shown(error) or type(error).__name__) from None
-
-
-def _checked_url(url: str) -> str:
-    """The URL that paths are added to. What else could stand in one would be lost or shown."""
-    parts = split_url(url)
-    if parts.username is not None or parts.query or parts.fragment:
-        raise NodeSilent(url=f"the one at {parts.hostname}", reason="write http://HOST:PORT alone")
-    return url.rstrip("/")
 
 
 def _busy(reply: Reply) -> ChaindError:

@@ -8,6 +8,7 @@ import pytest
 from api_kit import ALICE, BOB, NOBODY, TOKEN, Door
 
 from chaind.node.payments import Payment
+from chaind.node.vitals import Health
 from chaind.primitives.address import key_address
 from chaind.primitives.genesis import Parameters
 
@@ -175,6 +176,34 @@ async def test_in_flight_is_a_conflict_with_retry_after(
     assert door.node.queries.pending_count == 1
     answer = await door.post("/transfer?wait=final", body, 202)  # no key: nothing to conflict with
     assert answer["status"] == "queued"
+
+
+@WAITING_CHAIN
+async def test_who_waited_in_vain_is_told_why(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chaind.node.payments.FINAL_WAIT_MS", 20)
+    reasons = ("no quorum: 1 of 3 votes", "no peers")
+    monkeypatch.setattr(door.node.vitals, "health", lambda: Health(False, reasons))
+    why = "no quorum: 1 of 3 votes; no peers"
+    gift = await door.post("/faucet", {"to": "bob", "amount": "1"}, 202)
+    assert (gift["status"], gift["why"]) == ("queued", why)
+    body = {"from": "alice", "to": "bob", "amount": "1"}
+    assert (await door.post("/transfer?wait=final", body, 202))["why"] == why
+    assert "why" not in await door.post("/transfer", body, 202), "nobody waited"
+    assert why in (await door.post("/transfer", body, 409, headers=KEY))["detail"]
+
+
+async def test_all_that_a_body_lacks_is_named_at_once(door: Door) -> None:
+    for body, lacks in (
+        ({}, "it lacks amount, from or from_id, to or to_id"),
+        ({"amount": "1", "from_id": 1}, "it lacks to or to_id"),
+        ({"to": "bob", "from": "alice"}, "it lacks amount"),
+    ):
+        problem = await door.post("/transfer", body, 400)
+        assert problem["code"] == "body-malformed"
+        assert problem["detail"].endswith(lacks)
+    assert (await door.post("/faucet", {}, 400))["detail"].endswith("it lacks to, amount")
+    problem = await door.post("/api/v1/payouts", {"memo": "x"}, 400)
+    assert problem["detail"].endswith("it lacks from, outputs")
 
 
 async def test_a_payment_that_never_applies_is_told(

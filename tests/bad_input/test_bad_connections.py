@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 HEAD = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
 MIB = 1 << 20
 SOON_S = 5.0  # for the node to hang up on its own
-PAUSE_S = 0.8  # of the loop, this test's own work within it included
+PAUSE_S = 0.8  # of this process's work between two answers, the test's own within it included
 HASH = b"\x5a" * 32
 JSON, NDJSON, MSGPACK = "application/json", "application/x-ndjson", "application/msgpack"
 
@@ -349,21 +349,24 @@ async def post(world: World, path: str, data: object, media: str) -> tuple[int, 
 
 @asynccontextmanager
 async def others_are_served(world: World) -> AsyncIterator[None]:
-    """While something goes on, another client's questions are answered without a pause."""
-    latest = 0.0
+    """While something goes on, another client's questions are answered without a pause.
+
+    A pause is counted in what this process works in it: the machine may have more to do.
+    """
+    latest, began = 0.0, time.process_time()
 
     async def ask() -> None:
-        nonlocal latest
+        nonlocal latest, began
         while True:
-            began = time.monotonic()
+            began = time.process_time()
             async with world.session.get("/health/live") as response:
                 assert response.status == 200
-            latest = max(latest, time.monotonic() - began)
+            latest = max(latest, time.process_time() - began)
 
     asking = asyncio.create_task(ask())
     yield
     asking.cancel()
-    assert latest < PAUSE_S
+    assert max(latest, time.process_time() - began) < PAUSE_S
 
 
 async def test_bodies_share_a_room(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ happened and what to do is said in two lines, with an exit status of its own, an
 Real nodes are started only as far as they come; each row is one process.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from click.testing import CliRunner
@@ -94,11 +95,11 @@ STARTS = {
     ),
     "the API's port in use": Row(
         ("run", "--home", "one", "--api-port", "TAKEN", "--p2p-port", "0"), 69,
-        ": the port is in use", "--api-port",
+        " of 127.0.0.1 are in use; nothing was started", "--api-port",
     ),
     "the peers' port in use": Row(
         ("run", "--home", "one", "--p2p-port", "TAKEN", "--api-port", "0"), 69,
-        ": the port is in use", "--p2p-port",
+        " of 127.0.0.1 are in use; nothing was started", "--p2p-port",
     ),
     "a damaged genesis": Row(
         ("run", "--home", "one", *FREE), 78,
@@ -122,8 +123,26 @@ LOOKS = {
         ("run", "--home", "one", "--peer", "host:70000"), 78, "port 1 to 65535", "Correct",
     ),
     "a home below a file": Row(
-        ("run", "--home", "file/home", *FREE), 90,
+        ("init", "--home", "file/home"), 90,
         "cannot make file: File exists", "name another one", _write("file", b""),
+    ),
+    "a home that is misspelt": Row(
+        ("run", "--home", "onw", *FREE), 78, "there is no directory onw", "Correct the name.",
+    ),
+    "a home among other files": Row(
+        ("run", "--home", ".", *FREE), 73,
+        ". is not the home of a node and not empty: it holds thesis.tex", "of its own",
+        lambda: (shutil.rmtree("one"), Path("thesis.tex").touch()),
+    ),
+    "a new chain among other files": Row(
+        ("init", "--home", "papers"), 73,
+        "it holds 0.tex, 1.tex, 2.tex, 2 more", "of its own",
+        lambda: (Path("papers").mkdir(), [Path(f"papers/{n}.tex").touch() for n in range(5)]),
+    ),
+    "a follower among other files": Row(
+        ("init", "--home", ".", "--genesis", "mine"), 73,
+        "it holds one, thesis.tex", "of its own",
+        lambda: (Path("one/genesis.json").rename("mine"), Path("thesis.tex").touch()),
     ),
     "a home that has lost its genesis": Row(
         ("run", "--home", "one", *FREE), 78,
@@ -143,8 +162,8 @@ LOOKS = {
         ("audit", "--home", "."), 78, ". is not the home of a node", "--home",
     ),
     "a load on no address": Row(
-        ("load", "--url", "node"), 69,
-        "node gives no answer: an address has a scheme: write http://node", "Is the node running",
+        ("load", "--url", "node"), 2,
+        "node is no address of a node: an address has a scheme: write http://node", "",
     ),
     "a load on nobody": Row(
         ("load", "--url", "http://127.0.0.1:TAKEN"), 69, "gives no answer: ", "Is the node running",
@@ -207,3 +226,46 @@ def test_what_a_node_finds_while_it_starts(name: str, taken: str) -> None:
         timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     _judge(row, done.returncode, done.stderr.rpartition("Error: ")[2])
+    if "in use" in row.says:
+        assert not Path("one/chain").exists(), "it began to recover first"
+
+
+@pytest.mark.parametrize("words", ["init --home new", "wallet create --wallet ./new/mine.keystore"])
+@pytest.mark.parametrize(("number", "status"), [(errno.ENOSPC, 81), (errno.EIO, 82)])
+def test_a_disk_that_fails_a_command_is_not_told_of_a_node(
+    words: str, number: int, status: int, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del taken  # for the directory that it prepares
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setenv("CHAIND_WALLET_PASSWORD", "correct-horse")
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", fail)
+        result = CliRunner().invoke(commands, words.split(), prog_name="chaind")
+    assert result.exit_code == status
+    assert "start the node" not in result.stderr
+    assert "starting the node" not in result.stderr
+    assert "again" in result.stderr
+    again = CliRunner().invoke(commands, words.split(), prog_name="chaind")
+    assert again.exit_code == 0, "what the failure left behind is no hindrance"
+
+
+@pytest.mark.parametrize("words", ["run --home closed/one", "init --home closed/new"])
+def test_a_directory_that_is_closed_to_the_user_is_named(
+    words: str, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del taken  # for the directory that it prepares
+    stat = os.stat
+
+    def refuse(path: Any, *words: Any, **more: Any) -> os.stat_result:
+        if str(path).startswith("closed/"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, *words, **more)
+
+    monkeypatch.setattr(os, "stat", refuse)  # root, who may run this, is let in everywhere
+    result = CliRunner().invoke(commands, words.split(), prog_name="chaind")
+    assert result.exit_code == 86
+    assert "not allowed to look at closed/" in result.stderr
+    assert "which user this runs as" in result.stderr

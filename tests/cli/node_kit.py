@@ -26,6 +26,7 @@ class Running(NamedTuple):
 def running_node(directory: Path, **variables: str) -> Iterator[Running]:
     """A single validator in `directory`, ready, with these variables of the environment alone."""
     home, port, log = directory / "home", free_port(), directory / "log"
+    home.mkdir()
     mine = {name: value for name, value in os.environ.items() if not name.startswith("CHAIND_")}
     words = ["run", "--home", str(home), "--api-port", str(port), "--p2p-port", "0"]
     process = spawn_chaind(words, log, mine | variables)

@@ -53,6 +53,7 @@ def pay(url: str, target: str) -> None:
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     directory = tmp_path_factory.mktemp("audited")
     home, port, log = directory / "home", free_port(), directory / "log"
+    home.mkdir()
     mine = {name: value for name, value in os.environ.items() if not name.startswith("CHAIND_")}
     words = ["run", "--home", str(home), "--api-port", str(port), "--p2p-port", "0"]
     process = spawn_chaind(words, log, {**mine, "CHAIND_CUSTODY_ENABLED": "true"})

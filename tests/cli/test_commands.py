@@ -154,9 +154,10 @@ def test_init_refuses_a_file_that_is_no_genesis_and_both_tasks_at_once() -> None
 
 
 def test_run_begins_a_development_chain_in_an_empty_home(started: list[Config]) -> None:
+    Path("dev").mkdir()
     result = invoke("run", "--home", "dev", *FREE[2:], "--api-port", "0")
     assert result.exit_code == 5
-    assert "dev holds a new development chain with one validator" in result.stderr
+    assert "dev held no chain: a NEW development chain begins there" in result.stderr
     assert started[0].api.api_port == 0
     assert started[0].node.home_path() == Path("dev")
     genesis = Path("dev/genesis.json").read_bytes()
@@ -165,7 +166,47 @@ def test_run_begins_a_development_chain_in_an_empty_home(started: list[Config]) 
     assert Path("dev/genesis.json").read_bytes() == genesis
 
 
+def test_run_begins_no_chain_in_a_home_that_is_misspelt(started: list[Config]) -> None:
+    invoke("init", "--home", "dev")
+    result = invoke("run", "--home", "dve", *FREE)
+    assert result.exit_code == 78
+    assert "there is no directory dve" in result.stderr
+    assert "chaind init --home DIR" in result.stderr
+    assert not Path("dve").exists()
+    assert not started
+
+
+def test_run_makes_the_users_own_home(
+    started: list[Config], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert invoke("run", *FREE).exit_code == 5
+    assert Home(Path("data/chaind")).initialised
+    assert started
+
+
+def test_home_is_made_beside_what_was_brought_for_it_and_beside_nothing_else(
+    started: list[Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Path("dev")
+    home.mkdir()
+    for name in ("node.key", "mounted"):
+        (home / name).write_text("11" * 32)
+    (home / "node.log").touch()
+    (home / "genesis.json.tmp").touch()
+    monkeypatch.setenv("CHAIND_NODE_VALIDATOR_KEY", "dev/mounted")
+    (home / "thesis.tex").touch()
+    refused = invoke("run", "--home", "dev", *FREE)
+    assert refused.exit_code == 73
+    assert "dev is not the home of a node and not empty: it holds thesis.tex" in refused.stderr
+    assert not started
+    (home / "thesis.tex").unlink()
+    assert invoke("run", "--home", "dev", *FREE).exit_code == 5
+    assert Home(home).initialised
+
+
 def test_run_uses_the_file_here_unless_another_is_named(started: list[Config]) -> None:
+    Path("dev").mkdir()
     Path("chaind.toml").write_text("[node]\nhome = 'dev'\nname = 'here'\n")
     Path("other.toml").write_text("[node]\nhome = 'dev'\nname = 'other'\n")
     invoke("run", *FREE)
@@ -194,6 +235,7 @@ def test_run_joins_the_chain_that_the_configuration_names(
     invoke("init", "--home", "one")
     invoke("init", "--home", "two")
     monkeypatch.setenv("CHAIND_NODE_CHAIN", "one/genesis.json")
+    Path("full").mkdir()
     assert invoke("run", "--home", "full", "--peer", "a:1", *FREE).exit_code == 5
     assert Path("full/genesis.json").read_bytes() == Path("one/genesis.json").read_bytes()
     assert not Path("full/validator.key").exists()
@@ -207,6 +249,7 @@ def test_run_begins_its_chain_with_the_validator_key_it_is_given(
     started: list[Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("mounted.key").write_text("11" * 32)
+    Path("dev").mkdir()
     monkeypatch.setenv("CHAIND_NODE_VALIDATOR_KEY", "mounted.key")
     result = invoke("run", "--home", "dev", *FREE)
     assert result.exit_code == 5
@@ -235,6 +278,7 @@ def test_run_without_the_validator_key_it_was_told_to_use_is_refused(
 
 @pytest.mark.parametrize("option", ["--api-port", "--p2p-port"])
 def test_run_with_a_busy_port_makes_no_home(started: list[Config], option: str) -> None:
+    Path("dev").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         result = invoke(
@@ -243,13 +287,14 @@ def test_run_with_a_busy_port_makes_no_home(started: list[Config], option: str) 
     assert result.exit_code == 69
     assert f"port(s) {port} of 127.0.0.1 are in use" in result.stderr
     assert option in result.stderr
-    assert not Path("dev").exists()
+    assert not list(Path("dev").iterdir())
     assert not started
 
 
 def test_node_is_called_after_its_home_unless_it_is_named(
     started: list[Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    Path("harbour").mkdir()
     invoke("run", "--home", "harbour", *FREE)
     monkeypatch.setenv("CHAIND_NODE_NAME", "pier")
     invoke("run", "--home", "harbour", *FREE)

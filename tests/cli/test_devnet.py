@@ -78,7 +78,8 @@ class Devnet:
 def devnet(tmp_path: Path) -> Iterator[Devnet]:
     devnet = Devnet(tmp_path / "my net")
     yield devnet
-    stop_network(devnet.home)
+    if Record.path(devnet.home).exists():
+        stop_network(devnet.home)
     assert Record.read(devnet.home).alive() == []
 
 
@@ -111,7 +112,7 @@ def test_detached_network_stands_when_the_command_returns_and_stop_ends_it(devne
     assert devnet.run("--stop").returncode == 0
     assert Record.read(devnet.home).alive() == []
     assert ["closed" in devnet.log(index) for index in range(2)] == [True, True]
-    assert "No devnet runs" in devnet.run("--stop").stdout
+    assert "has ended already" in devnet.run("--stop").stdout
 
 
 def test_second_devnet_on_the_same_home_is_refused(devnet: Devnet) -> None:
@@ -298,7 +299,14 @@ def test_messages_name_absolute_paths_and_the_command_as_it_was_called(devnet: D
     devnet.run("--stop")
     idle = devnet.run("--stop", "--home", away)
     assert idle.returncode == 0
-    assert idle.stdout == f"No devnet runs in {devnet.home}. Name another directory with --home.\n"
+    assert idle.stdout == f"The devnet in {devnet.home} has ended already.\n"
+
+
+def test_stop_where_no_devnet_ever_was_is_an_error(devnet: Devnet) -> None:
+    done = devnet.run("--stop")
+    assert done.returncode == 78
+    assert f"no devnet was ever started in {devnet.home}" in done.stderr
+    assert not devnet.home.exists()
 
 
 def test_node_deaf_to_sigterm_is_killed_and_named(devnet: Devnet) -> None:

@@ -79,7 +79,7 @@ def test_every_transfer_is_counted_through_each_door(url: str, door: str, form: 
 def test_at_maximum_with_settings_from_the_environment_alone(url: str) -> None:
     result = invoke(
         env={
-            "CHAIND_LOAD_URL": f"{url} {url}/",
+            "CHAIND_LOAD_URL": f"{url},{url}/",
             "CHAIND_LOAD_RATE": "max",
             "CHAIND_LOAD_COUNT": "3000",
             "CHAIND_LOAD_FORMAT": "msgpack",
@@ -136,9 +136,11 @@ def test_a_variable_that_is_no_option_is_refused_here_and_ignored_by_a_node() ->
     result = invoke(env={"CHAIND_LOAD_RAET": "5"})
     assert result.exit_code == 78
     assert "Did you mean CHAIND_LOAD_RATE?" in result.stderr
-    assert load_config(None, {"CHAIND_LOAD_RATE": "5", "CHAIND_LOAD_JSON": "1"}) == load_config(
-        None, {}
-    )
+    result = CliRunner(env={"CHAIND_STRESS_KEY": "5"}).invoke(commands, ["stress"])
+    assert result.exit_code == 78
+    assert "Did you mean CHAIND_STRESS_KEYS?" in result.stderr
+    mine = {"CHAIND_LOAD_RATE": "5", "CHAIND_LOAD_JSON": "1", "CHAIND_STRESS_KEYS": "5"}
+    assert load_config(None, mine) == load_config(None, {})
 
 
 def test_a_silent_node_and_a_chain_of_real_money_are_refused() -> None:
@@ -167,6 +169,12 @@ def test_a_silent_node_and_a_chain_of_real_money_are_refused() -> None:
         ("--rate", "fast"),
         ("--share", "0.5"),
         ("--door", "single", "--batch-size", "5"),
+        ("--rate", "1e9"),
+        ("--rate", "1e-300"),
+        ("--rate", "200001"),
+        ("--in-flight", "5"),
+        ("--rate", "50", "--in-flight", "5"),
+        ("--rate", "max", "--wait", "accepted", "--in-flight", "5"),
         ("--count", "0"),
     ],
 )

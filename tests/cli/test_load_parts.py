@@ -3,8 +3,10 @@
 import asyncio
 import itertools
 import json
+import signal
 import time
 from collections import Counter
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -101,13 +103,34 @@ async def test_stock_gives_every_batch_once_in_order(
 ) -> None:
     plan = make_plan(total=total, coin_share=0.0, batch_size=50)
     stock = Stock(Orders(plan), ahead=4)
+    signed: list[float] = []
     try:
-        await stock.fill()
+        await stock.fill(signed.append)
         batches = await take_all(stock)
     finally:
         stock.close()
+    assert signed[-1:] == ([1.0] if total > INLINE_MAX else []), "who waits is told how long"
     salts = [each.body.salt for batch in batches for each in decoded(batch)]
     assert salts == [index.to_bytes(8, "big") for index in range(total)]
+
+
+def blocked_signals(pid: int) -> int:
+    """A bit for each, from proc(5)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("SigBlk:")[2].split()[0], 16)
+
+
+async def test_ctrl_c_is_not_for_the_processes_that_sign() -> None:
+    """A terminal sends it to all; each of them would print a traceback."""
+    stock = Stock(Orders(make_plan(total=INLINE_MAX + 1, coin_share=0.0)), ahead=1)
+    try:
+        await stock.fill()
+        assert stock._pool is not None
+        for pid in stock._pool._processes:
+            assert blocked_signals(pid) & 1 << signal.SIGINT - 1
+    finally:
+        stock.close()
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 # When it is sent, and what is answered.

@@ -69,7 +69,7 @@ def test_status_is_a_line_for_each_node(node_url: str) -> None:
         "pending": "5",
         "ready": "no: no peers; no quorum",
     }
-    assert second == [f"{node_url}/", *first[1:]]
+    assert second == first
     assert result.exit_code == 0
 
 
@@ -107,11 +107,7 @@ def test_status_asks_no_proxy(node_url: str, monkeypatch: pytest.MonkeyPatch) ->
     ("url", "reason"),
     [
         ("http://127.0.0.1:1", "refused"),
-        ("127.0.0.1:8080", "write http://127.0.0.1:8080"),
-        ("localhost:8080", "write http://localhost:8080"),
-        ("ftp://x", "write http://HOST:PORT"),
-        ("http://a:port", "port"),
-        ("http://[", "IPv6"),
+        ("http://127.0.0.1:1/node", "refused"),
     ],
 )
 def test_status_of_a_silent_node_says_which_and_why(url: str, reason: str) -> None:

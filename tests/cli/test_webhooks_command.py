@@ -94,6 +94,7 @@ def test_from_the_subscription_to_its_end(node: Subscribed) -> None:
     refused = node.invoke("show", own)
     assert refused.exit_code == 1
     assert f"has no webhook {own}" in refused.stderr
+    assert "ask another node" not in refused.stderr, "the node's own advice is enough"
     assert SECRET not in node.log.read_text()
 
 
@@ -110,10 +111,14 @@ def test_a_delivery_with_another_secret_is_not_believed(node: Subscribed) -> Non
     receiver.stderr.readline()
     pay(node.url)
     assert "Refused a delivery: the delivery's signature" in receiver.stderr.readline()
+
+    def told() -> bool:  # before the receiver ends: it says this line, then answers
+        return bool(json.loads(node.told("show", added["id"]))["last_error"] == "status 403")
+
+    assert wait_until(told, PATIENCE_S)
     receiver.terminate()
     output, _ = receiver.communicate(timeout=PATIENCE_S)
     assert (receiver.returncode, output) == (0, "")
-    assert json.loads(node.told("show", added["id"]))["last_error"] == "status 403"
     node.told("remove", added["id"])
 
 

@@ -2,19 +2,25 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
+
+import pytest
+import uvloop
 
 from chaind.network.manager import Network, NetworkConfig
 from chaind.network.messages import Message
 from chaind.network.noise import KeyPair
 from chaind.network.peer import Peer
 from chaind.network.peers import Address, BackOff, PeerBook
+from chaind.primitives.keys import SecretKey
 
 GENESIS = bytes(range(32))
 WAIT_S = 5.0  # far beyond what anything here takes; only a failing test waits that long
+DAY_MS = 86_400_000
+VALIDATOR = SecretKey(bytes(31) + b"\x07")
 QUICK = BackOff(base_ms=20, cap_ms=100)
 
 
@@ -114,3 +120,17 @@ class Node:
     async def connected(self, count: int = 1) -> None:
         """Wait until this many peers are there."""
         await self.handler.until(lambda: len(self.network.peers()) == count)
+
+
+Scenario = Callable[[], Coroutine[Any, Any, None]]
+
+
+def same_on_uvloop(*scenarios: Scenario) -> Callable[[Scenario], None]:
+    """A test of these scenarios on the loop that nodes run on: it has transports of its own."""
+
+    @pytest.mark.parametrize("scenario", scenarios, ids=lambda scenario: scenario.__name__)
+    def test(scenario: Scenario) -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(scenario())
+
+    return test

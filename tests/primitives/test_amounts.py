@@ -76,8 +76,11 @@ def test_json_numbers_arrive_as_int_or_decimal(value: object, units: int) -> Non
         (Decimal("sNaN"), "not a plain decimal"),
         (Decimal("Infinity"), "not a plain decimal"),
         (1.5, "neither a string nor a number"),
-        (True, "neither a string nor a number"),
-        (None, "neither a string nor a number"),
+        (True, "amount true is refused: neither a string nor a number"),
+        (False, "amount false is refused: neither a string nor a number"),
+        (None, "amount null is refused: neither a string nor a number"),
+        ([[None]], "amount […] is refused: neither a string nor a number"),
+        ({"units": 1}, "amount {…} is refused: neither a string nor a number"),
         (b"1", "neither a string nor a number"),
     ],
 )
@@ -86,6 +89,7 @@ def test_what_is_no_amount_is_refused_with_its_reason(value: object, reason: str
         parse_amount(value)
     assert reason in str(caught.value)
     assert len(str(caught.value)) < 200
+    assert format_amount(AMOUNT_MAX) in caught.value.advice, "it serves for every reason"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from chaind.wallet.client import Client
 from chaind.wallet.errors import NodesBusy, NodeSilent, NotThere, Refused
 from chaind.wallet.secret import Secret
 from chaind.wallet.transport import PAUSE_S_FIRST, PAUSE_S_MAX
+from chaind.wallet.urls import UrlInvalid
 
 KEY = SecretKey(b"\x41" * 32)
 TXID = "ab" * 32
@@ -284,7 +285,7 @@ async def test_what_a_node_says_cannot_drive_a_terminal() -> None:
 )  # fmt: skip
 async def test_what_is_no_url_is_refused_at_once(url: str) -> None:
     async with aiohttp.ClientSession() as session:
-        with pytest.raises(NodeSilent, match=r"write http|[Pp]ort"):
+        with pytest.raises(UrlInvalid, match=r"write http|[Pp]ort"):
             Client([url], session)
 
 
