@@ -31,6 +31,7 @@ from chaind.primitives.work import WorkParameters, target_of, work_of
 
 GENESIS = mine(parent=ZERO_HASH, time=BEGIN, bits=EASY)
 SPACING_S = 600
+FLOOD = 99  # a peer that sends too many orphans
 PLAIN = WorkParameters(retarget="bitcoin", limit_bits=EASY, target_spacing_ms=600_000, window=2016)
 WINDOWED = WorkParameters(
     retarget="bitcoin",
@@ -375,7 +376,7 @@ def test_orphans_enter_when_their_parent_does() -> None:
     other, _ = make_tree(PLAIN)
     branch = grow(other, other.base, 4)
     for entry in reversed(branch[1:]):
-        assert tree.hear(entry.header, now=NOW, peer="a").orphaned
+        assert tree.hear(entry.header, now=NOW, peer=1).orphaned
     assert tree.orphans == 3
     added = tree.hear(branch[0].header, now=NOW).added
     assert [entry.hash for entry in added] == [entry.hash for entry in branch]
@@ -386,11 +387,11 @@ def test_an_orphan_that_breaks_a_rule_is_its_sender_s_fault() -> None:
     tree, _ = make_tree(PLAIN)
     parent = child(tree, tree.base)
     bad = mine(parent=sha256d(parent), time=BEGIN, bits=EASY)
-    tree.hear(bad, now=NOW, peer="liar")
-    heard = tree.hear(parent, now=NOW, peer="honest")
+    tree.hear(bad, now=NOW, peer=2)
+    heard = tree.hear(parent, now=NOW, peer=1)
     assert [entry.hash for entry in heard.added] == [sha256d(parent)]
     [(peer, error)] = heard.faults
-    assert peer == "liar"
+    assert peer == 2
     assert isinstance(error, TimeTooOld)
 
 
@@ -406,28 +407,28 @@ def test_an_orphan_without_work_is_not_kept() -> None:
 def test_orphans_are_bounded_for_each_peer_and_in_all() -> None:
     orphans = Orphans(count_max=5, per_peer_max=3)
     tree, _ = make_tree(PLAIN, orphans)
-    senders: list[Callable[[int], str]] = [lambda _: "flood", lambda n: f"peer {n}"]
+    senders: list[Callable[[int], int]] = [lambda _: FLOOD, lambda n: n]
     for sender in senders:
         for number, header in zip(count(), headers_on_nothing(8), strict=False):
             tree.hear(mine_again(header, number, sender(number)), now=NOW, peer=sender(number))
-            assert orphans.of_peer("flood") <= 3
+            assert orphans.of_peer(FLOOD) <= 3
             assert len(orphans) <= 5
             assert orphans.bytes_total == 80 * len(orphans)
-    assert orphans.of_peer("flood") == 0, "whoever has most gives way to others"
-    tree.forget_peer("peer 7")
+    assert orphans.of_peer(FLOOD) == 0, "whoever has most gives way to others"
+    tree.forget_peer(7)
     assert len(orphans) == 4
 
 
-def mine_again(header: bytes, number: int, salt: str) -> bytes:
+def mine_again(header: bytes, number: int, salt: int) -> bytes:
     """Another header of the same kind."""
     decoded = Header.decode(header)
-    parent = sha256d(salt.encode() + bytes([number]))
+    parent = sha256d(bytes([salt, number]))
     return mine(parent=parent, time=decoded.time, bits=decoded.bits)
 
 
 def test_the_newest_of_a_peer_s_orphans_are_kept() -> None:
     orphans = Orphans(count_max=5, per_peer_max=2)
-    made = [Orphan(sha256d(header), header, "a") for header in headers_on_nothing(3)]
+    made = [Orphan(sha256d(header), header, 1) for header in headers_on_nothing(3)]
     for orphan in (*made, made[2]):
         orphans.add(orphan)
     assert [orphan.hash in orphans for orphan in made] == [False, True, True]

@@ -9,6 +9,7 @@ import hashlib
 from collections import deque
 from typing import NamedTuple
 
+from chaind.consensus.pow.base import Base
 from chaind.consensus.pow.errors import (
     BitsUnexpected,
     GenesisMismatch,
@@ -51,8 +52,8 @@ class HeaderChain:
     """Verifies headers in order. One that breaks a rule raises, and the chain stays before it.
 
     `start` is the height of the first header; `work_below` the chainwork of the one before it;
-    `genesis` the hash that header 0 must have; `anchor` what asert hangs on where the headers
-    begin above block 0; `now` the clock's Unix seconds.
+    `genesis` the hash that header 0 must have, for which it needs no work; `anchor` what asert
+    hangs on where the headers begin above block 0; `now` the clock's Unix seconds.
     """
 
     def __init__(
@@ -100,6 +101,19 @@ class HeaderChain:
             trusted=self._trusted,
         )
 
+    def base(self) -> Base:
+        """The tip as what later headers stand on; only of a chain that began at block 0."""
+        assert self._start == 0
+        assert self._window_time is not None
+        return Base(
+            hash=self._hash,
+            height=self._height,
+            bits=self._bits,
+            times=tuple(self._times),
+            chainwork=self._chainwork,
+            window_time=self._window_time,
+        )
+
     def feed(self, records: bytes) -> None:
         """Verify the next headers. Raises a leaf of `errors`, or `BitsInvalid`, for the first one
         that breaks a rule.
@@ -117,7 +131,7 @@ class HeaderChain:
             turning = every or height % window == 0 or bits != self._bits
             target = self._check_bits(height, bits) if turning else self._target
             digest = sha256(sha256(header).digest()).digest()
-            if number(digest, "little") > target:
+            if number(digest, "little") > target and (height or digest != self._genesis):
                 raise HashTooHigh(height=height, hash=display_hash(digest), target=target)
             time = number(header[68:72], "little")
             self._check_time(height, time)

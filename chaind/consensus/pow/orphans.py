@@ -18,7 +18,7 @@ class Orphan(NamedTuple):
 
     hash: bytes
     header: bytes
-    peer: str
+    peer: int
 
     @property
     def parent(self) -> bytes:
@@ -37,7 +37,7 @@ class Orphans:
         self._per_peer_max = per_peer_max
         self._by_hash: dict[bytes, Orphan] = {}
         self._by_parent: dict[bytes, dict[bytes, Orphan]] = {}
-        self._by_peer: dict[str, OrderedDict[bytes, Orphan]] = {}
+        self._by_peer: dict[int, OrderedDict[bytes, Orphan]] = {}
 
     def __len__(self) -> int:
         return len(self._by_hash)
@@ -50,7 +50,7 @@ class Orphans:
         """Bytes of headers that wait."""
         return HEADER_BYTES * len(self._by_hash)
 
-    def of_peer(self, peer: str) -> int:
+    def of_peer(self, peer: int) -> int:
         """How many of a peer's wait."""
         return len(self._by_peer.get(peer, ()))
 
@@ -73,12 +73,12 @@ class Orphans:
             self._remove(orphan)
         return found
 
-    def forget_peer(self, peer: str) -> None:
+    def forget_peer(self, peer: int) -> None:
         """Drop all that a peer sent."""
         for orphan in list(self._by_peer.get(peer, {}).values()):
             self._remove(orphan)
 
-    def _drop_oldest(self, peer: str) -> None:
+    def _drop_oldest(self, peer: int) -> None:
         self._remove(next(iter(self._by_peer[peer].values())))
 
     def _remove(self, orphan: Orphan) -> None:

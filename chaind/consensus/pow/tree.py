@@ -94,7 +94,7 @@ class Heard(NamedTuple):
 
     added: tuple[Entry, ...]
     orphaned: bool
-    faults: tuple[tuple[str, ChaindError], ...]
+    faults: tuple[tuple[int, ChaindError], ...]
 
 
 class Path(NamedTuple):
@@ -167,7 +167,7 @@ class Tree:
 
     # Growing.
 
-    def hear(self, header: bytes, *, now: int, peer: str = "") -> Heard:
+    def hear(self, header: bytes, *, now: int, peer: int = 0) -> Heard:
         """Take a header of 80 bytes at Unix second `now`, and those that waited for it.
 
         Raises the rule that it breaks. One that is too new may be heard again later.
@@ -183,7 +183,7 @@ class Tree:
         if parent is None:
             return self._hear_unlinked(header, block_hash, decoded, peer)
         added = [self._enter(header, block_hash, decoded, parent, now)]
-        faults: list[tuple[str, ChaindError]] = []
+        faults: list[tuple[int, ChaindError]] = []
         for entry in added:  # grows while it is walked
             for orphan in self._orphans.adopt(entry.hash):
                 child = Header.decode(orphan.header)
@@ -195,11 +195,11 @@ class Tree:
         kept = tuple(entry for entry in added if entry.hash in self._entries)
         return Heard(kept, orphaned=False, faults=tuple(faults))
 
-    def forget_peer(self, peer: str) -> None:
+    def forget_peer(self, peer: int) -> None:
         """Drop what a peer sent that waits for its parent."""
         self._orphans.forget_peer(peer)
 
-    def _hear_unlinked(self, header: bytes, block_hash: bytes, decoded: Header, peer: str) -> Heard:
+    def _hear_unlinked(self, header: bytes, block_hash: bytes, decoded: Header, peer: int) -> Heard:
         """Its parent is not in the tree: final, then it comes too late; or unknown, then it waits.
 
         Waiting is only for headers that cost work, whatever they claim to stand on.
