@@ -45,13 +45,18 @@ def reward_of(executed: Executed, height: int, parameters: Parameters) -> int:
 
 
 class ParentInfo(NamedTuple):
-    """What a block's rules need to know of the block below it."""
+    """What a block's rules need to know of the block below it.
+
+    `time_ms` is the chain time that its children see: its own in bft, its median time past in pow,
+    where `times` are the last (up to) eleven header times that make it, in seconds.
+    """
 
     hash: bytes
     height: int
     time_ms: int
     view: int
     root: bytes
+    times: tuple[int, ...] = ()
 
 
 def subsidy(height: int, parameters: Parameters) -> int:
@@ -234,4 +239,4 @@ def apply_genesis(state: State, genesis: Genesis) -> Executed:
 
 def genesis_info(genesis: Genesis, root: bytes) -> ParentInfo:
     """Block 0 as the parent of block 1."""
-    return ParentInfo(genesis.hash, 0, genesis.time_ms, 0, root)
+    return ParentInfo(genesis.hash, 0, genesis.time_ms, 0, root, (genesis.time_ms // 1000,))

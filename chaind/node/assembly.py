@@ -10,11 +10,12 @@ from chaind.consensus.simplex import Simplex
 from chaind.mempool.pool import Pool, PoolLimits
 from chaind.network.manager import NetworkConfig
 from chaind.network.peers import parse_address
-from chaind.node.chain import EPOCH, Chain
+from chaind.node.chain import Chain
 from chaind.node.clock import Clock
 from chaind.node.config import Config
 from chaind.node.faucet import Faucet
 from chaind.node.queries import Queries
+from chaind.node.rules import EPOCH
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.keys import SecretKey
 from chaind.primitives.votes import VoteKind, vote_digest

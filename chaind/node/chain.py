@@ -8,27 +8,18 @@ hands over what becomes final, in order, and `settle` forgets it once it is dura
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from chaind.ledger.block import (
-    Executed,
-    ParentInfo,
-    block_context,
-    check_block,
-    check_in_context,
-    execute_block,
-    reward,
-)
+from chaind.ledger.block import Executed, ParentInfo, block_context, reward
 from chaind.ledger.checks import Checked
 from chaind.ledger.errors import REFUSALS, BlockUntimely
 from chaind.ledger.execute import Context, Receipt, execute
 from chaind.ledger.journal import State, next_root
 from chaind.mempool.pool import Pool
+from chaind.node.rules import EPOCH, rules_of
 from chaind.primitives.block import BFT_BITS, Block, Commitment
 from chaind.primitives.coinbase import encode_coinbase
 from chaind.primitives.errors import LocalFault
 from chaind.primitives.genesis import Genesis
-from chaind.storage.schema import TipRow
 
-EPOCH = 1  # of the genesis validators
 FAILED_SELECTIONS_MAX = 1_000  # a proposer gives up on a pool that mostly does not apply
 
 
@@ -68,13 +59,14 @@ class Chain:
         genesis: Genesis,
         state: State,
         pool: Pool,
-        tip: TipRow,
+        tip: ParentInfo,
         leader_address: Callable[[int], bytes],
     ) -> None:
         self.genesis = genesis
         self.state = state
         self.pool = pool
-        self.final = ParentInfo(tip.hash, tip.height, tip.time_ms, tip.view, tip.root)
+        self.final = tip
+        self._rules = rules_of(genesis, leader_address)
         self._leader_address = leader_address
         self._validators_hash = genesis.validators_hash
         self._candidates: dict[bytes, Candidate] = {}
@@ -121,7 +113,7 @@ class Chain:
             return known
         candidate = self._candidates[body.block.hash] = Candidate(body)
         try:
-            check_block(body.block, self.genesis.parameters)
+            self._rules.check_block(body.block)
         except REFUSALS as error:
             candidate.error = error
         return candidate
@@ -135,26 +127,13 @@ class Chain:
         parent = self.info(block.parent)
         assert parent is not None, "the parent is executed first"
         try:
-            check_in_context(
-                block,
-                parent,
-                EPOCH,
-                self._validators_hash,
-                self._leader_address(block.commitment.view),
-                self.genesis,
-            )
+            self._rules.check_in_context(block, parent)
             self.move_to(block.parent)
-            executed = execute_block(
-                self.state,
-                candidate.body.checked,
-                block_context(parent, self.genesis),
-                parent.root,
-                block.commitment.proposer,
-            )
+            executed = self._rules.execute(self.state, block, candidate.body.checked, parent)
         except REFUSALS as error:
             candidate.error = error
             return candidate
-        self._push(candidate, executed)
+        self._push(candidate, executed, parent)
         return candidate
 
     def check_time(self, block: Block, now_ms: int) -> None:
@@ -207,8 +186,23 @@ class Chain:
         )
         candidate = Candidate(Body(block, tuple(receipt.checked for receipt in receipts)))
         self._candidates[block.hash] = candidate
-        self._push(candidate, executed)
+        self._push(candidate, executed, parent)
         return candidate
+
+    def select(self, parent_hash: bytes) -> list[Receipt] | None:
+        """What a block on an executed parent would take from the pool; None if it is unknown.
+
+        The state stands on the parent afterwards.
+        """
+        parent = self.info(parent_hash)
+        if parent is None:
+            return None
+        self.move_to(parent_hash)
+        self.state.begin()
+        try:
+            return self._fill(block_context(parent, self.genesis))
+        finally:
+            self.state.abandon()
 
     def _fill(self, context: Context) -> list[Receipt]:
         """Execute what the pool offers until bytes or cost are full; park what does not apply."""
@@ -316,26 +310,14 @@ class Chain:
         stale: set[bytes] = set()
         for candidate in sorted(self._candidates.values(), key=_height):
             block = candidate.body.block
-            if (
-                block.height <= final.height
-                or block.commitment.view <= final.view
-                or block.parent in stale
-            ):
+            if self._rules.passed_over(block, final) or block.parent in stale:
                 stale.add(block.hash)
         for block_hash in stale:
             del self._candidates[block_hash]
 
-    def _push(self, candidate: Candidate, executed: Executed) -> None:
-        block = candidate.body.block
-        assert block.commitment.time_ms is not None
+    def _push(self, candidate: Candidate, executed: Executed, parent: ParentInfo) -> None:
         candidate.executed = executed
-        candidate.info = ParentInfo(
-            block.hash,
-            block.height,
-            block.commitment.time_ms,
-            block.commitment.view,
-            executed.root,
-        )
+        candidate.info = self._rules.info(candidate.body.block, parent, executed.root)
         self._stack.append(candidate)
         self.pool.hide(checked.txid for checked in candidate.body.checked)
 

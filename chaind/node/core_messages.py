@@ -11,7 +11,8 @@ from chaind.consensus.core import (
     Votes,
 )
 from chaind.network import messages as wire
-from chaind.node.chain import EPOCH, Chain
+from chaind.node.chain import Chain
+from chaind.node.rules import EPOCH
 
 
 def to_wire(message: CoreMessage, chain: Chain, status: Callable[[], wire.Status]) -> wire.Message:

@@ -48,11 +48,12 @@ from chaind.consensus.records import encode_record
 from chaind.network import messages as wire
 from chaind.network.peer import Peer
 from chaind.node.bodies import Bodies
-from chaind.node.chain import EPOCH, Chain
+from chaind.node.chain import Chain
 from chaind.node.clock import Clock
 from chaind.node.core_messages import to_wire
 from chaind.node.durable import GroupCommit
 from chaind.node.finality import Finality
+from chaind.node.rules import EPOCH
 from chaind.node.signatures import SignatureChecker
 from chaind.node.spread import NOBODY, Mesh
 from chaind.node.timers import Timers

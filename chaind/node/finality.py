@@ -70,15 +70,16 @@ class Finality:
             raw = candidate.body.block.encode()
             self.positions[block_hash] = self._store.bodies.append(raw)
 
-    def deliver(self, block_hash: bytes, certificate: Certificate) -> None:
-        """The block and its ancestors are final by a durable certificate."""
+    def deliver(self, block_hash: bytes, certificate: Certificate | None) -> None:
+        """The block and its ancestors are final by a durable certificate, or by work alone."""
         path = self._chain.path_to(block_hash)
         if not path:
             return
         finals, rows = [], 0
         for candidate in path:
-            block, executed = candidate.body.block, candidate.executed
+            block, executed, info = candidate.body.block, candidate.executed, candidate.info
             assert executed is not None
+            assert info is not None
             self.keep_body(block.hash)
             proof = certificate if block.hash == block_hash else None
             finals.append(
@@ -90,6 +91,7 @@ class Finality:
                     executed.receipts,
                     proof,
                     reward_of(executed, block.height, self._chain.genesis.parameters),
+                    info.time_ms,
                 )
             )
             rows += len(executed.delta.writes) + 4 * len(executed.receipts)
@@ -134,8 +136,7 @@ class Finality:
         for final in delivery.finals:
             block, receipts = final.block, final.receipts
             included = [receipt.checked for receipt in receipts]
-            time_ms = block.commitment.time_ms
-            assert time_ms is not None
+            time_ms = final.time_ms
             changed = (key for key, _ in final.writes)
             dropped = self._pool.settle(included, changed, time_ms)
             ended = self._tracker.settle(included, block.height, time_ms)

@@ -225,10 +225,11 @@ class Feed:
         yield None, Position(height + 1, 0, 0)
 
     def _reward(self, block: Block) -> Movement | None:
-        """What the proposer was credited."""
+        """What the proposer was credited; None where a coinbase pays instead."""
         height, commitment = block.height, block.commitment
-        assert commitment.proposer is not None, "blocks of bft have one"
-        assert commitment.time_ms is not None, "and a time"
+        if commitment.proposer is None:
+            return None
+        assert commitment.time_ms is not None, "blocks of bft have a time"
         units = self._store.reward(commitment.proposer, height)
         if not units:
             return None

@@ -42,6 +42,7 @@ from chaind.node.recovery import Disk, stored_blocks, stored_intake, stored_vote
 from chaind.node.refunds import Refunds
 from chaind.node.relay import Relay
 from chaind.node.routing import Router
+from chaind.node.rules import tip_info
 from chaind.node.signatures import SignatureChecker, Verify
 from chaind.node.spread import make_spread
 from chaind.node.statements import Statements
@@ -119,9 +120,8 @@ class Node:
         self.timers = Timers()
         self.pool = make_pool(config, genesis)
         self.tracker = Tracker(disk.journal)
-        self.chain = Chain(
-            genesis, State(disk.store), self.pool, disk.store.tip, voters.leader_address
-        )
+        tip = tip_info(genesis, disk.store.tip, disk.store)
+        self.chain = Chain(genesis, State(disk.store), self.pool, tip, voters.leader_address)
         self._journal_commit = GroupCommit((disk.journal,), workers)
         self._vote_commit = GroupCommit((disk.store.bodies, disk.votes), workers)
         self._verifier = Verifier(workers)

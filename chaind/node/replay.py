@@ -7,19 +7,10 @@ verified here: whoever believes the source need not, whoever does not checks the
 
 from collections.abc import Sequence
 
-from chaind.ledger.block import (
-    Executed,
-    ParentInfo,
-    apply_genesis,
-    block_context,
-    check_block,
-    check_in_context,
-    execute_block,
-    reward_of,
-)
+from chaind.ledger.block import Executed, apply_genesis, reward_of
 from chaind.ledger.checks import Checked, check_transaction
 from chaind.ledger.journal import State
-from chaind.node.chain import EPOCH
+from chaind.node.rules import rules_of, tip_info
 from chaind.primitives.block import Block
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.votes import Certificate
@@ -58,15 +49,14 @@ class Replay:
         self._store = store
         self._state = State(store)
         self._prefix = genesis.chain_prefix
-        self._validators_hash = genesis.validators_hash
-        self._leaders = [validator.address for validator in genesis.validators]
-        tip = store.tip
-        self.tip = ParentInfo(tip.hash, tip.height, tip.time_ms, tip.view, tip.root)
+        leaders = [validator.address for validator in genesis.validators]
+        self._rules = rules_of(genesis, lambda view: leaders[view % len(leaders)])
+        self.tip = tip_info(genesis, store.tip, store)
 
     def check(self, block: Block) -> tuple[Checked, ...]:
         """The block's transactions checked without state. Raises `REFUSALS`."""
         parameters = self._genesis.parameters
-        check_block(block, parameters)
+        self._rules.check_block(block)
         return tuple(
             check_transaction(transaction, parameters, self._prefix)
             for transaction in block.transactions
@@ -82,15 +72,21 @@ class Replay:
         sync: bool = False,
     ) -> Executed:
         """Execute one block and write its rows. Raises `REFUSALS`; then nothing has changed."""
-        parent, genesis = self.tip, self._genesis
-        proposer = self._leaders[block.commitment.view % len(self._leaders)]
-        check_in_context(block, parent, EPOCH, self._validators_hash, proposer, genesis)
-        context = block_context(parent, genesis)
-        executed = execute_block(self._state, checked, context, parent.root, proposer)
-        writes, receipts = executed.delta.writes, executed.receipts
-        reward = reward_of(executed, block.height, genesis.parameters)
-        final = FinalBlock(block, position, executed.root, writes, receipts, certificate, reward)
-        tip = self._store.write([final], sync=sync)
+        parent = self.tip
+        self._rules.check_in_context(block, parent)
+        executed = self._rules.execute(self._state, block, checked, parent)
+        info = self._rules.info(block, parent, executed.root)
+        final = FinalBlock(
+            block,
+            position,
+            executed.root,
+            executed.delta.writes,
+            executed.receipts,
+            certificate,
+            reward_of(executed, block.height, self._genesis.parameters),
+            info.time_ms,
+        )
+        self._store.write([final], sync=sync)
         self._state.settle(executed.delta)
-        self.tip = ParentInfo(tip.hash, tip.height, tip.time_ms, tip.view, tip.root)
+        self.tip = info
         return executed

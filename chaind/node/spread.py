@@ -17,7 +17,7 @@ from chaind.consensus.overlay import DEGREE, MESH_MAX, make_graph
 from chaind.consensus.quorums import Quorums
 from chaind.network import messages as wire
 from chaind.network.peer import Peer
-from chaind.node.chain import EPOCH
+from chaind.node.rules import EPOCH
 from chaind.node.timers import Timers
 from chaind.primitives.codec import encode
 from chaind.primitives.genesis import Genesis

@@ -24,9 +24,11 @@ from chaind.primitives.hashes import ZERO_HASH, merkle_root, sha256d, tagged_has
 from chaind.primitives.keys import PUBLIC_KEY_BYTES, BadPublicKey, check_public_key
 from chaind.primitives.transaction import CHAIN_PREFIX_BYTES, NATIVE
 from chaind.primitives.votes import VALIDATORS_MAX
+from chaind.primitives.work import BITS_MAX, TARGET_BITS, BitsInvalid, WorkParameters, target_of
 
 ASSET_ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 ASSET_CHARS_MAX = 12
+HEX_DIGITS = frozenset("0123456789abcdef")
 BLOCK_BYTES_LIMIT = 3 << 20  # a block and its overhead travel in one frame of 4 MiB
 WEIGHT_MAX = 1_000_000  # keeps the sum over all validators within 32 bits
 OVERLAY_DEGREE_MAX = 64  # beyond it everyone might as well talk to everyone
@@ -83,6 +85,25 @@ class ConsensusParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     overlay_degree: int | msgspec.UnsetType = msgspec.UNSET
 
 
+class ProofOfWork(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How blocks are mined and when they are final.
+
+    `start_bits` are those of block 0 and of the first ones after it. A block is final under
+    `final_depth` others. `minimum_chain_work` (hex digits) is what the network is known to have
+    done: a chain with less is not followed.
+    """
+
+    rules: WorkParameters
+    start_bits: int
+    final_depth: int = 100
+    minimum_chain_work: str = "0"
+
+    @property
+    def minimum(self) -> int:
+        """The least work of a chain that is followed."""
+        return int(self.minimum_chain_work, 16)
+
+
 class Validator(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A voter. Fees go to the address of `public_key` (66 hex digits)."""
 
@@ -119,19 +140,30 @@ class Allocation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The genesis document. `time_ms` is the chain time of block 0."""
+    """The genesis document. `time_ms` is the chain time of block 0.
+
+    `mode` says who makes blocks and what makes them final: validators who vote (`bft`), or miners
+    (`pow`), whose rules are `work`.
+    """
 
     name: str
     time_ms: int
     validators: tuple[Validator, ...]
     allocations: tuple[Allocation, ...]
-    mode: Literal["bft"] = "bft"
+    mode: Literal["bft", "pow"] = "bft"
     dev: bool = False
     native_symbol: str = "COIN"
     addresses: AddressFormat = DEFAULT_ADDRESSES
     assets: tuple[AssetEntry, ...] = ()
     parameters: Parameters = Parameters()
     consensus: ConsensusParameters = ConsensusParameters()
+    work: ProofOfWork | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def proof_of_work(self) -> ProofOfWork:
+        """The rules of a mined chain, which this is."""
+        assert self.work is not msgspec.UNSET
+        return self.work
 
     def encode(self) -> bytes:
         """Canonical bytes, what the genesis hash commits to."""
@@ -166,8 +198,12 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         def refuse(reason: str) -> GenesisInvalid:
             return GenesisInvalid(path=path, reason=reason)
 
-        if not 1 <= len(self.validators) <= VALIDATORS_MAX:
+        if self.mode == "pow":
+            self._check_work(path)
+        elif not 1 <= len(self.validators) <= VALIDATORS_MAX:
             raise refuse(f"1 to {VALIDATORS_MAX} validators are needed")
+        elif self.work is not msgspec.UNSET:
+            raise refuse("work is for mode pow")
         for validator in self.validators:
             try:
                 check_public_key(validator.key)
@@ -188,6 +224,40 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             raise refuse(f"time_ms {self.time_ms} is out of range")
         self._check_parameters(path)
         self._check_money(path)
+
+    def _check_work(self, path: str) -> None:
+        def refuse(reason: str) -> GenesisInvalid:
+            return GenesisInvalid(path=path, reason=reason)
+
+        work = self.work
+        if work is msgspec.UNSET:
+            raise refuse("mode pow needs the rules of work")
+        if self.validators:
+            raise refuse("mode pow has no validators")
+        if self.parameters.min_block_interval_ms:
+            raise refuse("in mode pow min_block_interval_ms stands in work.rules")
+        if self.time_ms % 1000:
+            raise refuse(f"time_ms {self.time_ms} is not a whole second, as mode pow needs it")
+        for name, bits in (
+            ("start_bits", work.start_bits),
+            ("limit_bits", work.rules.limit_bits),
+        ):
+            if not 0 <= bits <= BITS_MAX:
+                raise refuse(f"{name} {bits} are not 32 bits")
+        try:
+            if target_of(work.start_bits) > target_of(work.rules.limit_bits):
+                raise refuse(f"start_bits {work.start_bits:#010x} are easier than limit_bits")
+        except BitsInvalid as error:
+            raise refuse(str(error)) from None
+        zero_allowed = {"max_future_ms", "min_block_interval_ms"}
+        numbers = {**msgspec.structs.asdict(work.rules), "final_depth": work.final_depth}
+        for name, value in numbers.items():
+            low = 0 if name in zero_allowed else 1
+            if isinstance(value, int) and not low <= value <= 2**53:
+                raise refuse(f"{name} = {value} is out of range")
+        digits = work.minimum_chain_work
+        if not (1 <= len(digits) <= TARGET_BITS // 4 and HEX_DIGITS.issuperset(digits)):
+            raise refuse(f"minimum_chain_work {digits!r} is not 1 to 64 lower-case hex digits")
 
     def _check_parameters(self, path: str) -> None:
         zero_allowed = {"min_fee_per_byte", "min_block_interval_ms", "subsidy_units"}
@@ -241,7 +311,8 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         """Header of block 0, whose Merkle root commits to this document."""
         leaves = [sha256d(encode_coinbase(0)), sha256d(self.encode())]
         time = self.time_ms // 1000
-        return Header(BLOCK_VERSION, ZERO_HASH, merkle_root(leaves), time, BFT_BITS, 0)
+        bits = BFT_BITS if self.work is msgspec.UNSET else self.work.start_bits
+        return Header(BLOCK_VERSION, ZERO_HASH, merkle_root(leaves), time, bits, 0)
 
     @property
     def hash(self) -> bytes:

@@ -13,7 +13,7 @@ import msgspec
 from chaind.network import messages as wire
 from chaind.network.messages import Message
 from chaind.network.peer import Peer
-from chaind.node.chain import EPOCH
+from chaind.node.rules import EPOCH
 from chaind.primitives.block import BFT_BITS, Block
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.hashes import sha256

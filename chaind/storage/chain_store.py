@@ -22,7 +22,14 @@ from chaind.primitives.votes import Certificate, certificate_decoder
 from chaind.storage.books import Books
 from chaind.storage.errors import DiskFailed, FileMissing, LogCorrupt, NoSuchRecord
 from chaind.storage.files import Files
-from chaind.storage.indexes import Activity, activity_of, block_rows, state_coin_rows
+from chaind.storage.indexes import (
+    Activity,
+    activity_of,
+    block_rows,
+    coinbase_rows,
+    paid_by_coinbase,
+    state_coin_rows,
+)
 from chaind.storage.kv import Change, KeyValue, prefix_end
 from chaind.storage.log import SYSTEM_MAKING, AppendLog, SegmentMaking
 from chaind.storage.schema import (
@@ -44,6 +51,7 @@ from chaind.storage.schema import (
     block_row,
     certificate_key,
     coin_prefix,
+    header_key,
     height_key,
     location_suffix,
     number,
@@ -88,7 +96,8 @@ class FinalBlock(NamedTuple):
     writes: Writes
     receipts: tuple[Receipt, ...]
     certificate: Certificate | None  # None where a descendant's certificate covers it
-    reward: int  # base units that the proposer got: fees and subsidy
+    reward: int  # base units that were due to its maker: fees and subsidy
+    time_ms: int  # chain time that its children see
 
 
 class ChainStore:
@@ -184,10 +193,7 @@ class ChainStore:
             rows += self._rows(final)
         last = finals[-1]
         commitment = last.block.commitment
-        assert commitment.time_ms is not None
-        tip = TipRow(
-            commitment.height, last.block.hash, last.root, commitment.time_ms, commitment.view
-        )
+        tip = TipRow(commitment.height, last.block.hash, last.root, last.time_ms, commitment.view)
         rows.append((META_TIP, tip.encode()))
         write = self._database.prepare(rows, sync=sync)
 
@@ -204,8 +210,7 @@ class ChainStore:
 
     def _rows(self, final: FinalBlock) -> list[Change]:
         block = final.block
-        height, time_ms = block.height, block.commitment.time_ms
-        assert time_ms is not None
+        height, time_ms = block.height, final.time_ms
         rows: list[Change] = [(STATE + key, value) for key, value in final.writes]
         row = BlockRow(
             block.hash, final.position.segment, final.position.offset, len(final.receipts), time_ms
@@ -218,7 +223,17 @@ class ChainStore:
         proposer = block.commitment.proposer
         if proposer is not None and final.reward:
             rows.append((reward_prefix(proposer) + number(height), number(final.reward)))
+        if proposer is None:
+            rows.append((header_key(height), block.header_bytes))
+            rows += coinbase_rows(height, sha256d(block.coinbase_bytes), block.coinbase)
+            for address, units in paid_by_coinbase(block.coinbase).items():
+                rows.append((reward_prefix(address) + number(height), number(units)))
         return rows
+
+    def headers(self, start: int, stop: int) -> Iterator[bytes]:
+        """Headers of final mined blocks from height `start` up to below `stop`, 80 bytes each."""
+        for _, header in self._database.scan(header_key(start), header_key(stop)):
+            yield header
 
     def block_row(self, height: int) -> BlockRow | None:
         """Where and what the final block of this height is."""

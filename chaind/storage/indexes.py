@@ -76,6 +76,15 @@ def coinbase_rows(height: int, txid: bytes, coinbase: Coinbase) -> Iterator[Chan
             yield coin_key(output.address, txid, index), row
 
 
+def paid_by_coinbase(coinbase: Coinbase) -> dict[bytes, int]:
+    """Base units that a coinbase pays, by address."""
+    paid: dict[bytes, int] = {}
+    for output in coinbase.outputs:
+        if output.address is not None and output.amount:
+            paid[output.address] = paid.get(output.address, 0) + output.amount
+    return paid
+
+
 def state_coin_rows(writes: Writes) -> Iterator[Change]:
     """Coin rows of state rows themselves: the coins of block 0, which no transaction made."""
     for key, value in writes:

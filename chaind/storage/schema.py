@@ -3,6 +3,7 @@
     S ‖ state key                               a final row of the ledger (ledger.keys)
     H ‖ height(8)                               [block hash, segment, offset, transactions, time_ms]
     B ‖ block hash                              height(8)
+    W ‖ height(8)                               header of a final mined block, 80 bytes
     C ‖ height(8)                               certificate that finalised this block
     X ‖ txid                                    where a final transaction is, and what it moved
     A ‖ len ‖ address ‖ height(8) ‖ index(4)    txid of a final transaction that meant it
@@ -11,7 +12,8 @@
                                                 txid of a final transaction whose memo refers to an
                                                 invoice, and which paid the address; or refers to a
                                                 payment that the address gives back by it
-    P ‖ len ‖ address ‖ height(8)               the reward of a block's proposer, units(8)
+    P ‖ len ‖ address ‖ height(8)               the reward of a block's proposer, or what a mined
+                                                block's coinbase paid an address, units(8)
     O ‖ txid                                    how a transaction that never applied ended
     M ‖ name                                    meta: format, genesis, tip
 
@@ -30,6 +32,7 @@ FORMAT_VERSION = 4
 STATE = b"S"
 HEIGHT = b"H"
 BLOCK = b"B"
+HEADER = b"W"
 CERTIFICATE = b"C"
 TRANSACTION = b"X"
 ACTIVITY = b"A"
@@ -120,6 +123,11 @@ def number(value: int) -> bytes:
 def height_key(height: int) -> bytes:
     """Row of a final block by height."""
     return HEIGHT + number(height)
+
+
+def header_key(height: int) -> bytes:
+    """Row of the header of a final mined block."""
+    return HEADER + number(height)
 
 
 def certificate_key(height: int) -> bytes:

@@ -21,12 +21,13 @@ from chaind.ledger.journal import State
 from chaind.mempool.pool import Pool, PoolLimits
 from chaind.network.messages import Message, Proposal
 from chaind.node.bodies import Bodies
-from chaind.node.chain import EPOCH, Body, Candidate, Chain
+from chaind.node.chain import Body, Candidate, Chain
 from chaind.node.durable import GroupCommit
 from chaind.node.events import Event, Events
 from chaind.node.finality import Finality
 from chaind.node.intake import Intake, Verifier
 from chaind.node.recovery import open_disk
+from chaind.node.rules import EPOCH, tip_info
 from chaind.node.signatures import SignatureChecker
 from chaind.node.tracker import Tracker
 from chaind.primitives.block import Block
@@ -133,7 +134,7 @@ class World:
             genesis,
             State(self.store),
             self.pool,
-            self.store.tip,
+            tip_info(genesis, self.store.tip, self.store),
             lambda view: addresses[view % len(addresses)],
         )
         self.quorums = Quorums([validator.weight for validator in genesis.validators])

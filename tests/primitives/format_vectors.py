@@ -22,6 +22,7 @@ from primitive_samples import (
     sample_genesis,
     sample_transactions,
 )
+from test_work_genesis import sample_work_genesis
 
 from chaind.primitives.address import key_address
 from chaind.primitives.codec import encode
@@ -119,7 +120,11 @@ def genesis_vectors() -> Vector:
             "chain_prefix": genesis.chain_prefix.hex(),
             "validators_hash": genesis.validators_hash.hex(),
         }
-        for name, genesis in (("sample", sample_genesis()), ("smallest", smallest))
+        for name, genesis in (
+            ("sample", sample_genesis()),
+            ("smallest", smallest),
+            ("mined", sample_work_genesis()),
+        )
     }
 
 
