@@ -117,7 +117,7 @@ def block_summary(forms: Forms, info: BlockInfo) -> BlockSummary:
         bits=f"{header.bits:08x}",
         nonce=header.nonce,
         timestamp=header.time,
-        time_ms=header.time * 1000 if commitment.time_ms is None else commitment.time_ms,
+        time_ms=block.time_ms,
         header=block.header_bytes.hex(),
         view=commitment.view,
         proposer=maybe(forms.show, commitment.proposer),

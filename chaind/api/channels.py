@@ -393,7 +393,7 @@ def _final_state(txid: bytes, event: FinalEvent) -> TransactionState:
         "final",
         height=block.height,
         block_hash=display_hash(block.hash),
-        time_ms=block.commitment.time_ms,
+        time_ms=block.time_ms,
     )
 
 

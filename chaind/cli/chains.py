@@ -10,7 +10,7 @@ import msgspec
 from chaind.node.home import Home, HomeInitialised, read_or_create_key
 from chaind.primitives.address import key_address
 from chaind.primitives.errors import LocalFault
-from chaind.primitives.genesis import Allocation, Genesis, Validator
+from chaind.primitives.genesis import Allocation, Genesis, ProofOfWork, Validator
 from chaind.primitives.keys import SecretKey
 from chaind.storage.files import OsFiles
 from chaind.wallet.derivation import DEVELOPMENT_NAMES, development_key, faucet_key
@@ -88,10 +88,24 @@ def create_network(nodes: Sequence[tuple[Home, Path]], brought: Collection[Path]
     return genesis
 
 
-def development_genesis(validators: Sequence[Validator], *, time_ms: int) -> Genesis:
-    """A development chain: these voters, and money for the faucet and the named accounts."""
+def development_genesis(
+    validators: Sequence[Validator],
+    *,
+    time_ms: int,
+    work: ProofOfWork | msgspec.UnsetType = msgspec.UNSET,
+) -> Genesis:
+    """A development chain: money for the faucet and the named accounts, and these voters.
+
+    With `work` it is mined and has none.
+    """
     genesis = Genesis(
-        name="devnet", dev=True, time_ms=time_ms, validators=tuple(validators), allocations=()
+        name="devnet",
+        dev=True,
+        time_ms=time_ms if work is msgspec.UNSET else time_ms // 1000 * 1000,
+        validators=tuple(validators),
+        allocations=(),
+        mode="bft" if work is msgspec.UNSET else "pow",
+        work=work,
     )
     funded = [(faucet_key(), FAUCET_AMOUNT)]
     funded += [(development_key(index), ACCOUNT_AMOUNT) for index in range(len(DEVELOPMENT_NAMES))]

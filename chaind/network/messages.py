@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 from msgspec import Meta, Struct
 
 from chaind.consensus.gossip import BUNDLES_MAX, SIGNATURES_MAX
+from chaind.consensus.pow.sync import HEADERS_MAX
 from chaind.network.frames import FRAME_BYTES_MAX
 from chaind.primitives.block import COMMITMENT_BYTES_MAX, HEADER_BYTES
 from chaind.primitives.codec import Decoder, encode
@@ -36,6 +37,7 @@ VOTES_MAX: Final = 4_096  # one of every validator that a chain can have
 CERTIFICATES_MAX: Final = 256  # a run of 256 failed views takes minutes at the longest timer
 BLOCKS_MAX: Final = 512  # one range request; bytes bound it first when blocks are full
 ADDRESSES_MAX: Final = 64
+LOCATOR_MAX: Final = 64  # ten hashes, then gaps that double: enough for any height
 HOST_CHARS_MAX: Final = 45  # the longest IPv6 literal; names are not gossiped
 REASON_CHARS_MAX: Final = 200
 SLACK_BYTES: Final = 1_024  # tags, lengths and small integers of one message
@@ -70,6 +72,13 @@ class ProposalContradicts(Malformed, PeerFault):
 
     code = "proposal-contradicts"
     text = "the proposal for view {view} carries a vote for something else"
+
+
+class MessageOutOfPlace(Malformed, PeerFault):
+    """A message of the other kind of chain, of miners or of validators."""
+
+    code = "message-out-of-place"
+    text = "{name} has no place on a chain of mode {mode}"
 
 
 class _Message(Struct, array_like=True, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -227,6 +236,21 @@ class Bundles(_Message, frozen=True, tag=20):
     bundles: Annotated[tuple[VoteBundle, ...], Meta(min_length=1, max_length=BUNDLES_MAX)]
 
 
+class GetHeaders(_Message, frozen=True, tag=21):
+    """Asks for `Headers` after the first of these block hashes that stands in the receiver's chain.
+
+    Only on chains of miners, as is `Headers`.
+    """
+
+    locator: Annotated[tuple[Hash, ...], Meta(min_length=1, max_length=LOCATOR_MAX)]
+
+
+class Headers(_Message, frozen=True, tag=22):
+    """Headers of 80 bytes in a row, each standing on the one before: as asked, or announced."""
+
+    records: Annotated[bytes, Meta(max_length=HEADERS_MAX * HEADER_BYTES)]
+
+
 Message = (
     Transactions
     | Announce
@@ -249,6 +273,8 @@ Message = (
     | Goodbye
     | Tip
     | Bundles
+    | GetHeaders
+    | Headers
 )
 
 _ID_BYTES = HASH_BYTES + 2  # with its MessagePack header
@@ -280,6 +306,8 @@ BYTES_MAX: Final[dict[type[Any], int]] = {
     Goodbye: SLACK_BYTES,
     Tip: SLACK_BYTES,
     Bundles: SLACK_BYTES + BUNDLES_MAX * _BUNDLE_BYTES + SIGNATURES_MAX * _SIGNATURE_BYTES,
+    GetHeaders: SLACK_BYTES + LOCATOR_MAX * _ID_BYTES,
+    Headers: SLACK_BYTES + HEADERS_MAX * HEADER_BYTES,
 }
 
 _BY_TAG: Final = {kind.__struct_config__.tag: kind for kind in BYTES_MAX}
@@ -336,7 +364,9 @@ def work_of(message: Message) -> int:
             return sum(len(bundle.signatures) for bundle in bundles)
         case Announce(wtxids) | GetTransactions(wtxids) | GetBlockTransactions(_, wtxids):
             return 1 + len(wtxids) // LOOKUPS_PER_WORK
-        case GetBlock() | GetBlocks() | GetCertificates() | GetPeers() | Status():
+        case Headers(records):
+            return 1 + len(records) // (LOOKUPS_PER_WORK * HEADER_BYTES)
+        case GetBlock() | GetBlocks() | GetCertificates() | GetHeaders() | GetPeers() | Status():
             return QUESTION_WORK
     return 1
 

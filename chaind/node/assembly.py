@@ -23,11 +23,12 @@ from chaind.wallet.derivation import faucet_key
 
 
 class Voters:
-    """The validators of a genesis, in its order."""
+    """The validators of a genesis, in its order. `quorums` is None where miners make the blocks."""
 
     def __init__(self, genesis: Genesis) -> None:
         self.keys = [validator.key for validator in genesis.validators]
-        self.quorums = Quorums([validator.weight for validator in genesis.validators])
+        weights = [validator.weight for validator in genesis.validators]
+        self.quorums = None if genesis.mode == "pow" else Quorums(weights)
         self._addresses = [validator.address for validator in genesis.validators]
 
     def index_of(self, secret: SecretKey | None) -> int | None:
@@ -70,7 +71,13 @@ def network_config(config: Config) -> NetworkConfig:
 
 
 def make_core(
-    genesis: Genesis, voters: Voters, chain: Chain, *, me: int | None, secret: SecretKey | None
+    genesis: Genesis,
+    voters: Voters,
+    quorums: Quorums,
+    chain: Chain,
+    *,
+    me: int | None,
+    secret: SecretKey | None,
 ) -> Simplex:
     """The consensus core, from the last final block on. `me` is None for who does not vote."""
     chain_hash, parameters = genesis.hash, genesis.consensus
@@ -81,7 +88,7 @@ def make_core(
 
     return Simplex(
         epoch=EPOCH,
-        quorums=voters.quorums,
+        quorums=quorums,
         me=me,
         final_hash=chain.final.hash,
         final_view=chain.final.view,

@@ -9,6 +9,8 @@ node says is then compared with that, row by row. The five invariants:
     replay         state, indexes and roots are those of a replay from genesis, byte for byte
     once           one effect per lease, one spend per coin, one final block per height
     signatures     of every transaction; certificates carry a quorum's and cover the tip
+    work           on chains of miners, instead of certificates: every header did it, with the
+                   bits and in the time that its chain prescribes
 """
 
 import time
@@ -20,10 +22,13 @@ from typing import Final
 
 import msgspec
 
+from chaind.consensus.pow.headers import HeaderChain
 from chaind.consensus.quorums import Quorums
 from chaind.ledger.block import Executed
 from chaind.ledger.checks import Checked, verify_signatures
 from chaind.ledger.errors import REFUSALS
+from chaind.network.messages import MessageOutOfPlace
+from chaind.node.header_chain import first_headers
 from chaind.node.replay import Replay, begin_store
 from chaind.node.signatures import SignatureChecker
 from chaind.node.tally import Holdings, Tally
@@ -97,9 +102,14 @@ class Auditor:
         self.report = Report(chain=display_hash(genesis.hash))
         self._replay = Replay(genesis, self.store)
         self._tally = Tally(genesis)
-        weights = [validator.weight for validator in genesis.validators]
-        keys = [validator.key for validator in genesis.validators]
-        self._checker = SignatureChecker(genesis.hash, keys, Quorums(weights))
+        self._checker: SignatureChecker | None = None
+        self._headers: HeaderChain | None = None
+        if genesis.mode == "pow":
+            self._headers = first_headers(genesis)
+        else:
+            weights = [validator.weight for validator in genesis.validators]
+            keys = [validator.key for validator in genesis.validators]
+            self._checker = SignatureChecker(genesis.hash, keys, Quorums(weights))
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="audit")
         self._waiting: deque[Future[list[tuple[int, str]]]] = deque()
         self._certified = 0  # height up to which certificates cover the chain
@@ -146,6 +156,8 @@ class Auditor:
         for what in self._tally.block(block, parent.time_ms):
             self.violation("once", height, what)
         self._count(block, executed)
+        if self._headers is not None:
+            self._work(self._headers, height, block)
         if certificate is not None:
             self._certificate(height, block, certificate)
         self._verify(height, checked)
@@ -158,7 +170,7 @@ class Auditor:
         report, tip = self.report, self._replay.tip
         for what in holdings.against(self._tally):
             self.violation("conservation", tip.height, what)
-        if self._certified < tip.height:
+        if self._checker is not None and self._certified < tip.height:
             what = f"no certificate covers blocks {self._certified + 1} to {tip.height}"
             self.violation("signatures", tip.height, what)
         report.height, report.hash = tip.height, display_hash(tip.hash)
@@ -180,6 +192,13 @@ class Auditor:
             for demand in receipt.checked.demands
         )
 
+    def _work(self, headers: HeaderChain, height: int, block: Block) -> None:
+        """A header that breaks a rule is left out, so that all after it are told of too."""
+        try:
+            headers.feed(block.header_bytes)
+        except ChaindError as error:
+            self.violation("work", height, str(error))
+
     def _certificate(self, height: int, block: Block, certificate: Certificate) -> None:
         """One that is final, of this block in its view, by a quorum that signed it."""
         self.report.certificates += 1
@@ -189,12 +208,17 @@ class Auditor:
             self.violation("signatures", height, f"its {kind} certificate is not of this block")
             return
         try:
-            self._checker.check_certificate(certificate)
+            self._check(certificate)
         except ChaindError as error:
             self.violation("signatures", height, f"its certificate does not verify: {error}")
             return
         self.report.uncertified += height - self._certified - 1
         self._certified = height
+
+    def _check(self, certificate: Certificate) -> None:
+        if self._checker is None:
+            raise MessageOutOfPlace(name="certificate", mode="pow")
+        self._checker.check_certificate(certificate)
 
     def _verify(self, height: int, checked: tuple[Checked, ...]) -> None:
         for start in range(0, len(checked), CHUNK):
@@ -215,7 +239,7 @@ class Auditor:
         if self.store.height_of(certificate.block) is not None:
             return
         try:
-            self._checker.check_certificate(certificate)
+            self._check(certificate)
         except ChaindError:
             return  # proves nothing
         shown = display_hash(certificate.block)

@@ -5,7 +5,7 @@ between calls. Blocks are executed on their parent by undoing and redoing deltas
 hands over what becomes final, in order, and `settle` forgets it once it is durable.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from chaind.ledger.block import Executed, ParentInfo, block_context, reward
@@ -85,6 +85,14 @@ class Chain:
     def candidate(self, block_hash: bytes) -> Candidate | None:
         """A known block above the final tip."""
         return self._candidates.get(block_hash)
+
+    def candidates(self) -> Iterable[Candidate]:
+        """All known blocks above the final tip."""
+        return self._candidates.values()
+
+    def executed(self) -> tuple[Candidate, ...]:
+        """The blocks between the final tip and the head, lowest first."""
+        return tuple(self._stack)
 
     def info(self, block_hash: bytes) -> ParentInfo | None:
         """What children of an executed block need, None where it is unknown or not executed."""

@@ -212,6 +212,27 @@ class Engine:
         status, final = self._core.status(), self._chain.final
         return wire.Status(status.epoch, status.view, final.height, final.hash, status.final_view)
 
+    def received(self, peer: Peer, message: wire.Message) -> None:
+        """What a peer sent. Raises `PeerFault`."""
+        match message:
+            case wire.Votes():
+                self.on_votes(peer, message)
+            case wire.Bundles():
+                self.on_bundles(peer, message)
+            case wire.Proposal():
+                self.on_proposal(peer, message)
+            case wire.Certificates(certificates):
+                self.on_certificates(peer, certificates)
+            case wire.Status():
+                self.on_status(peer, message)
+            case wire.GetCertificates():
+                self.on_get_certificates(peer, message)
+            case wire.BlockData() | wire.BlockTransactions():
+                assert self.bodies is not None
+                self.bodies.received(peer, message)
+            case _:
+                raise wire.MessageOutOfPlace(name=type(message).__name__, mode="bft")
+
     def on_votes(self, peer: Peer, message: wire.Votes) -> None:
         """Check and pass on the votes that say anything new. Raises `PeerFault`."""
         self._take_votes(peer, message.votes)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import structlog
 from prometheus_client import CollectorRegistry
 
+from chaind.consensus.quorums import Quorums
 from chaind.ledger.checks import Checked
 from chaind.ledger.journal import State
 from chaind.network import messages as wire
@@ -51,6 +52,7 @@ from chaind.node.timers import Timers
 from chaind.node.tracker import Tracker, lost_for_ever
 from chaind.node.vitals import Vitals
 from chaind.node.waiters import Waiters
+from chaind.node.work_engine import WorkEngine
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.keys import SecretKey
 from chaind.primitives.keys import verify as verify_signature
@@ -159,8 +161,12 @@ class Node:
             workers=workers,
             on_final=self._on_final,
         )
-        self.checker = SignatureChecker(genesis.hash, voters.keys, voters.quorums, verify)
-        self.engine = self._make_engine(voters, secret)
+        self.engine: Engine | WorkEngine
+        if self.quorums is None:
+            self.engine = self._make_work_engine()
+        else:
+            checker = SignatureChecker(genesis.hash, voters.keys, self.quorums, verify)
+            self.engine = self._make_engine(voters, secret, checker, self.quorums)
         self.bodies = Bodies(
             genesis=genesis,
             chain=self.chain,
@@ -173,15 +179,19 @@ class Node:
             on_verdict=self.engine.on_verdict,
         )
         self.engine.bodies = self.bodies
-        self.sync = Sync(
-            chain=self.chain,
-            store=disk.store,
-            bodies=self.bodies,
-            transport=self.network,
-            clock=clock,
-            check_certificate=self.checker.check_certificate,
-            on_range=self.engine.on_range,
-        )
+        self.sync: Sync | WorkEngine
+        if isinstance(self.engine, WorkEngine):
+            self.sync = self.engine
+        else:
+            self.sync = Sync(
+                chain=self.chain,
+                store=disk.store,
+                bodies=self.bodies,
+                transport=self.network,
+                clock=clock,
+                check_certificate=checker.check_certificate,
+                on_range=self.engine.on_range,
+            )
         self.healer = Healer(
             store=disk.store,
             transport=self.network,
@@ -244,11 +254,28 @@ class Node:
         self.metrics = CollectorRegistry()
         self.metrics.register(NodeCollector(self))
 
-    def _make_engine(self, voters: Voters, secret: SecretKey | None) -> Engine:
+    def _make_work_engine(self) -> WorkEngine:
+        return WorkEngine(
+            chain=self.chain,
+            finality=self.finality,
+            store=self._disk.store,
+            commit=self._vote_commit,
+            network=self.network,
+            clock=self.clock,
+            restore=lambda checked: self.intake.restore(checked),
+        )
+
+    def _make_engine(
+        self,
+        voters: Voters,
+        secret: SecretKey | None,
+        checker: SignatureChecker,
+        quorums: Quorums,
+    ) -> Engine:
         me = self.validator_index
         return Engine(
-            core=make_core(self.genesis, voters, self.chain, me=me, secret=secret),
-            checker=self.checker,
+            core=make_core(self.genesis, voters, quorums, self.chain, me=me, secret=secret),
+            checker=checker,
             chain=self.chain,
             finality=self.finality,
             vote_log=self._disk.votes,
@@ -260,7 +287,7 @@ class Node:
             spread=make_spread(
                 self.genesis,
                 me,
-                voters.quorums,
+                quorums,
                 lambda message, peers: self.network.broadcast(message, only=peers),
                 self.timers,
             ),

@@ -261,7 +261,7 @@ class Queries:
             location.place,
             block.hash,
             self._chain.final.height - location.height + 1,
-            block.commitment.time_ms,
+            block.time_ms,
             block.transactions[location.place],
         )
 

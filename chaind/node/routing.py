@@ -42,32 +42,20 @@ class Router:
     def message(self, peer: Peer, message: wire.Message) -> None:
         """See `network.manager.Handler`."""
         match message:
-            case wire.Votes():
-                self._node.engine.on_votes(peer, message)
-            case wire.Bundles():
-                self._node.engine.on_bundles(peer, message)
             case wire.Transactions(raws):
                 self._node.ingest.take(peer, raws)
             case wire.Announce():
                 self._node.relay.on_announce(peer, message)
             case wire.GetTransactions():
                 self._node.relay.on_get_transactions(peer, message)
-            case wire.Proposal():
-                self._node.engine.on_proposal(peer, message)
-            case wire.Certificates(certificates):
-                self._node.engine.on_certificates(peer, certificates)
             case wire.Tip(final_height):
                 peer.final_height = final_height
                 self._node.waiters.check()
             case wire.Status():
-                self._node.engine.on_status(peer, message)
+                self._node.engine.received(peer, message)
                 self._node.waiters.check()
-            case wire.GetCertificates():
-                self._node.engine.on_get_certificates(peer, message)
             case wire.BlockData() if self._node.healer.received(peer, message):
                 pass
-            case wire.BlockData() | wire.BlockTransactions():
-                self._node.bodies.received(peer, message)
             case wire.Blocks():
                 self._node.sync.received(peer, message)
             case wire.GetBlock(block_hash):
@@ -78,6 +66,8 @@ class Router:
                 self._node.network.send(peer, self._block_transactions(message))
             case wire.GetBlocks(start_height, count):
                 self._node.network.send(peer, serve_range(self._store, start_height, count))
+            case _:
+                self._node.engine.received(peer, message)
 
     def _raw_block(self, block_hash: bytes) -> bytes | None:
         candidate = self._node.chain.candidate(block_hash)

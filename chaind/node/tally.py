@@ -12,6 +12,7 @@ from chaind.ledger.keys import ASSET, BALANCE, COIN, LEASE, SUPPLY, Coin, decode
 from chaind.primitives.amounts import AMOUNT_MAX, parse_amount
 from chaind.primitives.block import Block
 from chaind.primitives.genesis import Genesis
+from chaind.primitives.hashes import sha256d
 from chaind.primitives.transaction import (
     NATIVE,
     Burn,
@@ -33,6 +34,7 @@ class Tally:
         self._parameters = genesis.parameters
         self.supply = {NATIVE: 0, **{asset.symbol: 0 for asset in genesis.assets}}
         self.coins: set[tuple[bytes, int]] = set()
+        self._amounts: dict[tuple[bytes, int], int] = {}
         self.leases_total = 0
         self.coins_spent = 0
         self._leases: dict[tuple[bytes, bytes], bytes] = {}  # live ones, and who took them
@@ -40,23 +42,36 @@ class Tally:
         for index, entry in enumerate(genesis.allocations):
             self._issue(entry.asset, parse_amount(entry.amount))
             if entry.coin:
-                self.coins.add((GENESIS_COIN_TXID, index))
+                self._make(GENESIS_COIN_TXID, index, parse_amount(entry.amount))
 
     def block(self, block: Block, parent_time_ms: int) -> Iterator[str]:
         """Count a block; yields what it may not do, each naming its transaction."""
         while self._expiries and self._expiries[0][0] <= parent_time_ms:
             del self._leases[self._expiries.popleft()[1]]
-        halvings = block.height // self._parameters.halving_interval
-        self._issue(NATIVE, self._parameters.subsidy_units >> min(halvings, 63))
+        mined = block.commitment.proposer is None
+        if mined:
+            self._coinbase(block)
+        else:
+            halvings = block.height // self._parameters.halving_interval
+            self._issue(NATIVE, self._parameters.subsidy_units >> min(halvings, 63))
         seen: set[bytes] = set()
         for transaction in block.transactions:
             if transaction.txid in seen:
                 yield f"transaction {transaction.txid.hex()} stands in it twice"
             seen.add(transaction.txid)
-            yield from self._transaction(transaction, parent_time_ms)
+            yield from self._transaction(transaction, parent_time_ms, mined=mined)
 
-    def _transaction(self, transaction: Transaction, now_ms: int) -> Iterator[str]:
+    def _coinbase(self, block: Block) -> None:
+        """What it claims is made; what it leaves of subsidy and fees is burnt."""
+        txid = sha256d(block.coinbase_bytes)
+        for index, output in enumerate(block.coinbase.outputs):
+            if output.address is not None and output.amount:
+                self._make(txid, index, output.amount)
+                self._issue(NATIVE, output.amount)
+
+    def _transaction(self, transaction: Transaction, now_ms: int, *, mined: bool) -> Iterator[str]:
         txid, body = transaction.txid, transaction.body
+        fee = 0
         for entry in body.inputs:
             if isinstance(entry, CoinInput):
                 outpoint = (entry.txid, entry.index)
@@ -64,10 +79,18 @@ class Tally:
                     shown = f"{entry.txid.hex()}:{entry.index}"
                     yield f"transaction {txid.hex()} spends coin {shown}, which is not there"
                 self.coins.discard(outpoint)
+                fee += self._amounts.pop(outpoint, 0)
                 self.coins_spent += 1
+            elif entry.asset == NATIVE:
+                fee += entry.amount
         for index, output in enumerate(body.outputs):
             if isinstance(output, CoinOutput):
-                self.coins.add((txid, index))
+                self._make(txid, index, output.amount)
+                fee -= output.amount
+            elif output.asset == NATIVE:
+                fee -= output.amount
+        if mined:  # taken off the supply here; the coinbase claims it
+            self._issue(NATIVE, -fee)
         match body.action:
             case Issue(asset=asset, amount=amount) | Mint(asset=asset, amount=amount):
                 self._issue(asset, amount)
@@ -85,6 +108,10 @@ class Tally:
             return
         self._leases[key] = txid
         self._expiries.append((now_ms + self._parameters.lease_ms, key))
+
+    def _make(self, txid: bytes, index: int, units: int) -> None:
+        self.coins.add((txid, index))
+        self._amounts[txid, index] = units
 
     def _issue(self, asset: str, units: int) -> None:
         self.supply[asset] = self.supply.get(asset, 0) + units

@@ -6,6 +6,7 @@ from chaind import __version__
 from chaind.primitives.hashes import display_hash
 
 if TYPE_CHECKING:
+    from chaind.consensus.quorums import Quorums
     from chaind.node.node import Node
 
 STALLED_MS_MIN = 5_000.0  # no finality for so long is news even on a chain with quick empty blocks
@@ -63,8 +64,11 @@ class Vitals:
         one, that a quorum of validators is connected and none of the peers is ahead.
         """
         reasons: list[str] = []
-        weight = self._reachable_weight()
-        has_quorum = weight >= self._node.quorums.quorum
+        if self._node.quorums is None:
+            return self._health_of_follower()
+        quorums = self._node.quorums
+        weight = self._reachable_weight(quorums)
+        has_quorum = weight >= quorums.quorum
         if self._node.observes:
             reasons.append("vote log lost: this validator observes and does not vote")
         if self._node.sync.behind > 1:
@@ -74,7 +78,7 @@ class Vitals:
         if self._node.validator_index is not None and not has_quorum:
             reasons.append(
                 f"no quorum: validators of weight {weight} are connected, "
-                f"{self._node.quorums.quorum} of {self._node.quorums.total} are needed"
+                f"{quorums.quorum} of {quorums.total} are needed"
             )
         patience_ms = max(
             STALLED_MS_MIN, 3.0 * self._node.genesis.consensus.empty_block_interval_ms
@@ -87,12 +91,21 @@ class Vitals:
             reasons.append(wrong)
         return Health(not reasons, tuple(reasons))
 
-    def _reachable_weight(self) -> int:
+    def _health_of_follower(self) -> Health:
+        """Whether this node of a chain of miners has the best chain that it heard of."""
+        reasons: list[str] = []
+        if self._node.sync.behind > 1:
+            reasons.append(f"behind by {self._node.sync.behind} blocks")
+        if self._node.sync.syncing:
+            reasons.append("headers are still being fetched")
+        return Health(not reasons, tuple(reasons))
+
+    def _reachable_weight(self, quorums: "Quorums") -> int:
         """Weight of this validator and those connected."""
         keys = {peer.validator_key for peer in self._node.network.peers()}
         return sum(
             weight
-            for index, weight in enumerate(self._node.quorums.weights)
+            for index, weight in enumerate(quorums.weights)
             if index == self._node.validator_index or self._keys[index] in keys
         )
 

@@ -185,12 +185,37 @@ class Block:
         return self.commitment.height
 
     @property
+    def time_ms(self) -> int:
+        """When it says that it was made: chain time, or the header's where there is none."""
+        time_ms = self.commitment.time_ms
+        return self.header.time * 1000 if time_ms is None else time_ms
+
+    @property
     def parent(self) -> bytes:
         """Hash of the block below."""
         return self.header.parent
 
     def __repr__(self) -> str:
         return f"Block({self.height}, {self.hash[::-1].hex()[:16]}…)"
+
+
+def is_sealed(data: bytes, block_hash: bytes) -> bool:
+    """Whether bytes are those that a header of this hash commits to, whatever they say.
+
+    Then what is malformed in them makes the block invalid for ever; otherwise somebody made them up
+    and the block may be sound.
+    """
+    try:
+        parts = _block_decoder.decode(data)
+        header = Header.decode(parts.header)
+    except Malformed:
+        return False
+    leaves = [sha256d(part) for part in (parts.coinbase, parts.commitment, *parts.transactions)]
+    return (
+        sha256d(parts.header) == block_hash
+        and merkle_root(leaves) == header.merkle_root
+        and not merkle_is_mutated(leaves)
+    )
 
 
 def block_leaves(

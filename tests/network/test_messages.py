@@ -13,6 +13,7 @@ from chaind.network.messages import (
     ANNOUNCE_IDS_MAX,
     BYTES_MAX,
     IDS_MAX,
+    LOCATOR_MAX,
     REASON_CHARS_MAX,
     TRANSACTIONS_MAX,
     VOTES_MAX,
@@ -26,9 +27,11 @@ from chaind.network.messages import (
     GetBlocks,
     GetBlockTransactions,
     GetCertificates,
+    GetHeaders,
     GetPeers,
     GetTransactions,
     Goodbye,
+    Headers,
     Message,
     MessageTooLarge,
     Peers,
@@ -94,6 +97,8 @@ FROZEN: list[tuple[Message, str]] = [
     (Pong(200), "92 11 cc c8"),
     (Goodbye("bye"), "92 12 a3627965"),
     (Tip(7), "92 13 07"),
+    (GetHeaders((HASH, HASH)), "92 15 92" + H + H),
+    (Headers(HEADER * 2), "92 16 c4a0" + HEADER.hex() * 2),
     (Bundles((BUNDLE,)), "92 14 91 960003 00" + H + "c40105 92" + S * 2),
 ]  # fmt: skip
 
@@ -137,6 +142,8 @@ BIG_CERTIFICATE = Certificate(
         GetBlockTransactions(HASH, (HASH,) * IDS_MAX),
         Peers((("1111:" * 7 + "255.255.255.2", 65_535),) * ADDRESSES_MAX),
         Goodbye("😀" * REASON_CHARS_MAX),
+        GetHeaders((HASH,) * LOCATOR_MAX),
+        Headers(HEADER * 2_000),
         Bundles((BIG_BUNDLE,)),
         Bundles((LAST_BUNDLE,) * BUNDLES_MAX),
     ],
@@ -156,7 +163,7 @@ def test_too_large_is_refused_before_it_is_decoded(kind: Any) -> None:
         decode_message(data)
 
 
-@pytest.mark.parametrize("data", [b"", b"\x92", b"\x92\x15\x01", b"\x82\x01\x01", b"\x93\xff\x01"])
+@pytest.mark.parametrize("data", [b"", b"\x92", b"\x92\x17\x01", b"\x82\x01\x01", b"\x93\xff\x01"])
 def test_unknown_tag_is_malformed(data: bytes) -> None:
     with pytest.raises(UnknownMessage):
         decode_message(data)

@@ -36,7 +36,13 @@ from chaind.node.vote_guard import vote_log_intact
 from chaind.node.workers import SystemWorkers
 from chaind.primitives.address import key_address
 from chaind.primitives.amounts import parse_amount
-from chaind.primitives.genesis import Allocation, ConsensusParameters, Genesis, Validator
+from chaind.primitives.genesis import (
+    Allocation,
+    ConsensusParameters,
+    Genesis,
+    ProofOfWork,
+    Validator,
+)
 from chaind.primitives.hashes import sha256
 from chaind.primitives.keys import SecretKey
 from chaind.primitives.transaction import Lease, Transaction
@@ -221,6 +227,7 @@ class Cluster:
         consensus: ConsensusParameters = QUICK,
         exchange: bool = True,
         coins: Sequence[tuple[Secret, str]] = (),
+        work: ProofOfWork | msgspec.UnsetType = msgspec.UNSET,
     ) -> None:
         self.path = path
         self.sections = sections or {}
@@ -230,7 +237,9 @@ class Cluster:
         ports = free_ports(validators + full)
         seats = [*keys, *[None] * full]
         self.seats = [Seat(self, index, key, ports[index]) for index, key in enumerate(seats)]
-        self.genesis = make_genesis(keys, self.clock.now_ms(), parameters or {}, consensus, coins)
+        self.genesis = make_genesis(
+            keys, self.clock.now_ms(), parameters or {}, consensus, coins, work
+        )
         self._news = asyncio.Event()
 
     async def __aenter__(self) -> "Cluster":
@@ -387,10 +396,14 @@ def make_genesis(
     parameters: dict[str, int],
     consensus: ConsensusParameters,
     coins: Sequence[tuple[Secret, str]],
+    work: ProofOfWork | msgspec.UnsetType = msgspec.UNSET,
 ) -> Genesis:
-    """A development chain; `coins` are (owner, amount) and number the genesis coins from 0."""
+    """A development chain; `coins` are (owner, amount) and number the genesis coins from 0.
+
+    With `work` it is mined, and `keys` are none.
+    """
     validators = [Validator(public_key=key.public.hex()) for key in keys]
-    genesis = development_genesis(validators, time_ms=time_ms)
+    genesis = development_genesis(validators, time_ms=time_ms, work=work)
     show = genesis.addresses.show
     given = [
         Allocation(address=show(address(who)), amount=amount, coin=True) for who, amount in coins

@@ -63,6 +63,10 @@ class BodyWindow:
             and self._tree.ancestor(best, entry.height) is entry
         )
 
+    def awaits(self, peer: int, block_hash: bytes) -> bool:
+        """Whether a peer was asked for a body that has not come."""
+        return self._asked.get(block_hash) == peer
+
     def learn(self, peer: int, entry: Entry) -> None:
         """A peer has a block, and so all below it."""
         known = self._peers.get(peer)

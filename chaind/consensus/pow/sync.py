@@ -116,6 +116,10 @@ class SyncPlanner:
         """Whether a peer is known to have a block."""
         return self._window.knows(peer, entry)
 
+    def awaits(self, peer: int, block_hash: bytes) -> bool:
+        """Whether a peer owes us a body."""
+        return self._window.awaits(peer, block_hash)
+
     # Events.
 
     def peer_up(self, peer: int, now_ms: float) -> tuple[Action, ...]:

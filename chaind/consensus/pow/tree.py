@@ -358,10 +358,12 @@ class Tree:
         if self._best.invalid:
             self._best = max(self._valid(), key=lambda entry: (entry.chainwork, -entry.order))
         if self._ready.invalid:
-            self._ready = max(
-                (entry for entry in self._valid() if entry.complete is not None), key=_readiness
-            )
+            self._ready = self._most_ready()
         return tuple(marked)
+
+    def _most_ready(self) -> Entry:
+        complete = (entry for entry in self._valid() if entry.complete is not None)
+        return max(complete, key=_readiness)
 
     def _valid(self) -> Iterator[Entry]:
         return (entry for entry in self._entries.values() if not entry.invalid)
@@ -424,17 +426,15 @@ class Tree:
         return self.ancestor(tip, height) if height > self._base.height else None
 
     def finalise(self, block_hash: bytes) -> None:
-        """Make a block the base and forget all that does not stand on it.
-
-        The ready chain must hold it; a best header elsewhere is given up with its branch.
-        """
+        """Make a block the base and forget all that does not stand on it, however heavy."""
         base = self._entries[block_hash]
         assert base.complete is not None, "only what is held with all below it can be final"
         times = self.times(base)
         kept = sorted(self.above(base), key=lambda entry: entry.order)
         self._entries = {entry.hash: entry for entry in kept}
         base.parent, self._base, self._times_below = None, base, times
-        assert self._ready.hash in self._entries, "final is what the ready chain holds"
+        if self._ready.hash not in self._entries:
+            self._ready = self._most_ready()
         if self._best.hash not in self._entries:
             self._best = max(self._valid(), key=lambda entry: (entry.chainwork, -entry.order))
 

@@ -1,0 +1,405 @@
+"""The shell around the block tree: headers and bodies in, the chain of most work followed.
+
+What `engine` is to chains of validators, this is to chains of miners, with the same face towards
+the node. The tree says which block is best, the planner whom to ask for what; here bodies are kept,
+the state is moved, what a lost branch held goes back to the pool, the new tip is announced, and
+what lies deep enough under it is handed to `finality`. A block is executed before it is announced.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Protocol
+
+import structlog
+
+from chaind.consensus.core import Record, Verdict
+from chaind.consensus.pow.sync import Action, AskBody, AskHeaders, Drop, Note, Passed, SyncPlanner
+from chaind.consensus.pow.tree import Entry, Tree
+from chaind.consensus.pow.tree_errors import ReorgTooDeep
+from chaind.ledger.checks import Checked
+from chaind.network import messages as wire
+from chaind.network.peer import Peer
+from chaind.node.bodies import Bodies, WrongBlock
+from chaind.node.chain import Candidate, Chain
+from chaind.node.clock import Clock
+from chaind.node.durable import GroupCommit
+from chaind.node.finality import Finality
+from chaind.node.header_chain import StoredFinals, first_anchor, serve_headers, stored_base
+from chaind.node.templates import make_template
+from chaind.primitives.block import Block, is_sealed
+from chaind.primitives.coinbase import TAG
+from chaind.primitives.errors import ChaindError, PeerFault, Unknown
+from chaind.primitives.hashes import display_hash
+from chaind.storage.chain_store import ChainStore
+from chaind.storage.segment import Position
+
+ANNOUNCE_MAX = 8  # headers of a new branch told unasked, Bitcoin's; peers ask for the others
+EXECUTE_AT_ONCE = 16  # blocks, before others have their turn
+
+log = structlog.get_logger("chaind.work")
+
+
+class ParentUnknown(Unknown):
+    """A block was handed in whose parent this node does not have."""
+
+    code = "parent-unknown"
+    text = "block {hash} stands on {parent}, which this node does not have"
+    advice = "Get a new template: the one that was mined is not of this node's chain."
+
+
+class Wire(Protocol):
+    """What this module needs of the network."""
+
+    def send(self, peer: Peer, message: wire.Message) -> None:
+        """Queue a message for one peer."""
+        ...
+
+    def punish(self, peer: Peer, fault: PeerFault) -> None:
+        """Count a fault."""
+        ...
+
+
+class WorkEngine:
+    """See the module's law. `restore` puts a transaction back into the pool, if it still holds."""
+
+    def __init__(
+        self,
+        *,
+        chain: Chain,
+        finality: Finality,
+        store: ChainStore,
+        commit: GroupCommit,
+        network: Wire,
+        clock: Clock,
+        restore: Callable[[Checked], object],
+    ) -> None:
+        genesis = chain.genesis
+        work = genesis.proof_of_work
+        self._chain = chain
+        self._finality = finality
+        self._store = store
+        self._commit = commit
+        self._network = network
+        self._clock = clock
+        self._restore = restore
+        self._depth = work.final_depth
+        self.tree = Tree(
+            parameters=work.rules,
+            base=stored_base(genesis, store),
+            anchor=first_anchor(genesis),
+            finals=StoredFinals(genesis, store),
+        )
+        self.planner = SyncPlanner(
+            tree=self.tree,
+            parameters=work.rules,
+            genesis=genesis.header().encode(),
+            minimum=work.minimum,
+        )
+        self.bodies: Bodies | None = None  # set once by the node: each needs the other
+        self._numbers: dict[int, Peer] = {}
+        self._peer_numbers: dict[Peer, int] = {}
+        self._next_number = 0
+        self._arrivals: deque[tuple[Peer, wire.BlockData]] = deque()
+        self._wanted = asyncio.Event()
+        self._ended = False
+        self._promised = self.tree.base.height  # handed to finality
+        self.view = 0  # nobody votes
+        self.evidence_total = 0
+        self.blocks_total = 0  # bodies that peers gave us
+        self.reorgs_total = 0
+        self.reorg_depth_max = 0
+
+    def start(self, _records: Sequence[tuple[Position, Record]]) -> None:
+        """Put what was stored above the final tip back into the tree, and follow it."""
+        for candidate in sorted(self._chain.candidates(), key=_height):
+            block = candidate.body.block
+            try:
+                self.tree.hear(block.header_bytes, now=block.header.time)
+            except ChaindError as error:
+                log.warning("stored_block_refused", hash=_show(block.hash), error=str(error))
+                continue
+            if self.tree.get(block.hash) is None:
+                continue
+            if candidate.error is not None:
+                self._invalidate(block.hash, candidate.error)
+            else:
+                self.tree.hold(block.hash)
+        while self._advance():
+            continue
+
+    def stop(self) -> None:
+        """Hear nothing more: the logs may be closed from now on."""
+        self._ended = True
+
+    def work_arrived(self) -> None:
+        """Something entered the pool: miners ask for it when they want it."""
+
+    # Where the node stands.
+
+    @property
+    def behind(self) -> int:
+        """Blocks between our head and the best header."""
+        return max(0, self.tree.best.height - self._chain.head.height)
+
+    @property
+    def syncing(self) -> bool:
+        """Whether headers are still being asked for, or too light."""
+        return not self.planner.synced
+
+    # Peers.
+
+    def peer_up(self, peer: Peer) -> None:
+        """Number the peer for the planner and tell it what is final here."""
+        self._next_number += 1
+        self._numbers[self._next_number] = peer
+        self._peer_numbers[peer] = self._next_number
+        self._network.send(peer, wire.Tip(self._chain.final.height))
+        self._do(self.planner.peer_up(self._next_number, self._clock.monotonic_ms()))
+
+    def peer_down(self, peer: Peer) -> None:
+        """Forget its number, once."""
+        number = self._peer_numbers.pop(peer, None)
+        if number is not None:
+            del self._numbers[number]
+            self._do(self.planner.peer_down(number, self._clock.monotonic_ms()))
+
+    def received(self, peer: Peer, message: wire.Message) -> None:
+        """What a peer sent. Raises `PeerFault`."""
+        if self._ended:
+            return
+        match message:
+            case wire.Headers(records):
+                self._do(self._hear_headers(peer, records))
+            case wire.GetHeaders(locator):
+                records = b""
+                if self.planner.heavy_enough:
+                    records = serve_headers(self._store, self.tree, self._head(), locator)
+                self._network.send(peer, wire.Headers(records))
+            case wire.BlockData(block_hash, raw):
+                self._hear_body(peer, message, block_hash, raw)
+            case _:
+                raise wire.MessageOutOfPlace(name=type(message).__name__, mode="pow")
+
+    def tick(self) -> None:
+        """Time passes."""
+        self._do(self.planner.tick(self._clock.monotonic_ms()))
+
+    def _hear_headers(self, peer: Peer, records: bytes) -> tuple[Action, ...]:
+        number = self._peer_numbers.get(peer)
+        if number is None:
+            return ()
+        now_ms = self._clock.monotonic_ms()
+        return self.planner.headers(number, records, now_ms=now_ms, now=self._now())
+
+    def _hear_body(
+        self, peer: Peer, message: wire.BlockData, block_hash: bytes, raw: bytes | None
+    ) -> None:
+        number = self._peer_numbers.get(peer)
+        if number is None or not self.planner.awaits(number, block_hash):
+            return
+        if raw is None:
+            self._do(self.planner.no_body(number, block_hash, self._clock.monotonic_ms()))
+            return
+        self._arrivals.append((peer, message))
+        self._wanted.set()
+
+    def _do(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            peer = self._numbers.get(action.peer)
+            if peer is None:
+                continue
+            match action:
+                case AskHeaders(_, locator):
+                    self._network.send(peer, wire.GetHeaders(locator))
+                case AskBody(_, block_hash):
+                    self._network.send(peer, wire.GetBlock(block_hash))
+                case Drop(_, fault):
+                    self._network.punish(peer, fault)
+                case Note(_, error) if isinstance(error, ReorgTooDeep):
+                    log.error("reorg_refused", peer=peer.node_id[:8], error=str(error))
+                case Note(_, error):
+                    log.warning("headers_refused", peer=peer.node_id[:8], error=str(error))
+                case Passed():
+                    log.info("peer_stalled", peer=peer.node_id[:8])
+        self._settle()
+
+    # Bodies.
+
+    async def run(self) -> None:
+        """Verify bodies as they come, and follow the best chain, until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while self._arrivals:
+                peer, message = self._arrivals.popleft()
+                try:
+                    await self._take(message)
+                except PeerFault as fault:
+                    self._network.punish(peer, fault)
+                self._do(self.planner.body(message.block_hash, self._clock.monotonic_ms()))
+                self._advance()
+            if self._advance():
+                self._wanted.set()
+                await asyncio.sleep(0)  # others have their turn between blocks
+
+    async def submit(self, block: Block) -> None:
+        """A block that was mined here, or handed in. Raises the rule that it breaks."""
+        self.tree.hear(block.header_bytes, now=self._now())
+        if self.tree.get(block.hash) is None:
+            raise ParentUnknown(hash=_show(block.hash), parent=_show(block.parent))
+        await self._keep(block)
+        self._do(self.planner.body(block.hash, self._clock.monotonic_ms()))
+        self._advance()
+        candidate = self._chain.candidate(block.hash)
+        if candidate is not None and candidate.error is not None:
+            raise candidate.error
+
+    def template(self, address: bytes, extra: bytes = TAG) -> Block:
+        """A block on the head that lacks only its work; `address` is paid."""
+        head = self._head()
+        block = make_template(
+            self._chain,
+            parent_hash=head.hash,
+            time=max(self._now(), self.tree.next_time_min(head)),
+            bits=self.tree.next_bits(head),
+            address=address,
+            extra=extra,
+        )
+        assert block is not None, "the head is executed"
+        return block
+
+    async def _take(self, message: wire.BlockData) -> None:
+        """Raises `PeerFault` where the bytes are not the block that was asked for."""
+        block_hash, raw = message.block_hash, message.raw
+        assert raw is not None
+        try:
+            block = Block.decode(raw)
+        except PeerFault as fault:
+            if is_sealed(raw, block_hash) and self.tree.get(block_hash) is not None:
+                self._invalidate(block_hash, fault)
+            raise
+        if block.hash != block_hash:
+            raise WrongBlock(hash=_show(block_hash), other=_show(block.hash))
+        if self.tree.get(block_hash) is not None:
+            self.blocks_total += 1
+            await self._keep(block)
+
+    async def _keep(self, block: Block) -> None:
+        """Verify a block's transactions, and keep it or know it as invalid."""
+        assert self.bodies is not None
+        await self.bodies.take_block(block)
+        entry, candidate = self.tree.get(block.hash), self._chain.candidate(block.hash)
+        if entry is None or candidate is None or entry.invalid:
+            return
+        if candidate.error is not None:
+            self._invalidate(block.hash, candidate.error)
+            return
+        self._finality.keep_body(block.hash)
+        self.tree.hold(block.hash)
+
+    def on_verdict(self, block_hash: bytes, verdict: Verdict) -> None:
+        """What a block's transactions say of it, before any state is asked."""
+        if verdict is Verdict.NEVER and self.tree.get(block_hash) is not None:
+            self.tree.invalidate(block_hash)
+
+    def _invalidate(self, block_hash: bytes, error: Exception) -> None:
+        log.warning("block_invalid", hash=_show(block_hash), error=str(error))
+        self.tree.invalidate(block_hash)
+
+    # The chain of most work.
+
+    def _advance(self) -> bool:
+        """Move the state towards the best block whose bodies are held; whether some way is left.
+
+        A branch is left only for one of more work, and in one go.
+        """
+        before, head = self._chain.executed(), self._head()
+        executed = 0
+        while (ready := self.tree.ready) is not (here := self._head()):
+            if executed >= EXECUTE_AT_ONCE and here.chainwork > head.chainwork:
+                break
+            path = self.tree.path(here.hash, ready.hash)
+            if path.undo and path.undo[-1].height <= self._promised:
+                break  # what was handed to finality comes first; `advanced` goes on
+            executed += self._go(path.apply)
+        if self._head() is not head:
+            self._moved(before, head)
+        return self.tree.ready is not self._head() and executed > 0
+
+    def _go(self, way: Sequence[Entry]) -> int:
+        """Execute the next block of a branch, or move to it; how many blocks."""
+        for entry in way:
+            known = self._chain.info(entry.hash) is not None
+            candidate = self._chain.execute(entry.hash)
+            if candidate.error is not None:
+                self._invalidate(entry.hash, candidate.error)
+                return 1
+            if not known:
+                return 1
+        self._chain.move_to(way[-1].hash)
+        return 1
+
+    def _moved(self, before: Sequence[Candidate], head: Entry) -> None:
+        """The head is another: what was lost goes back to the pool, and peers hear of it."""
+        after = self._chain.executed()
+        lost = [candidate for candidate in before if candidate not in after]
+        if lost:
+            self.reorgs_total += 1
+            self.reorg_depth_max = max(self.reorg_depth_max, len(lost))
+            log.warning("reorganised", depth=len(lost), height=self._chain.head.height)
+            included = {checked.txid for one in after for checked in one.body.checked}
+            for candidate in lost:
+                for checked in candidate.body.checked:
+                    if checked.txid not in included and self._chain.pool.get(checked.txid) is None:
+                        self._restore(checked)
+        tip = self._head()
+        if tip.chainwork > head.chainwork:
+            fresh = self.tree.path(head.hash, tip.hash).apply[-ANNOUNCE_MAX:]
+            self._commit.when_durable(partial(self._announce, fresh))
+        self._settle()
+
+    def _announce(self, fresh: Sequence[Entry]) -> None:
+        """Tell of new blocks whoever is not known to have them, unless later ones came meanwhile.
+
+        Whoever lacks what is between asks for it.
+        """
+        if self._ended or self.tree.get(fresh[-1].hash) is None:
+            return
+        records = b"".join(entry.header for entry in fresh)
+        for number, peer in self._numbers.items():
+            if not self.planner.knows(number, fresh[-1]):
+                self._network.send(peer, wire.Headers(records))
+
+    def _settle(self) -> None:
+        """What is deep enough is final, once no lighter chain can be taken for the heaviest."""
+        if not self.planner.synced:
+            return
+        buried = self.tree.buried(self._head(), self._depth)
+        if buried is not None and buried.height > self._promised:
+            self._promised = buried.height
+            self._finality.deliver(buried.hash, None)
+
+    def advanced(self) -> None:
+        """The final tip moved."""
+        if self._chain.final.hash != self.tree.base.hash:
+            self.tree.finalise(self._chain.final.hash)
+        if self._advance():
+            self._wanted.set()
+
+    def _head(self) -> Entry:
+        head = self.tree.get(self._chain.head.hash)
+        assert head is not None, "only what stands in the tree is executed"
+        return head
+
+    def _now(self) -> int:
+        return self._clock.now_ms() // 1000
+
+
+def _height(candidate: Candidate) -> int:
+    return candidate.body.block.height
+
+
+def _show(block_hash: bytes) -> str:
+    return display_hash(block_hash)

@@ -1,0 +1,96 @@
+"""Nodes of a chain of miners: blocks travel, the heaviest branch wins, depth makes final."""
+
+from pathlib import Path
+
+from harness import FUNDED, UNIT, Seat, address, secret
+from work_kit import SUBSIDY, WorkCluster
+
+from chaind.ledger.block import GENESIS_COIN_TXID
+from chaind.node.audit import Violation
+from chaind.node.audit_home import audit_disk
+from chaind.node.recovery import open_disk
+from chaind.primitives.transaction import VERSION, Body, CoinInput, CoinOutput, Lease, Transaction
+from chaind.storage.files import OsFiles
+from chaind.storage.kv import LevelStore, MemoryStore
+from chaind.wallet.builder import sign
+
+
+async def test_mined_blocks_travel_and_become_final_by_depth(tmp_path: Path) -> None:
+    async with WorkCluster(tmp_path, nodes=3, final_depth=4) as cluster:
+        payment = await cluster.pay("alice", "bob", 5, at=1)
+        await cluster.until(lambda: cluster[0].pool.get(payment.txid))
+        [block, *_] = await cluster.mine(at=0, count=10)
+        assert [each.txid for each in block.transactions] == [payment.txid]
+        assert await cluster.heads() == cluster[0].chain.head.hash
+        assert [node.chain.head.height for node in cluster.nodes] == [10] * 3
+        await cluster.height(6)
+        assert cluster.balances("bob") == [FUNDED + 5] * 3
+        for node in cluster.nodes:
+            assert node.chain.final.height == 6
+            coins = node.queries.coins(address("carol"), 100)
+            assert [coin.amount for coin in coins] == [SUBSIDY] * 6
+            assert node.queries.transaction(payment.txid).status == "final"
+
+
+async def test_partitioned_nodes_heal_on_the_heavier_branch(tmp_path: Path) -> None:
+    async with WorkCluster(tmp_path, nodes=3, final_depth=40, coins=[("alice", "5")]) as cluster:
+        lease = Lease(address("bob"), b"L" * 32, b"I" * 32)
+        await cluster.mine(at=0, count=3)
+        await cluster.heads()
+        cluster.cut({0}, {1, 2})
+        coin = CoinInput(GENESIS_COIN_TXID, 0)
+        light = [
+            cluster.payment("alice", "bob", 5),
+            cluster.payment("bob", "alice", 2, lease=lease),
+            spend(cluster, coin, "alice", "bob"),
+        ]
+        heavy = [
+            cluster.payment("alice", "carol", 9),
+            cluster.payment("bob", "carol", 4, lease=lease),
+            spend(cluster, coin, "alice", "carol"),
+        ]
+        for at, transactions in ((0, light), (1, heavy)):
+            assert [one.error for one in await cluster.submit(*transactions, at=at)] == [None] * 3
+        await cluster.mine(at=0, count=20, to="alice")
+        await cluster.mine(at=1, count=29, to="bob")
+        await cluster.heads(1, 2)
+        assert cluster[0].chain.head.height == 23
+        lost = [cluster[0].queries.transaction(one.txid).status for one in light]
+        assert lost == ["included"] * 3
+        cluster.cut()
+        await cluster.mine(at=1, to="bob")
+        await cluster.heads()
+        assert cluster[0].chain.head.height == 33
+        assert cluster.engine(0).reorg_depth_max == 20
+        assert cluster[0].queries.transaction(light[0].txid).status == "pending"
+        await cluster.mine(at=0, count=60)
+        await cluster.heads()
+        await cluster.height(50)
+        told = [cluster[0].queries.transaction(one.txid) for one in light]
+        assert [one.status for one in told] == ["final", "rejected", "rejected"]
+        assert [one.by for one in told[1:]] == [heavy[1].txid, heavy[2].txid]
+        assert cluster.balances("carol") == [FUNDED + 13] * 3
+        await cluster.stop()
+        for seat in cluster.seats:
+            assert audit(cluster, seat) == []
+
+
+def spend(cluster: WorkCluster, coin: CoinInput, source: str, target: str) -> Transaction:
+    """The genesis coin becomes a coin of somebody's."""
+    outputs = (CoinOutput(address(target), 5 * UNIT),)
+    prefix = cluster.genesis.chain_prefix
+    body = Body(VERSION, prefix, b"the-coin", None, None, (coin,), outputs, None, b"")
+    return sign(body, secret(source))
+
+
+def audit(cluster: WorkCluster, seat: Seat) -> list[Violation]:
+    """A stopped node's blocks replayed, and all its rows compared with what that makes."""
+    directory = seat.directory / "chain"
+    database = LevelStore.open(directory / "db", cache_bytes=1 << 20, write_buffer_bytes=1 << 20)
+    disk = open_disk(OsFiles(), directory, database, cluster.genesis)
+    try:
+        report = audit_disk(cluster.genesis, disk, database, MemoryStore())
+        assert report.blocks >= 50
+        return report.violations
+    finally:
+        disk.close()
