@@ -137,9 +137,10 @@ class World:
             tip_info(genesis, self.store.tip, self.store),
             lambda view: addresses[view % len(addresses)],
         )
-        self.quorums = Quorums([validator.weight for validator in genesis.validators])
-        keys = [validator.key for validator in genesis.validators]
-        self.checker = SignatureChecker(genesis.hash, keys, self.quorums)
+        if genesis.validators:
+            self.quorums = Quorums([validator.weight for validator in genesis.validators])
+            keys = [validator.key for validator in genesis.validators]
+            self.checker = SignatureChecker(genesis.hash, keys, self.quorums)
         self.accepted: list[tuple[list[bytes], str | None]] = []
         self.commit = GroupCommit((self.disk.journal,), Inline())
         self.verifier = Verifier(Inline())

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from harness import FUNDED, UNIT, Seat, address, secret
+from structlog.testing import capture_logs
 from work_kit import SUBSIDY, WorkCluster
 
 from chaind.ledger.block import GENESIS_COIN_TXID
@@ -94,3 +95,58 @@ def audit(cluster: WorkCluster, seat: Seat) -> list[Violation]:
         return report.violations
     finally:
         disk.close()
+
+
+async def test_a_newcomer_catches_up_and_a_restarted_node_goes_on(tmp_path: Path) -> None:
+    async with WorkCluster(tmp_path, nodes=2, final_depth=10) as cluster:
+        await cluster.mine(at=0, count=60)
+        await cluster.heads()
+        newcomer = await cluster.add_seat(calls=[0, 1]).start()
+        await cluster.heads()
+        await cluster.height(50)
+        assert newcomer.chain.head.height == 60
+        await cluster.stop(0)
+        await cluster.mine(at=1, count=5)
+        await cluster.start(0)
+        await cluster.heads()
+        assert cluster[0].chain.head.height == 65
+        await cluster.seats[0].crash()
+        await cluster.mine(at=2, count=3)
+        await cluster.start(0)
+        await cluster.heads()
+        await cluster.mine(at=0)
+        await cluster.heads()
+        await cluster.height(59)
+
+
+async def test_a_chain_that_is_too_light_is_not_followed(tmp_path: Path) -> None:
+    async with WorkCluster(tmp_path, nodes=2, final_depth=5, minimum=2 * 30) as cluster:
+        await cluster.mine(at=0, count=20)
+        assert not cluster.engine(0).planner.heavy_enough
+        assert cluster[0].chain.final.height == 0, "nor final, however deep"
+        assert cluster[1].chain.head.height == 0
+        assert len(cluster.engine(1).tree) == 1
+        await cluster.mine(at=0, count=20)
+        await cluster.height(35, [cluster[0]])
+        newcomer = await cluster.add_seat(calls=[0]).start()
+        await cluster.until(lambda: newcomer.chain.head.height == 40)
+        await cluster.height(35, [newcomer])
+
+
+async def test_nodes_that_parted_for_too_long_stay_apart_and_say_so(tmp_path: Path) -> None:
+    async with WorkCluster(tmp_path, nodes=2, final_depth=4) as cluster:
+        await cluster.mine(at=0, count=2)
+        await cluster.heads()
+        cluster.cut({0}, {1})
+        await cluster.mine(at=0, count=6)
+        await cluster.mine(at=1, count=9, to="bob")
+        await cluster.height(4, [cluster[0]])
+        ours = cluster[0].chain.head.hash
+        with capture_logs() as logs:
+            cluster.cut()
+            await cluster.mine(at=1, to="bob")
+            await cluster.until(lambda: "reorg_refused" in [line["event"] for line in logs])
+        assert cluster[0].chain.head.hash == ours
+        assert len(cluster[0].network.peers()) == 1
+        await cluster.mine(at=0)
+        assert cluster[0].chain.head.height == 9
