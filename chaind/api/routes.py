@@ -16,6 +16,7 @@ from chaind.api.answers import HEX_ID, MSGPACK_MEDIA
 from chaind.api.channels import TooManySockets
 from chaind.api.forms import FieldInvalid
 from chaind.api.guards import Access
+from chaind.api.mining_routes import MINING_ROUTES
 from chaind.api.payment_routes import PAYMENT_ROUTES
 from chaind.api.refusals import NAMES
 from chaind.api.route import (
@@ -295,6 +296,7 @@ ROUTES: tuple[Route, ...] = (
         follows=TO_TRANSACTION,
     ),
     *PAYMENT_ROUTES,
+    *MINING_ROUTES,
     Route("GET", "/health/live", health.get_live, "The process answers", {200: health.LiveAnswer}),
     Route(
         "GET",

@@ -48,6 +48,7 @@ from chaind.node.signatures import SignatureChecker, Verify
 from chaind.node.spread import make_spread
 from chaind.node.statements import Statements
 from chaind.node.sync import Sync
+from chaind.node.template_book import TemplateBook
 from chaind.node.timers import Timers
 from chaind.node.tracker import Tracker, lost_for_ever
 from chaind.node.vitals import Vitals
@@ -180,8 +181,10 @@ class Node:
         )
         self.engine.bodies = self.bodies
         self.sync: Sync | WorkEngine
+        self.templates: TemplateBook | None = None
         if isinstance(self.engine, WorkEngine):
             self.sync = self.engine
+            self.templates = TemplateBook(self.engine)
         else:
             self.sync = Sync(
                 chain=self.chain,

@@ -139,6 +139,11 @@ class WorkEngine:
     # Where the node stands.
 
     @property
+    def tip_hash(self) -> bytes:
+        """The head, on which templates stand."""
+        return self._chain.head.hash
+
+    @property
     def behind(self) -> int:
         """Blocks between our head and the best header."""
         return max(0, self.tree.best.height - self._chain.head.height)

@@ -134,11 +134,12 @@ def test_path_parameters_are_declared() -> None:
 
 
 def test_what_spends_or_changes_is_guarded() -> None:
-    """Reading and submitting signed transactions is open; nothing else that mutates is."""
+    """Reading is open, and submitting signed transactions and work; nothing else that mutates."""
     open_mutations = {
         route.path for route in ROUTES if route.method != "GET" and route.access is Access.OPEN
     }
-    assert open_mutations == {"/api/v1/transactions", "/api/v1/peers/discover"}
+    mining = {"/api/v1/mining/template", "/api/v1/mining/blocks"}
+    assert open_mutations == {"/api/v1/transactions", "/api/v1/peers/discover", *mining}
 
 
 def test_rows_of_earlier_systems_are_there() -> None:
