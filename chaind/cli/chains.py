@@ -10,8 +10,9 @@ import msgspec
 from chaind.node.home import Home, HomeInitialised, read_or_create_key
 from chaind.primitives.address import key_address
 from chaind.primitives.errors import LocalFault
-from chaind.primitives.genesis import Allocation, Genesis, ProofOfWork, Validator
+from chaind.primitives.genesis import Allocation, Genesis, Parameters, ProofOfWork, Validator
 from chaind.primitives.keys import SecretKey
+from chaind.primitives.work import WorkParameters
 from chaind.storage.files import OsFiles
 from chaind.wallet.derivation import DEVELOPMENT_NAMES, development_key, faucet_key
 from chaind.wallet.errors import printable
@@ -25,6 +26,21 @@ BROUGHT_ALONG = (
     "*.toml", "*.log", "log", "*.tmp", "lost+found",
 )  # fmt: skip
 NAMES_SHOWN_MAX = 3
+# A block every 2 s from a thousand hashes a second to a whole farm: the target halves or doubles
+# within 2 minutes of mining too fast or too slow.
+DEVELOPMENT_WORK = ProofOfWork(
+    rules=WorkParameters(
+        retarget="asert",
+        limit_bits=0x1F7FFFFF,
+        target_spacing_ms=2_000,
+        half_life_ms=120_000,
+        max_future_ms=10_000,
+        min_block_interval_ms=1_000,
+    ),
+    start_bits=0x1F00FFFF,
+    final_depth=10,
+)
+MINED_PARAMETERS = Parameters(subsidy_units=50 * 10**8, coinbase_maturity=10)
 
 
 class HoldsNetwork(LocalFault):
@@ -85,6 +101,18 @@ def create_network(nodes: Sequence[tuple[Home, Path]], brought: Collection[Path]
     genesis = development_genesis(validators, time_ms=time.time_ns() // 1_000_000)
     for home, _ in nodes:
         home.write_genesis(genesis.to_json())
+    return genesis
+
+
+def create_mined_chain(home: Home) -> Genesis:
+    """Begin a development chain of miners in a node's home. Raises what `refuse_taken` raises."""
+    refuse_taken(home)
+    home.create()
+    read_or_create_key(home.node_key)
+    genesis = development_genesis((), time_ms=time.time_ns() // 1_000_000, work=DEVELOPMENT_WORK)
+    genesis = msgspec.structs.replace(genesis, parameters=MINED_PARAMETERS)
+    genesis.check()
+    home.write_genesis(genesis.to_json())
     return genesis
 
 

@@ -22,19 +22,33 @@ from chaind.cli.parameters import FilePath, Whole
     "more make node0, node1, … in it.  [default: 1]",
 )
 @click.option(
+    "--mode",
+    type=click.Choice(["bft", "pow"]),
+    default="bft",
+    show_default=True,
+    help="Who makes the blocks of a new chain: validators, or miners.",
+)
+@click.option(
     "--genesis",
     type=FilePath(path_type=Path, exists=True, dir_okay=False),
     help="Join the chain of this genesis file instead, as a full node.",
 )
-def init(home: Path, validators: int | None, genesis: Path | None) -> None:
+def init(home: Path, validators: int | None, mode: str, genesis: Path | None) -> None:
     """Make the homes of a new chain, or join one.
 
     \b
     Examples:
       chaind init --home net --validators 3
+      chaind init --home miner --mode pow
       chaind init --home observer --genesis net/node0/genesis.json
     """
-    from chaind.cli.chains import create_network, join_chain, refuse_network, refuse_node_home
+    from chaind.cli.chains import (
+        create_mined_chain,
+        create_network,
+        join_chain,
+        refuse_network,
+        refuse_node_home,
+    )
     from chaind.node.home import Home
 
     if genesis is not None:
@@ -44,6 +58,13 @@ def init(home: Path, validators: int | None, genesis: Path | None) -> None:
         click.echo(f"{home} follows the chain of {genesis}. Beside a node with the default ports:")
         newcomer = place(home, index=NODES_MAX, base_port=BASE_PORT)
         click.echo(f"\n  {shell_line(run_arguments(newcomer, [place(genesis.parent)]))}")
+        return
+    if mode == "pow":
+        if validators is not None:
+            raise click.UsageError("A chain of miners has no validators.")
+        create_mined_chain(Home(home))
+        click.echo(f"{home} holds a new development chain of miners. Start the node:\n")
+        click.echo(f"  {shell_line(run_arguments(place(home), [place(home)]))}")
         return
     if validators and validators > 1:
         refuse_node_home(home)
