@@ -222,6 +222,11 @@ class Network:
         if banned or isinstance(fault, Malformed):
             peer.connection.close(Dropped(reason=fault))
 
+    def drop(self, peer: Peer, fault: PeerFault) -> None:
+        """Count `fault` against the peer and part with it, whatever the fault weighs."""
+        self._blame(peer.connection, fault)
+        peer.connection.close(Dropped(reason=fault))
+
     def add_peer(self, address: Address, *, persistent: bool = False) -> None:
         """Dial an address that a person gave, now; again and again where `persistent`."""
         if persistent:

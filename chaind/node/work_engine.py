@@ -60,6 +60,10 @@ class Wire(Protocol):
         """Count a fault."""
         ...
 
+    def drop(self, peer: Peer, fault: PeerFault) -> None:
+        """Count a fault and close the connection."""
+        ...
+
 
 class WorkEngine:
     """See the module's law. `restore` puts a transaction back into the pool, if it still holds."""
@@ -221,7 +225,8 @@ class WorkEngine:
                 case AskBody(_, block_hash):
                     self._network.send(peer, wire.GetBlock(block_hash))
                 case Drop(_, fault):
-                    self._network.punish(peer, fault)
+                    log.warning("peer_dropped", peer=peer.node_id[:8], error=str(fault))
+                    self._network.drop(peer, fault)
                 case Note(_, error) if isinstance(error, ReorgTooDeep):
                     log.error("reorg_refused", peer=peer.node_id[:8], error=str(error))
                 case Note(_, error):
@@ -349,21 +354,27 @@ class WorkEngine:
     def _moved(self, before: Sequence[Candidate], head: Entry) -> None:
         """The head is another: what was lost goes back to the pool, and peers hear of it."""
         after = self._chain.executed()
-        lost = [candidate for candidate in before if candidate not in after]
-        if lost:
-            self.reorgs_total += 1
-            self.reorg_depth_max = max(self.reorg_depth_max, len(lost))
-            log.warning("reorganised", depth=len(lost), height=self._chain.head.height)
-            included = {checked.txid for one in after for checked in one.body.checked}
-            for candidate in lost:
-                for checked in candidate.body.checked:
-                    if checked.txid not in included and self._chain.pool.get(checked.txid) is None:
-                        self._restore(checked)
+        shared = 0
+        while shared < min(len(before), len(after)) and before[shared] is after[shared]:
+            shared += 1
+        if before[shared:]:
+            self._return(before[shared:], after[shared:])
         tip = self._head()
         if tip.chainwork > head.chainwork:
             fresh = self.tree.path(head.hash, tip.hash).apply[-ANNOUNCE_MAX:]
             self._commit.when_durable(partial(self._announce, fresh))
         self._settle()
+
+    def _return(self, lost: Sequence[Candidate], won: Sequence[Candidate]) -> None:
+        """What only the lost branch held goes back to the pool."""
+        self.reorgs_total += 1
+        self.reorg_depth_max = max(self.reorg_depth_max, len(lost))
+        log.warning("reorganised", depth=len(lost), height=self._chain.head.height)
+        included = {checked.txid for candidate in won for checked in candidate.body.checked}
+        for candidate in lost:
+            for checked in candidate.body.checked:
+                if checked.txid not in included and self._chain.pool.get(checked.txid) is None:
+                    self._restore(checked)
 
     def _announce(self, fresh: Sequence[Entry]) -> None:
         """Tell of new blocks whoever is not known to have them, unless later ones came meanwhile.

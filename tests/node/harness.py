@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -66,7 +67,13 @@ Secret = str | SecretKey  # a named account, or anybody
 
 def secret(who: Secret) -> SecretKey:
     """The key of a named account."""
-    return development_key(DEVELOPMENT_NAMES.index(who)) if isinstance(who, str) else who
+    return _named(who) if isinstance(who, str) else who
+
+
+@cache
+def _named(who: str) -> SecretKey:
+    """Two thousand rounds of PBKDF2 are for once."""
+    return development_key(DEVELOPMENT_NAMES.index(who))
 
 
 def address(who: Secret) -> bytes:

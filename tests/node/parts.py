@@ -99,6 +99,7 @@ class Talk:
         self.connected = [FakePeer(name) for name in names]
         self.sent: list[tuple[FakePeer, Message]] = []
         self.punished: list[tuple[FakePeer, PeerFault]] = []
+        self.dropped: list[tuple[FakePeer, PeerFault]] = []
 
     def send(self, peer: Any, message: Message) -> None:
         self.sent.append((peer, message))
@@ -108,6 +109,9 @@ class Talk:
 
     def punish(self, peer: Any, fault: PeerFault) -> None:
         self.punished.append((peer, fault))
+
+    def drop(self, peer: Any, fault: PeerFault) -> None:
+        self.dropped.append((peer, fault))
 
     def take(self) -> list[tuple[FakePeer, Message]]:
         """What was sent since the last call."""

@@ -8,12 +8,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from harness import QUICK, address, make_genesis
+from harness import QUICK, UNIT, address, make_genesis, secret
 from parts import START_MS, FakePeer, Inline, Talk, World, bodies_of, settled
 from work_kit import EASY, RULES, SUBSIDY, mined
 
 from chaind.consensus.pow.errors import HashTooHigh, TimeTooNew
 from chaind.consensus.pow.sync import IDLE_MS
+from chaind.consensus.pow.tree_errors import ParentInvalid
+from chaind.ledger.block import GENESIS_COIN_TXID
 from chaind.ledger.errors import BlockInvalid, BlockTransactionInvalid, RootMismatch
 from chaind.ledger.execute import Receipt
 from chaind.network import messages as wire
@@ -26,7 +28,9 @@ from chaind.primitives.codec import encode
 from chaind.primitives.coinbase import CoinbaseInvalid, address_script, encode_coinbase
 from chaind.primitives.genesis import Genesis, ProofOfWork
 from chaind.primitives.hashes import merkle_root, sha256d
-from chaind.primitives.transaction import Transaction
+from chaind.primitives.transaction import VERSION, CoinInput, CoinOutput, Lease, Transaction
+from chaind.primitives.transaction import Body as TxBody
+from chaind.wallet.builder import sign
 
 
 def work_genesis(final_depth: int = 5) -> Genesis:
@@ -274,8 +278,8 @@ async def test_a_block_that_breaks_a_rule_of_the_state_is_out_for_ever(
     assert entry.invalid
     assert node.engine.tree.best.hash == good.hash
     node.hear("b", wire.Headers(above.header_bytes))
-    assert [peer.node_id for peer, _ in node.talk.punished] == ["b"]
-    await node.give("a", *await node.mine())
+    assert [peer.node_id for peer, _ in node.talk.dropped] == ["b"]
+    assert isinstance(node.talk.dropped[0][1], ParentInvalid)
 
 
 @pytest.mark.parametrize(
@@ -440,3 +444,72 @@ async def test_a_template_pays_subsidy_and_fees(node: WorkWorld) -> None:
         make_template(node.chain, parent_hash=bytes(32), time=1, bits=EASY, address=address("bob"))
         is None
     )
+
+
+# Reorganisations of any depth.
+
+
+def contents(world: WorkWorld, number: int, salt: str) -> list[Transaction]:
+    """Payments, a lease and a coin that the same block of another branch spends otherwise."""
+    target = "carol" if salt == "left" else "bob"
+    lease = Lease(address("alice"), sha256d(bytes([number])), sha256d(salt.encode()))
+    shared = sha256d(b"both" + bytes([number]))[:8]
+    made = [
+        world.payment("alice", target, number, lease=lease, salt=sha256d(lease.intent)[:8]),
+        world.payment("bob", "carol", 1, salt=shared, valid_ms=600_000),
+    ]
+    if number == 1:
+        outputs = (CoinOutput(address(target), 5 * UNIT),)
+        inputs = (CoinInput(GENESIS_COIN_TXID, 0),)
+        prefix = world.genesis.chain_prefix
+        body = TxBody(
+            VERSION, prefix, salt.encode()[:4] * 2, None, None, inputs, outputs, None, b""
+        )
+        made.append(sign(body, secret("alice")))
+    return made
+
+
+async def branch(world: WorkWorld, length: int, salt: str) -> list[Block]:
+    """So many blocks, each with transactions of its own and some that the other branch has too."""
+    blocks = []
+    for number in range(1, length + 1):
+        for transaction in contents(world, number, salt):
+            if world.chain.find(transaction.txid) is None:
+                world.offer(transaction)
+        blocks += await world.mine(to="carol" if salt == "left" else "bob")
+    return blocks
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 17, 100])
+async def test_a_reorganisation_of_any_depth_leaves_what_a_replay_makes(
+    tmp_path: Path, depth: int
+) -> None:
+    genesis = work_genesis(final_depth=200)
+    async with (
+        running(tmp_path / "left", genesis=genesis) as left,
+        running(tmp_path / "right", genesis=genesis) as right,
+        running(tmp_path / "node", "a", "b", genesis=genesis) as node,
+    ):
+        ours, theirs = (
+            await branch(left, depth + 2, "left"),
+            await branch(right, depth + 1, "right"),
+        )
+        await feed(node, "a", ours[:depth])
+        assert node.chain.head == left.chain.info(ours[depth - 1].hash)
+        await feed(node, "b", theirs)
+        assert node.chain.head == right.chain.head
+        assert node.engine.reorg_depth_max == depth
+        await feed(node, "a", ours[depth:])
+        assert node.chain.head == left.chain.head
+        included = {one.txid for block in ours for one in block.transactions}
+        waiting = {entry.checked.txid for entry in node.pool.select()}
+        assert included.isdisjoint(waiting)
+        assert node.chain.state.depth == depth + 2
+
+
+async def feed(node: WorkWorld, name: str, blocks: list[Block]) -> None:
+    """A peer announces a branch, and hands over bodies until none is asked for."""
+    node.hear(name, wire.Headers(b"".join(block.header_bytes for block in blocks)))
+    while any(isinstance(message, wire.GetBlock) for _, message in node.talk.sent):
+        await node.serve(name, *blocks)
+    await settled(lambda: node.chain.head.hash == blocks[-1].hash)
