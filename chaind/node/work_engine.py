@@ -360,7 +360,7 @@ class WorkEngine:
         if before[shared:]:
             self._return(before[shared:], after[shared:])
         tip = self._head()
-        if tip.chainwork > head.chainwork:
+        if tip.chainwork > head.chainwork and self.behind < ANNOUNCE_MAX:  # not while catching up
             fresh = self.tree.path(head.hash, tip.hash).apply[-ANNOUNCE_MAX:]
             self._commit.when_durable(partial(self._announce, fresh))
         self._settle()

@@ -260,6 +260,20 @@ def test_synced_means_that_no_peer_owes_headers() -> None:
     assert world.planner.synced
 
 
+def test_a_peer_that_has_grown_by_more_than_an_answer_owes_the_rest() -> None:
+    world = World()
+    server = world.connect(1, Server(SHORT))
+    world.run(5_000.0)
+    assert world.planner.synced
+    server.headers = LONG
+    world.run(IDLE_MS + 200.0)
+    world.announce(1, b"".join(LONG[300:2_300]))
+    assert not world.planner.synced
+    world.run(IDLE_MS + 5_000.0)
+    assert world.planner.synced
+    assert world.tree.best.hash == tip(LONG)
+
+
 @pytest.mark.parametrize(
     ("records", "fault"),
     [

@@ -1,132 +1,31 @@
 """The shell around the block tree, with the test as its peers: what it asks, keeps and refuses."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from harness import QUICK, UNIT, address, make_genesis, secret
-from parts import START_MS, FakePeer, Inline, Talk, World, bodies_of, settled
-from work_kit import EASY, RULES, SUBSIDY, mined
+from harness import address
+from parts import FakePeer, World, settled
+from work_kit import EASY, SUBSIDY, mined
+from work_world import GENESIS, WorkWorld, remade, running, work_genesis
 
 from chaind.consensus.pow.errors import HashTooHigh, TimeTooNew
 from chaind.consensus.pow.sync import IDLE_MS
 from chaind.consensus.pow.tree_errors import ParentInvalid
-from chaind.ledger.block import GENESIS_COIN_TXID
 from chaind.ledger.errors import BlockInvalid, BlockTransactionInvalid, RootMismatch
-from chaind.ledger.execute import Receipt
 from chaind.network import messages as wire
+from chaind.node.audit import Auditor
 from chaind.node.bodies import WrongBlock
-from chaind.node.durable import GroupCommit
 from chaind.node.templates import make_template
-from chaind.node.work_engine import ParentUnknown, WorkEngine
+from chaind.node.work_engine import ParentUnknown
 from chaind.primitives.block import Block, Header, MerkleMismatch
 from chaind.primitives.codec import encode
 from chaind.primitives.coinbase import CoinbaseInvalid, address_script, encode_coinbase
-from chaind.primitives.genesis import Genesis, ProofOfWork
 from chaind.primitives.hashes import merkle_root, sha256d
-from chaind.primitives.transaction import VERSION, CoinInput, CoinOutput, Lease, Transaction
-from chaind.primitives.transaction import Body as TxBody
-from chaind.wallet.builder import sign
-
-
-def work_genesis(final_depth: int = 5) -> Genesis:
-    work = ProofOfWork(rules=RULES, start_bits=EASY, final_depth=final_depth)
-    parameters = {"subsidy_units": SUBSIDY, "coinbase_maturity": 2}
-    return make_genesis([], START_MS, parameters, QUICK, [("alice", "5")], work)
-
-
-GENESIS = work_genesis()
-
-
-class WorkWorld(World):
-    """One node's parts on a chain of miners; the test is its network."""
-
-    def __init__(self, path: Path, *names: str, genesis: Genesis = GENESIS) -> None:
-        super().__init__(path, genesis)
-        self.talk = Talk(*names)
-        self.body_commit = GroupCommit((self.store.bodies,), Inline())
-        self.engine = WorkEngine(
-            chain=self.chain,
-            finality=self.finality,
-            store=self.store,
-            commit=self.body_commit,
-            network=self.talk,
-            clock=self.clock,
-            restore=self.intake.restore,
-        )
-        self.engine.bodies, _ = bodies_of(self, self.talk)
-        self.engine.bodies._on_verdict = self.engine.on_verdict
-
-    def _on_final(self) -> None:
-        super()._on_final()
-        self.engine.advanced()
-
-    def peer(self, name: str) -> FakePeer:
-        return next(peer for peer in self.talk.connected if peer.node_id == name)
-
-    def hear(self, name: str, message: wire.Message) -> None:
-        self.engine.received(self.peer(name), message)  # type: ignore[arg-type]
-
-    def sent(self, kind: type[wire.Message]) -> list[tuple[str, Any]]:
-        """What was sent of a kind since the last look at anything."""
-        return [(peer.node_id, one) for peer, one in self.talk.take() if isinstance(one, kind)]
-
-    def offer(self, *transactions: Transaction) -> None:
-        """Put transactions into the pool."""
-        for transaction in transactions:
-            checked = self.check(transaction)
-            self.pool.add(Receipt(checked, checked.fee or 0, ()), 0, lambda _row: 1 << 62)
-
-    async def mine(self, count: int = 1, to: str = "carol") -> list[Block]:
-        blocks = []
-        for _ in range(count):
-            blocks.append(mined(self.engine.template(address(to))))
-            await self.engine.submit(blocks[-1])
-        return blocks
-
-    async def give(self, name: str, *blocks: Block) -> None:  # type: ignore[override]
-        """A peer announces a branch and hands over what it is asked for."""
-        self.hear(name, wire.Headers(b"".join(block.header_bytes for block in blocks)))
-        await self.serve(name, *blocks)
-
-    async def serve(self, name: str, *blocks: Block) -> None:
-        """Hand over bodies that a peer is asked for."""
-        by_hash = {block.hash: block for block in blocks}
-        for peer, message in self.talk.take():
-            if peer.node_id == name and isinstance(message, wire.GetBlock):
-                raw = by_hash[message.block_hash].encode()
-                self.hear(name, wire.BlockData(message.block_hash, raw))
-        await settled(lambda: not self.engine._arrivals)
-        for _ in range(5):
-            await asyncio.sleep(0)
-
-
-@asynccontextmanager
-async def running(path: Path, *names: str, genesis: Genesis = GENESIS) -> AsyncIterator[WorkWorld]:
-    """A world whose tasks run, connected to these peers, whose first question is answered."""
-    world = WorkWorld(path, *names, genesis=genesis)
-    tasks = [
-        asyncio.create_task(work)
-        for work in (world.finality.run(), world.engine.run(), world.body_commit.run())
-    ]
-    world.engine.start(())
-    for peer in world.talk.connected:
-        world.engine.peer_up(peer)  # type: ignore[arg-type]
-        world.hear(peer.node_id, wire.Headers(b""))
-    world.talk.take()
-    try:
-        yield world
-        for task in tasks:
-            if task.done():
-                task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        world.close()
+from chaind.storage.kv import MemoryStore
+from chaind.storage.segment import Position
 
 
 @pytest.fixture
@@ -139,19 +38,6 @@ async def node(tmp_path: Path) -> AsyncIterator[WorkWorld]:
 async def maker(tmp_path: Path) -> AsyncIterator[WorkWorld]:
     async with running(tmp_path / "maker") as world:
         yield world
-
-
-def remade(block: Block, *transactions: Transaction, **parts: Any) -> Block:
-    """The block with other parts, mined again."""
-    made = Block.assemble(
-        parent=parts.get("parent", block.parent),
-        time=parts.get("time", block.header.time),
-        bits=block.header.bits,
-        coinbase=parts.get("coinbase", block.coinbase_bytes),
-        commitment=msgspec.structs.replace(block.commitment, **parts.get("said", {})),
-        transactions=transactions or block.transactions,
-    )
-    return mined(made)
 
 
 # What peers are told and asked.
@@ -196,67 +82,12 @@ async def test_a_mined_block_is_announced_to_who_is_not_known_to_have_it(
     assert node.sent(wire.Headers) == told
 
 
-async def test_a_branch_comes_over_and_is_executed(node: WorkWorld, maker: WorkWorld) -> None:
-    maker.offer(maker.payment(units=7))
-    blocks = await maker.mine(3)
-    await node.give("a", *blocks)
-    assert node.chain.head == maker.chain.head
-    assert node.engine.behind == 0
-    assert node.engine.blocks_total == 3
-
-
-async def test_a_reorganisation_returns_what_was_lost_to_the_pool(
-    node: WorkWorld, maker: WorkWorld
-) -> None:
-    only_here, both = node.payment(units=1), node.payment("bob", "alice", 2)
-    node.offer(only_here, both)
-    mine = await node.mine(2)
-    assert len(mine[0].transactions) == 2
-    maker.offer(both)
-    theirs = await maker.mine(3)
-    node.pool.remove(only_here.txid)
-    await node.give("a", *theirs)
-    assert node.chain.head.hash == theirs[-1].hash
-    assert [entry.checked.txid for entry in node.pool.select()] == [only_here.txid]
-    assert node.pool.get(both.txid) is not None
-    assert (node.engine.reorgs_total, node.engine.reorg_depth_max) == (1, 2)
-    [next_block] = await node.mine()
-    assert [one.txid for one in next_block.transactions] == [only_here.txid]
-
-
-async def test_of_equal_work_the_first_stays(node: WorkWorld, maker: WorkWorld) -> None:
-    mine, theirs = await node.mine(2), await maker.mine(2, to="bob")
-    await node.give("a", *theirs)
-    assert node.chain.head.hash == mine[-1].hash
-    assert node.engine.tree.get(theirs[-1].hash) is not None
-    more = await maker.mine(1)
-    await node.give("a", *more)
-    assert node.chain.head.hash == more[-1].hash
-
-
-async def test_depth_makes_final_and_deeper_branches_are_refused(
-    node: WorkWorld, maker: WorkWorld
-) -> None:
-    mine = await node.mine(7)
-    await settled(lambda: node.chain.final.height == 2)
-    assert node.store.tip.hash == mine[1].hash
-    assert len(node.engine.tree) == 6
-    await node.give("a", *await maker.mine(20, to="bob"))
-    assert node.chain.head.hash == mine[-1].hash
-    assert not node.talk.punished, "it is nobody's fault"
-    await node.give("b", remade(mine[-1], time=mine[-1].header.time + 1))
-    assert len(node.engine.tree) == 7, "others are heard as before"
-
-
-async def test_nothing_is_final_while_a_peer_owes_headers(node: WorkWorld) -> None:
-    node.talk.connected.append(FakePeer("c"))
-    node.engine.peer_up(node.peer("c"))  # type: ignore[arg-type]
-    await node.mine(8)
-    assert node.chain.final.height == 0
-    assert node.engine.syncing
-    node.hear("c", wire.Headers(b""))
-    await settled(lambda: node.chain.final.height == 3)
-    assert not node.engine.syncing
+async def test_who_is_too_light_itself_gives_no_headers(tmp_path: Path) -> None:
+    async with running(tmp_path, "a", genesis=work_genesis(minimum="64")) as node:
+        await node.mine(3)
+        node.talk.take()
+        node.hear("a", wire.GetHeaders((node.genesis.hash,)))
+        assert node.sent(wire.Headers) == [("a", wire.Headers(b""))]
 
 
 # What is refused.
@@ -446,70 +277,17 @@ async def test_a_template_pays_subsidy_and_fees(node: WorkWorld) -> None:
     )
 
 
-# Reorganisations of any depth.
+# Audits.
 
 
-def contents(world: WorkWorld, number: int, salt: str) -> list[Transaction]:
-    """Payments, a lease and a coin that the same block of another branch spends otherwise."""
-    target = "carol" if salt == "left" else "bob"
-    lease = Lease(address("alice"), sha256d(bytes([number])), sha256d(salt.encode()))
-    shared = sha256d(b"both" + bytes([number]))[:8]
-    made = [
-        world.payment("alice", target, number, lease=lease, salt=sha256d(lease.intent)[:8]),
-        world.payment("bob", "carol", 1, salt=shared, valid_ms=600_000),
-    ]
-    if number == 1:
-        outputs = (CoinOutput(address(target), 5 * UNIT),)
-        inputs = (CoinInput(GENESIS_COIN_TXID, 0),)
-        prefix = world.genesis.chain_prefix
-        body = TxBody(
-            VERSION, prefix, salt.encode()[:4] * 2, None, None, inputs, outputs, None, b""
-        )
-        made.append(sign(body, secret("alice")))
-    return made
-
-
-async def branch(world: WorkWorld, length: int, salt: str) -> list[Block]:
-    """So many blocks, each with transactions of its own and some that the other branch has too."""
-    blocks = []
-    for number in range(1, length + 1):
-        for transaction in contents(world, number, salt):
-            if world.chain.find(transaction.txid) is None:
-                world.offer(transaction)
-        blocks += await world.mine(to="carol" if salt == "left" else "bob")
-    return blocks
-
-
-@pytest.mark.parametrize("depth", [1, 2, 3, 17, 100])
-async def test_a_reorganisation_of_any_depth_leaves_what_a_replay_makes(
-    tmp_path: Path, depth: int
-) -> None:
-    genesis = work_genesis(final_depth=200)
-    async with (
-        running(tmp_path / "left", genesis=genesis) as left,
-        running(tmp_path / "right", genesis=genesis) as right,
-        running(tmp_path / "node", "a", "b", genesis=genesis) as node,
-    ):
-        ours, theirs = (
-            await branch(left, depth + 2, "left"),
-            await branch(right, depth + 1, "right"),
-        )
-        await feed(node, "a", ours[:depth])
-        assert node.chain.head == left.chain.info(ours[depth - 1].hash)
-        await feed(node, "b", theirs)
-        assert node.chain.head == right.chain.head
-        assert node.engine.reorg_depth_max == depth
-        await feed(node, "a", ours[depth:])
-        assert node.chain.head == left.chain.head
-        included = {one.txid for block in ours for one in block.transactions}
-        waiting = {entry.checked.txid for entry in node.pool.select()}
-        assert included.isdisjoint(waiting)
-        assert node.chain.state.depth == depth + 2
-
-
-async def feed(node: WorkWorld, name: str, blocks: list[Block]) -> None:
-    """A peer announces a branch, and hands over bodies until none is asked for."""
-    node.hear(name, wire.Headers(b"".join(block.header_bytes for block in blocks)))
-    while any(isinstance(message, wire.GetBlock) for _, message in node.talk.sent):
-        await node.serve(name, *blocks)
-    await settled(lambda: node.chain.head.hash == blocks[-1].hash)
+async def test_an_audit_finds_headers_that_break_a_rule(node: WorkWorld, tmp_path: Path) -> None:
+    honest = await node.mine(3)
+    easier = remade(honest[2], bits=0x207FFFFE)
+    early = remade(honest[2], time=1_000)
+    for last, rule in ((honest[2], ""), (easier, "retarget rule gives"), (early, "the median")):
+        with Auditor(GENESIS, MemoryStore(), node.store.bodies, 1) as auditor:
+            for block in (*honest[:2], last):
+                assert auditor.add(block.encode(), Position(0, 0), None)
+            told = [(one.invariant, one.height) for one in auditor.report.violations]
+            assert told == ([("work", 3)] if rule else [])
+            assert all(rule in one.what for one in auditor.report.violations)

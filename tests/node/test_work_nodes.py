@@ -77,8 +77,8 @@ async def test_partitioned_nodes_heal_on_the_heavier_branch(tmp_path: Path) -> N
 
 
 def spend(cluster: WorkCluster, coin: CoinInput, source: str, target: str) -> Transaction:
-    """The genesis coin becomes a coin of somebody's."""
-    outputs = (CoinOutput(address(target), 5 * UNIT),)
+    """The genesis coin becomes a coin of somebody's; a fifth of it is the fee."""
+    outputs = (CoinOutput(address(target), 4 * UNIT),)
     prefix = cluster.genesis.chain_prefix
     body = Body(VERSION, prefix, b"the-coin", None, None, (coin,), outputs, None, b"")
     return sign(body, secret(source))
