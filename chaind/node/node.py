@@ -378,7 +378,8 @@ class Node:
             self.bodies.tick()
             self.sync.tick()
             self.healer.tick()
-            self.clock_watch.look(self.chain.final.time_ms)
+            if self.quorums is not None:  # the median time of miners lags by right
+                self.clock_watch.look(self.chain.final.time_ms)
             keep = self.tracker.droppable_before(self.chain.final.height)
             if keep is not None:
                 await self._workers.disk(lambda: self._disk.journal.drop_before(keep))  # noqa: B023
@@ -401,7 +402,8 @@ class Node:
     def _on_final(self) -> None:
         self.last_final_ms = self.clock.monotonic_ms()
         catching_up = self.sync.syncing or self.sync.behind > 1
-        self.clock_watch.became_final(self.chain.final.time_ms, catching_up=catching_up)
+        if self.quorums is not None:
+            self.clock_watch.became_final(self.chain.final.time_ms, catching_up=catching_up)
         self.network.final_height = self.chain.final.height
         self.network.broadcast(wire.Tip(self.chain.final.height))
         self.bodies.forget_final()
