@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mutants import MUTANTS, Mutant
+from mutants_of_tree import MUTANTS_OF_TREE
 from mutants_of_work import MUTANTS_OF_WORK
 
 ROOT = Path(__file__).parents[2]
@@ -123,7 +124,7 @@ def main() -> int:
                 )
             else:
                 shutil.copy2(source, copy / name)
-        for mutant in (*MUTANTS, *MUTANTS_OF_WORK):
+        for mutant in (*MUTANTS, *MUTANTS_OF_TREE, *MUTANTS_OF_WORK):
             if given.only in mutant.name:
                 verdict = judge(copy, mutant, sound)
                 verdicts.append(verdict)

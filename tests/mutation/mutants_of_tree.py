@@ -1,0 +1,203 @@
+"""One-line mistakes in the block tree, in the plan of a sync, and in nodes of mined chains."""
+
+from mutants import Mutant
+
+TREE = "chaind/consensus/pow/tree.py"
+ORPHANS = "chaind/consensus/pow/orphans.py"
+SYNC = "chaind/consensus/pow/sync.py"
+WEIGHING = "chaind/consensus/pow/weighing.py"
+WINDOW = "chaind/consensus/pow/body_window.py"
+ENGINE = "chaind/node/work_engine.py"
+RULES = "chaind/node/rules.py"
+BLOCK = "chaind/ledger/work_block.py"
+AUDIT = "chaind/node/audit.py"
+TALLY = "chaind/node/tally.py"
+OF_TREES = ("tests/consensus/test_block_tree.py",)
+OF_SYNC = ("tests/consensus/test_header_sync.py",)
+OF_BLOCKS = ("tests/ledger/test_work_block.py",)
+OF_NODES = ("tests/node/test_work_engine.py", "tests/node/test_work_reorgs.py")
+OF_CLUSTERS = ("tests/node/test_work_nodes.py",)
+
+
+def _mistake(name: str, file: str, old: str, new: str, killers: tuple[str, ...]) -> Mutant:
+    return Mutant(name, file, old, new, killers, safety=file not in (WINDOW, ORPHANS))
+
+
+MUTANTS_OF_TREE = (
+    _mistake(
+        "the last of equal branches is best",
+        TREE,
+        "if entry.chainwork > self._best.chainwork:",
+        "if entry.chainwork >= self._best.chainwork:",
+        OF_TREES,
+    ),
+    _mistake(
+        "an invalid block's descendants are ready",
+        TREE,
+        "if not at.held or at.invalid or at.parent.complete is None:",
+        "if not at.held or at.parent.complete is None:",
+        OF_TREES,
+    ),
+    _mistake(
+        "a window begins with the one before",
+        TREE,
+        "entry.window_time = decoded.time if opens else parent.window_time",
+        "entry.window_time = parent.window_time",
+        OF_TREES,
+    ),
+    _mistake(
+        "an invalid block stays the tip", TREE, "if self._ready.invalid:", "if False:", OF_TREES
+    ),
+    _mistake(
+        "branches below the final block wait as orphans",
+        TREE,
+        "        if fork is not None:\n",
+        "        if False:\n",
+        OF_TREES,
+    ),
+    _mistake(
+        "the median forgets the times below the base",
+        TREE,
+        "return (*self._times_below[-missing:], *found) if missing else tuple(found)",
+        "return tuple(found) or self._times_below",
+        OF_TREES,
+    ),
+    _mistake(
+        "a flood of orphans drives out those of others",
+        ORPHANS,
+        "self._drop_oldest(max(self._by_peer, key=self.of_peer))",
+        "self._drop_oldest(orphan.peer)",
+        OF_TREES,
+    ),
+    _mistake(
+        "synced while peers owe headers",
+        SYNC,
+        "peer.done or peer.passed_ms is not None for peer",
+        "True for peer",
+        OF_SYNC,
+    ),
+    _mistake(
+        "synced on a light chain", SYNC, "return self.heavy_enough and all(", "return all(", OF_SYNC
+    ),
+    _mistake("a peer that has grown is done", SYNC, "state.done = False\n", "pass\n", OF_SYNC),
+    _mistake(
+        "other headers than were weighed are kept",
+        WEIGHING,
+        "if sha256(records[: before.number * HEADER_BYTES]) != before.digest:",
+        "if False:",
+        OF_SYNC,
+    ),
+    _mistake(
+        "rivals of equal work are not fetched",
+        WINDOW,
+        "if best.chainwork < self._tree.ready.chainwork:",
+        "if best.chainwork <= self._tree.ready.chainwork:",
+        OF_NODES,
+    ),
+    _mistake(
+        "bodies of a peer that left are asked of nobody",
+        WINDOW,
+        "self._peers.pop(peer).asked:",
+        "self._peers.pop(peer).lacking:",
+        OF_SYNC,
+    ),
+    _mistake(
+        "no window",
+        WINDOW,
+        "limit = missing[0].height + self._size",
+        "limit = missing[0].height + 9_999",
+        OF_SYNC,
+    ),
+    _mistake(
+        "asked again of who lacks it",
+        WINDOW,
+        "entry.hash in self._asked or entry.hash in peer.lacking",
+        "entry.hash in self._asked",
+        OF_SYNC,
+    ),
+    _mistake(
+        "what a lost branch held is lost",
+        ENGINE,
+        "                    self._restore(checked)\n",
+        "                    pass\n",
+        OF_NODES,
+    ),
+    _mistake(
+        "what both branches hold waits twice",
+        ENGINE,
+        "if checked.txid not in included and",
+        "if",
+        OF_NODES,
+    ),
+    _mistake(
+        "what was handed to finality is undone",
+        ENGINE,
+        "if path.undo and path.undo[-1].height <= self._promised:",
+        "if False:",
+        OF_NODES,
+    ),
+    _mistake(
+        "a head of less work on the way",
+        ENGINE,
+        "if executed >= EXECUTE_AT_ONCE and here.chainwork > head.chainwork:",
+        "if executed >= EXECUTE_AT_ONCE:",
+        OF_NODES,
+    ),
+    _mistake(
+        "made-up bytes make a block invalid",
+        ENGINE,
+        "if is_sealed(raw, block_hash) and",
+        "if",
+        OF_NODES,
+    ),
+    _mistake(
+        "malformed blocks stay the best",
+        ENGINE,
+        "if is_sealed(raw, block_hash) and self.tree.get(block_hash) is not None:",
+        "if False:",
+        OF_NODES,
+    ),
+    _mistake(
+        "light headers are given",
+        ENGINE,
+        "                if self.planner.heavy_enough:\n",
+        "                if True:\n",
+        OF_NODES,
+    ),
+    _mistake(
+        "final before it is synced",
+        ENGINE,
+        "if not self.planner.synced:\n            return\n        buried",
+        "if False:\n            return\n        buried",
+        OF_NODES,
+    ),
+    _mistake(
+        "stored blocks from the future are refused",
+        ENGINE,
+        "                self.tree.hear(block.header_bytes, now=block.header.time)\n",
+        "                self.tree.hear(block.header_bytes, now=0)\n",
+        OF_NODES,
+    ),
+    _mistake(
+        "rivals of final blocks are kept",
+        RULES,
+        "        return block.height <= final.height\n",
+        "        return False\n",
+        OF_NODES,
+    ),
+    _mistake("any commitment", BLOCK, "if commitment != due:", "if False:", OF_BLOCKS),
+    _mistake(
+        "audits believe headers",
+        AUDIT,
+        "            self._work(self._headers, height, block)\n",
+        "            pass\n",
+        OF_NODES,
+    ),
+    _mistake(
+        "fees are counted twice",
+        TALLY,
+        "            self._issue(NATIVE, -fee)\n",
+        "            pass\n",
+        OF_CLUSTERS,
+    ),
+)
