@@ -54,11 +54,11 @@ class VoterForm(Answer, frozen=True, kw_only=True):
 
 
 class NextBlockForm(Answer, frozen=True, kw_only=True):
-    """What waits for the next block. `leader` is whose turn it is; `oldest_ms` when the oldest
-    waiting transaction came."""
+    """What waits for the next block. `leader` is whose turn it is, null on a chain of miners;
+    `oldest_ms` when the oldest waiting transaction came."""
 
     height: int
-    leader: int
+    leader: int | None
     transactions: int
     bytes: int
     bytes_max: int
@@ -66,7 +66,10 @@ class NextBlockForm(Answer, frozen=True, kw_only=True):
 
 
 class ConsensusAnswer(Answer, frozen=True, kw_only=True):
-    """`quorum` and `fast` are weights of `weight` in all; `views` are the newest, newest first."""
+    """`quorum` and `fast` are weights of `weight` in all; `views` are the newest, newest first.
+
+    On a chain of miners nobody votes: all of it is 0 or empty but the next block.
+    """
 
     view: int
     weight: int
@@ -85,9 +88,9 @@ def consensus_answer(node: Node) -> ConsensusAnswer:
     quorums = node.quorums
     return ConsensusAnswer(
         view=node.engine.view,
-        weight=quorums.total,
-        quorum=quorums.quorum,
-        fast=quorums.fast,
+        weight=0 if quorums is None else quorums.total,
+        quorum=0 if quorums is None else quorums.quorum,
+        fast=0 if quorums is None else quorums.fast,
         views=[_view_form(node, record) for record in records[:VIEWS_SHOWN]],
         window=len(ended),
         validators=_voter_forms(node, ended),
@@ -138,8 +141,8 @@ def _voter_forms(node: Node, ended: list[ViewRecord]) -> list[VoterForm]:
 def _next_block(node: Node) -> NextBlockForm:
     oldest = next(node.pool.entries(), None)
     return NextBlockForm(
-        height=node.chain.final.height + 1,
-        leader=node.leader(node.engine.view),
+        height=(node.chain.final if node.quorums else node.chain.head).height + 1,
+        leader=node.leader(node.engine.view) if node.quorums else None,
         transactions=len(node.pool),
         bytes=node.pool.bytes_total,
         bytes_max=node.genesis.parameters.block_bytes_max,

@@ -44,6 +44,7 @@ _TAGS = {  # by the module of the handler, in the order of the page
     "payouts": ("Payments", ""),
     "refunds": ("Payments", ""),
     "invoices": ("Invoices", "Ask for a payment, and see what became of it."),
+    "mining": ("Mining", "A template out, a mined header back, on chains of miners."),
     "events": ("Events", "Every final movement of money, to be read, posted or heard live."),
     "webhooks": ("Events", ""),
     "websocket": ("Events", ""),

@@ -28,6 +28,7 @@ from chaind.node.durable import GroupCommit
 from chaind.node.finality import Finality
 from chaind.node.header_chain import StoredFinals, first_anchor, serve_headers, stored_base
 from chaind.node.templates import make_template
+from chaind.node.view_log import ViewLog
 from chaind.primitives.block import Block, is_sealed
 from chaind.primitives.coinbase import TAG
 from chaind.primitives.errors import ChaindError, PeerFault, Unknown
@@ -110,6 +111,7 @@ class WorkEngine:
         self._ended = False
         self._promised = self.tree.base.height  # handed to finality
         self.view = 0  # nobody votes
+        self.views = ViewLog()
         self.evidence_total = 0
         self.blocks_total = 0  # bodies that peers gave us
         self.reorgs_total = 0

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from api_kit import BOB, Door
 
+from chaind.api.routes import ROUTES
 from chaind.node.work_engine import WorkEngine
 from chaind.primitives.block import Header
 from chaind.primitives.genesis import Parameters, ProofOfWork
@@ -128,3 +129,16 @@ async def test_a_chain_of_validators_is_not_mined(door: Door) -> None:
     assert problem["code"] == "not-mined"
     body = {"template_id": "0" * 16, "header": "00" * 80}
     assert (await door.post("/submit_block", body, 409))["code"] == "not-mined"
+
+
+@on_mined_chain
+async def test_every_page_of_a_node_is_there_on_a_chain_of_miners(door: Door) -> None:
+    for _ in range(5):
+        answer = await template(door)
+        await submit(door, answer, mine(answer))
+    pages = [route.path for route in ROUTES if route.method == "GET" and not route.segments]
+    for path in pages:
+        if path != "/ws":
+            async with door.session.get(path, headers=door.token) as response:
+                assert response.status == 200, (path, await response.text())
+    assert (await door.get("/api/v1/blocks/latest"))["height"] == door.node.chain.final.height
