@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import socket
 
+import pytest
 from click.testing import CliRunner, Result
 
 from chaind.cli.main import commands
@@ -44,7 +46,29 @@ def test_more_processes_than_cores_cannot_each_have_one() -> None:
     assert f"--affinity has {cores} cores for {cores + 1} threads" in result.stderr
 
 
-def test_nothing_but_the_benchmark_is_there() -> None:
-    result = mine()
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "Give either --benchmark or --url."),
+        (("--benchmark", "--url", "stratum+tcp://h:1"), "Give either --benchmark or --url."),
+        (("--url", "stratum+tcp://h:1"), "--url needs --address"),
+        (("--benchmark", "--address", "a"), "--benchmark has no use for it"),
+        (("--url", "http://h:1", "--address", "a"), "is not of the form stratum+tcp://HOST:PORT"),
+        (("--url", "stratum+tcp://h:x", "--address", "a"), "is not of the form"),
+        (("--url", "stratum+tcp://h", "--address", "a"), "is not of the form"),
+    ],
+)
+def test_what_goes_with_what(words: tuple[str, ...], said: str) -> None:
+    result = mine(*words)
     assert result.exit_code == 2
-    assert "Missing option '--benchmark'" in result.stderr
+    assert said in result.stderr
+
+
+def test_a_pool_that_does_not_answer_is_tried_again() -> None:
+    with socket.socket() as taken:  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        url = f"stratum+tcp://127.0.0.1:{taken.getsockname()[1]}"
+        result = mine("--url", url, "--address", "a", "--seconds", "1.5", "--json")
+    assert result.exit_code == 0
+    assert "again in" in result.stderr
+    assert json.loads(result.stdout)["accepted"] == 0

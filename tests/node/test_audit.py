@@ -169,10 +169,10 @@ async def test_a_body_that_is_not_there_is_named(world: World) -> None:
 
 async def test_a_false_signature_names_its_transaction(world: World, maker: World) -> None:
     block = world.block(1, world.payment(units=5)).body.block
-    [honest] = block.transactions
-    key = honest.witnesses[0]
+    [honest], other = block.transactions, world.payment(units=6)
+    key = other.witnesses[0]
     assert isinstance(key, KeyWitness)
-    false = Transaction(honest.body, (KeyWitness(key.public_key, key.signature[::-1]),))
+    false = Transaction(honest.body, (key,))  # as good a signature as any, of something else
     report = replayed(maker, forged(block, [false]).encode())
     assert any(
         each.invariant == "signatures" and honest.txid.hex() in each.what and each.height == 1
