@@ -42,7 +42,7 @@ async def test_raw_blocks_come_with_the_proof_of_the_last(door: Door) -> None:
     certificate = certificate_decoder.decode(proof)
     assert certificate.block == blocks[1].hash
     assert certificate.kind in (CertificateKind.FINAL, CertificateKind.FAST)
-    door.node.checker.check_certificate(certificate)
+    door.node.engine._checker.check_certificate(certificate)
     assert (await page(door, ""))[0] == 1
     assert (await page(door, "?start=999"))[1:] == ([], None)
 
