@@ -7,8 +7,8 @@ disk, each told apart in `chaind.storage.errors`; 128 and a signal's number is t
 STATUSES = (
     ("0", "done"),
     ("1", "refused by a rule or a node, or a check found something wrong"),
-    ("2, 64", "the command line makes no sense"),
-    ("65, 66", "a file does not hold what it must, or is not there"),
+    ("2, 64", "the command line makes no sense, or names a file that is not there"),
+    ("65, 66", "a file does not hold what it must, or a wallet is not there"),
     ("69", "a node gives no answer, or a port cannot be had"),
     ("70, 71, 74", "a node ended by a fault, which its log tells"),
     ("73", "something is there already that is not replaced"),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SECRET_VARIABLE = "CHAIND_WEBHOOK_SECRET"  # noqa: S105 — a name
 ROUTE = "/api/v1/webhooks"
+SECRET_CHARS_MIN = 16  # as the nodes demand
 LISTEN_PORT = 8900
 COLUMNS = ("id", "url", "cursor", "pending", "delivered", "failures", "dead", "last error")
 
@@ -180,7 +181,11 @@ def listen(host: str, port: int, count: int | None, secret_fd: int | None, as_js
 
     from chaind.cli.webhook_listen import serve
 
-    asyncio.run(serve(host, port, read_webhook_secret(secret_fd, new=False), count, as_json))
+    secret = read_webhook_secret(secret_fd, new=False)
+    if len(secret.reveal()) < SECRET_CHARS_MIN:
+        reason = f"The secret has fewer than {SECRET_CHARS_MIN} characters: no node takes it."
+        raise click.UsageError(reason)
+    asyncio.run(serve(host, port, secret, count, as_json))
 
 
 def row(answer: dict[str, Any]) -> tuple[str, ...]:

@@ -73,7 +73,10 @@ class PasswordWrong(LocalFault):
 
     code = "password-wrong"
     text = "this password does not open {path}"
-    advice = "Try again. Without it only the words you wrote down bring the wallet back."
+    advice = (
+        "Try again. Without it the keys come back only from what is kept elsewhere: the words of a "
+        "wallet, or keys that were exported."
+    )
     exit_code = 77  # EX_NOPERM
 
 

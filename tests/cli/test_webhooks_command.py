@@ -138,3 +138,10 @@ def test_what_is_refused(node: Subscribed, tmp_path: Path) -> None:
     )
     assert busy.exit_code == 69
     assert "cannot listen on" in busy.stderr
+
+
+def test_a_receiver_with_a_secret_that_no_node_takes_waits_for_nothing() -> None:
+    short = {"CHAIND_WEBHOOK_SECRET": "short"}
+    result = CliRunner().invoke(commands, ["webhooks", "listen"], env=short, prog_name="chaind")
+    assert result.exit_code == 2
+    assert "The secret has fewer than 16 characters" in result.stderr
