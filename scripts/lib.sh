@@ -104,8 +104,8 @@ ensure_browser() {
     done
     if [ "$(id -u)" = 0 ] && grep -qs '^ID=debian$' /etc/os-release; then
         say "Installing Chromium, for the tests of the dashboard"
-        if timeout 300 apt-get update -qq >&2 &&
-            DEBIAN_FRONTEND=noninteractive timeout 600 apt-get install -y -qq \
+        if timeout 90 apt-get update -qq >&2 &&
+            DEBIAN_FRONTEND=noninteractive timeout 240 apt-get install -y -qq \
                 --no-install-recommends chromium fonts-dejavu-core >&2; then
             return 0
         fi
