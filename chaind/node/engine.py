@@ -263,13 +263,15 @@ class Engine:
         """A checked proof of finality whose block is held with all its ancestors.
 
         A core that has learnt of a later decision wants no earlier ones; they are made final all
-        the same, while the later one waits for its body.
+        the same, while the later one waits for its body. But not before that one is durable: a vote
+        log that ends below the final tip would pass for lost.
         """
-        assert certificate.block is not None
+        block_hash = certificate.block
+        assert block_hash is not None
         if self._core.wants_certificate(certificate):
             self._hear(peer, Certificates((certificate,)))
         else:
-            self._finality.deliver(certificate.block, certificate)
+            self._commit.when_durable(lambda: self._finality.deliver(block_hash, certificate))
 
     def on_proposal(self, peer: Peer, message: wire.Proposal) -> None:
         """Check the leader's signature, gather the body, tell the core. Raises `PeerFault`."""
