@@ -17,6 +17,7 @@ from chaind.market.terms import (
     GTT,
     IOC,
     LIMIT,
+    MARKET,
     NEVER_MS,
     NONE,
     PPM,
@@ -73,38 +74,43 @@ def _wrong_numbers(market: Market) -> str | None:
 
 def check_terms(market: Market, terms: Terms) -> None:
     """Raise what forbids these terms on `market`, whatever its book holds."""
-    check_amended(market, terms, terms.lots, terms.ticks)
+    check_form(terms)
+    check_size(market, terms, terms.lots, terms.ticks)
 
 
-def check_amended(market: Market, terms: Terms, lots: int, ticks: int) -> None:
-    """Raise what forbids these terms with another whole quantity and price, as `check_terms`."""
-    reason = _wrong_terms(terms, lots, ticks)
+def check_form(terms: Terms) -> None:
+    """Raise `OrderInvalid` where a term contradicts another, or is out of range."""
+    reason = _contradiction(terms)
     if reason:
         raise OrderInvalid(reason=reason)
+
+
+def check_size(market: Market, terms: Terms, lots: int, ticks: int) -> None:
+    """Raise what forbids this whole quantity and price for terms that are sound themselves."""
+    if not 0 < lots <= AMOUNT_MAX:
+        raise OrderInvalid(reason="its quantity is not positive, or beyond any amount")
     if terms.kind is LIMIT:
+        if not 0 < ticks <= AMOUNT_MAX:
+            raise OrderInvalid(reason="its price is not positive, or beyond any amount")
         check_worth(market, lots, ticks, ticks)
+    elif ticks:
+        raise OrderInvalid(reason="a market order has no price")
     elif terms.trigger is not NONE:
         check_worth(market, lots, band_edge(market, terms.side, terms.stop_ticks), terms.stop_ticks)
     elif lots * market.lot_units > AMOUNT_MAX:  # only the book knows its price
         raise NotionalTooLarge(lots=lots, ticks=1, limit=AMOUNT_MAX)
 
 
-def _wrong_terms(terms: Terms, lots: int, ticks: int) -> str | None:
-    """The first thing about the terms that contradicts another, or is out of range."""
-    if not 0 < lots <= AMOUNT_MAX:
-        return "its quantity is not positive, or beyond any amount"
+def _contradiction(terms: Terms) -> str | None:
+    """The first such thing, quantity and price aside."""
     if terms.client_id and not CLIENT_ID.fullmatch(terms.client_id):
         return "its client order id is not up to 36 letters, digits, or _ . : / -"
     time_in_force, waits = terms.time_in_force, terms.trigger is not NONE
-    if terms.kind is LIMIT:
-        if not 0 < ticks <= AMOUNT_MAX:
-            return "its price is not positive, or beyond any amount"
-    elif ticks:
-        return "a market order has no price"
-    elif terms.post_only:
-        return "a market order always takes"
-    elif not waits and time_in_force in (GTC, GTT):
-        return "a market order is immediate: IOC or FOK"
+    if terms.kind is MARKET:
+        if terms.post_only:
+            return "a market order always takes"
+        if not waits and time_in_force in (GTC, GTT):
+            return "a market order is immediate: IOC or FOK"
     if waits != bool(terms.stop_ticks) or not 0 <= terms.stop_ticks <= AMOUNT_MAX:
         return "a stop price and a trigger come together"
     if waits and time_in_force is FOK:

@@ -15,7 +15,14 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from chaind.market.checks import band_edge, check_amended, check_market, check_terms, check_worth
+from chaind.market.checks import (
+    band_edge,
+    check_form,
+    check_market,
+    check_size,
+    check_terms,
+    check_worth,
+)
 from chaind.market.errors import (
     AmendmentEmpty,
     ClientOrderIdTaken,
@@ -341,11 +348,12 @@ class Exchange:
                 stop_ticks=amendment.stop_ticks or terms.stop_ticks,
                 post_only=amendment.post_only or terms.post_only,
             )
+            check_form(terms)
         whole = amendment.lots or order.lots + order.filled
         ticks = amendment.ticks
         if terms.kind is LIMIT:
             ticks = ticks or order.ticks
-        check_amended(market, terms, whole, ticks)
+        check_size(market, terms, whole, ticks)
         worst = ticks or band_edge(market, terms.side, terms.stop_ticks)
         return terms, whole - order.filled, worst
 
