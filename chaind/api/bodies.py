@@ -133,10 +133,12 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def convert(value: object, kind: type[T]) -> T:
     """A parsed value as a request type. Raises `BodyMalformed` naming the field, or all fields
-    that are missing."""
+    that are missing with all that are not known: one may be the other, misspelt."""
     missing = _missing(value, kind)
     if missing:
-        raise BodyMalformed(reason=f"it lacks {', '.join(missing)}")
+        unknown = _unknown(value, kind)
+        beside = f", and has no use for {', '.join(unknown)}" if unknown else ""
+        raise BodyMalformed(reason=f"it lacks {', '.join(missing)}{beside}")
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
@@ -153,6 +155,13 @@ def _missing(value: object, kind: type) -> list[str]:
     needed = [(field.encode_name,) for field in msgspec.structs.fields(kind) if field.required]
     needed += getattr(kind, "alternatives", ())
     return [" or ".join(names) for names in needed if not any(name in value for name in names)]
+
+
+def _unknown(value: object, kind: type) -> list[str]:
+    """Names in an object that the type does not have, as far as they are worth repeating."""
+    assert isinstance(value, dict)
+    known = {field.encode_name for field in msgspec.structs.fields(kind)}
+    return [repr(name[:40]) for name in value if name not in known][:8]
 
 
 async def read_json(request: web.Request, limit_bytes: int, kind: type[T]) -> T:

@@ -73,7 +73,8 @@ class Vitals:
             reasons.append("vote log lost: this validator observes and does not vote")
         if self._node.sync.behind > 1:
             reasons.append(f"behind by {self._node.sync.behind} blocks")
-        if len(self._node.genesis.validators) > 1 and not self._node.network.peers():
+        alone = len(self._keys) == 1 and self._node.validator_index is not None
+        if not alone and not self._node.network.peers():
             reasons.append("no peers")
         if self._node.validator_index is not None and not has_quorum:
             reasons.append(

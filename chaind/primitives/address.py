@@ -14,6 +14,7 @@ from chaind.primitives.hashes import hash160, sha256, sha256d
 
 KEY_ADDRESS_BYTES = 20
 POLICY_ADDRESS_BYTES = 32
+_TEXT_MIN = 14  # the shortest Bech32 of the shortest human-readable part is longer
 _TEXT_MAX = 90  # BIP-173: longer strings lose the checksum's guarantees
 HRP_CHARS_MAX = 30  # what 90 leave beside "1", the version, a 32-byte program and the checksum
 _P2PKH_CHARS_MAX = 35  # 25 bytes in base 58; the shortest Bech32 address has 41 characters
@@ -50,8 +51,9 @@ class AddressFormat(msgspec.Struct, frozen=True):
 
     def parse(self, text: str) -> bytes:
         """The 20 or 32 bytes that `text` names. Raises `AddressInvalid`."""
-        if not isinstance(text, str) or not 14 <= len(text) <= _TEXT_MAX:
-            raise AddressInvalid(address=repr(text)[:100], reason="wrong length")
+        if not isinstance(text, str) or not _TEXT_MIN <= len(text) <= _TEXT_MAX:
+            reason = f"an address has {_TEXT_MIN} to {_TEXT_MAX} characters"
+            raise AddressInvalid(address=repr(text)[:100], reason=reason)
         if len(text) > _P2PKH_CHARS_MAX:  # Base58 may begin like Bech32, but never is as long
             return bech32_decode(self.hrp, text)
         payload = base58check_decode(text)

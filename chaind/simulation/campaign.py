@@ -5,10 +5,11 @@ is printed is a short plan with one command that replays it.
 """
 
 import hashlib
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import NamedTuple
 
 from chaind.simulation.adversaries import KINDS as ADVERSARIES
@@ -97,8 +98,20 @@ def _outcomes(runs: Sequence[Options], jobs: int) -> Iterator[Outcome]:
     if jobs == 1:
         yield from map(run_one, runs)
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    pool = ProcessPoolExecutor(
+        jobs, mp_context=get_context("spawn"), initializer=_leave_interrupts_to_the_parent
+    )
+    try:
         yield from pool.map(run_one, runs)
+    finally:
+        for process in active_children():  # interrupted, nobody waits for what they run
+            process.terminate()
+        pool.shutdown(cancel_futures=True)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    """Ctrl-C reaches the whole process group: a worker would print a traceback of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def shrink(outcome: Outcome, rerun: Callable[[Options], Outcome] = run_one) -> Outcome:

@@ -197,6 +197,10 @@ async def test_all_that_a_body_lacks_is_named_at_once(door: Door) -> None:
         ({}, "it lacks amount, from or from_id, to or to_id"),
         ({"amount": "1", "from_id": 1}, "it lacks to or to_id"),
         ({"to": "bob", "from": "alice"}, "it lacks amount"),
+        (
+            {"to": "bob", "from": "alice", "amuont": 1},
+            "it lacks amount, and has no use for 'amuont'",
+        ),
     ):
         problem = await door.post("/transfer", body, 400)
         assert problem["code"] == "body-malformed"

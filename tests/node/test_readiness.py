@@ -31,6 +31,14 @@ async def test_a_quorum_is_ready_before_its_first_block(tmp_path: Path) -> None:
             assert payment.info.status == "final"
 
 
+async def test_a_full_node_that_nobody_is_connected_to_is_not_ready(tmp_path: Path) -> None:
+    async with Cluster(tmp_path, full=1, consensus=QUIET, exchange=False) as cluster:
+        await cluster.until(lambda: all(map(ready, cluster.nodes)))
+        await cluster.stop(0)
+        await cluster.until(lambda: not cluster[1].network.peers())
+        assert "no peers" in cluster[1].vitals.health().reasons
+
+
 async def test_without_a_quorum_nobody_is_ready(tmp_path: Path) -> None:
     async with Cluster(tmp_path, validators=4, consensus=QUIET) as cluster:
         await cluster.until(lambda: all(map(ready, cluster.nodes)))
