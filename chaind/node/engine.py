@@ -53,6 +53,7 @@ from chaind.node.clock import Clock
 from chaind.node.core_messages import to_wire
 from chaind.node.durable import GroupCommit
 from chaind.node.finality import Finality
+from chaind.node.proposing import Proposing
 from chaind.node.rules import EPOCH
 from chaind.node.signatures import SignatureChecker
 from chaind.node.spread import NOBODY, Mesh
@@ -116,7 +117,6 @@ class Engine:
         self._vote_log = vote_log
         self._commit = commit
         self._network = network
-        self._clock = clock
         self._timers = timers
         self._has_work = has_work
         self._spread = spread
@@ -128,9 +128,12 @@ class Engine:
         self._held: deque[tuple[int, Send]] = deque()
         self._durable_seq = 0
         self._running: dict[TimerId, asyncio.TimerHandle] = {}
-        self._build_timer: asyncio.TimerHandle | None = None
-        self._build_waiting: Build | None = None
-        self._bodies_seq = 0  # newest Persist that names a body
+        self._proposing = Proposing(
+            chain=chain,
+            clock=clock,
+            timers=timers,
+            built=lambda ref: self.feed(CandidateBuilt(ref)),
+        )
         self._numbers: dict[int, Peer] = {}
         self._peer_numbers: dict[Peer, int] = {}
         self._next_number = 0
@@ -343,7 +346,7 @@ class Engine:
             case CancelTimer(timer):
                 self._cancel(timer)
             case Build():
-                self._build(effect)
+                self._proposing.ask(effect, self._durable_seq)
             case Check(block):
                 self._resolve(block.hash, None, vouched=False)
             case Fetch(block_hash, sender):
@@ -393,7 +396,7 @@ class Engine:
         self.views.logged(effect.records)
         seq = effect.seq
         if effect.bodies:
-            self._bodies_seq = seq
+            self._proposing.bodies_seq = seq
         self._commit.when_durable(lambda: self._persisted(seq))
 
     def _persisted(self, seq: int) -> None:
@@ -404,8 +407,7 @@ class Engine:
         while self._held and self._held[0][0] <= self._durable_seq:
             self._send(self._held.popleft()[1])
         self.feed(Persisted(seq))
-        if self._build_waiting is not None:
-            self._build(self._build_waiting)
+        self._proposing.durable(self._durable_seq)
 
     def _send(self, effect: Send) -> None:
         message = to_wire(effect.message, self._chain, self.status)
@@ -414,38 +416,6 @@ class Engine:
                 self._network.broadcast(message)
         elif (peer := self._numbers.get(effect.to)) is not None:
             self._network.send(peer, message)
-
-    def _build(self, effect: Build) -> None:
-        """Build now, or once the block before is durable and `min_block_interval_ms` has passed.
-
-        Waiting for the disk is what fills blocks where no other validator is waited for.
-        """
-        if self._build_timer is not None:
-            self._build_timer.cancel()
-            self._build_timer = None
-        self._build_waiting = None
-        if self._bodies_seq > self._durable_seq:
-            self._build_waiting = effect
-            return
-        parent = self._chain.info(effect.parent_hash)
-        if parent is None:
-            return
-        interval_ms = self._chain.genesis.parameters.min_block_interval_ms
-        wait_ms = parent.time_ms + interval_ms - self._clock.now_ms()
-        if wait_ms > 0 and interval_ms:
-            self._build_timer = self._timers.call_later(
-                wait_ms / 1000, partial(self._build_now, effect)
-            )
-        else:
-            self._build_now(effect)
-
-    def _build_now(self, effect: Build) -> None:
-        now_ms = self._clock.now_ms()
-        candidate = self._chain.build(effect.parent_hash, effect.view, now_ms)
-        if candidate is not None:
-            block = candidate.body.block
-            ref = BlockRef(block.hash, effect.view, effect.parent_hash, effect.parent_view)
-            self.feed(CandidateBuilt(ref))
 
     def _resolve(self, block_hash: bytes, sender: int | None, *, vouched: bool) -> None:
         assert self.bodies is not None
@@ -471,6 +441,5 @@ class Engine:
         self._ended = True
         for timer in list(self._running):
             self._cancel(timer)
-        if self._build_timer is not None:
-            self._build_timer.cancel()
+        self._proposing.stop()
         self._spread.stop()
