@@ -7,6 +7,7 @@ the one TaskGroup of `run`; an unexpected exception in any of them ends the node
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from random import Random
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ from chaind.node.clock import Clock, Workers
 from chaind.node.clock_watch import ClockWatch
 from chaind.node.config import Config
 from chaind.node.custody import Accounts
-from chaind.node.durable import GroupCommit
+from chaind.node.durable import GroupCommit, NotDurable
 from chaind.node.engine import Engine
 from chaind.node.events import Events
 from chaind.node.finality import Finality
@@ -318,13 +319,8 @@ class Node:
                 await self.network.start(group)
                 started()
                 await self._stop_wanted.wait()
-                self.waiters.release()
-                self.feed.release()
-                await self._journal_commit.durable()  # whoever waits for it is answered
-                await self.network.stop()
-                self.engine.stop()
-                await self._vote_commit.durable()  # what is decided is delivered
-                await self.finality.written()
+                with suppress(NotDurable):  # what broke the commit ends its task, and says more
+                    await self._wind_down()
                 for task in (*tasks, *commits):
                     task.cancel()
         finally:
@@ -332,6 +328,16 @@ class Node:
             self.engine.stop()
             self.feed.release()
             self._disk.close()
+
+    async def _wind_down(self) -> None:
+        """Say and hear nothing more, and write what was promised."""
+        self.waiters.release()
+        self.feed.release()
+        await self._journal_commit.durable()  # whoever waits for it is answered
+        await self.network.stop()
+        self.engine.stop()
+        await self._vote_commit.durable()  # what is decided is delivered
+        await self.finality.written()
 
     def stop(self) -> None:
         """End `run`."""

@@ -12,6 +12,7 @@ from chaind.node.node import Node
 from chaind.node.recovery import open_disk, stored_votes
 from chaind.node.repair import FINAL_KINDS, roll_forward
 from chaind.primitives.votes import Certificate
+from chaind.storage.errors import DiskFailed
 from chaind.storage.files import OsFiles
 from chaind.storage.kv import LevelStore
 
@@ -67,3 +68,24 @@ async def test_what_is_decided_while_the_node_stops_is_written(
         assert roll_forward(stored, cluster.genesis) == 0
     finally:
         stored.close()
+
+
+async def test_a_disk_that_fails_while_the_node_stops_is_the_only_reason_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for that disk hears that the node stopped; the node itself says why."""
+    async with Cluster(tmp_path) as cluster:
+        node = cluster[0]
+        await node.payments.transfer(order("alice", "bob", 1, key="first"), wait=True)
+
+        bodies = node._disk.store.bodies
+        sync = bodies.sync
+
+        def fail_once() -> None:
+            monkeypatch.setattr(bodies, "sync", sync)
+            raise DiskFailed(path="bodies", operation="sync", reason="told to fail")
+
+        monkeypatch.setattr(bodies, "sync", fail_once)
+        with pytest.raises(ExceptionGroup) as raised:
+            await cluster.seats[0].stop()
+        assert [type(error) for error in raised.value.exceptions] == [DiskFailed]

@@ -28,6 +28,7 @@ Plan = tuple[Fault, ...]
 SEEDS = [
     Options(1),
     Options(1, nodes=7),
+    Options(70),
     Options(207, skip=frozenset(range(17))),
     Options(8, adversary="double voter"),
     Options(5, adversary="twins"),
