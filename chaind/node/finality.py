@@ -113,6 +113,7 @@ class Finality:
                 self._write(write)
             else:
                 await self._workers.disk(partial(self._write, write))
+            self._tracker.synced()  # and no outcome of this batch, which is told below
             self._store.keep_certificates(finals)
             for delivery in batch:
                 self._settle(delivery)

@@ -386,7 +386,7 @@ class Node:
             self.healer.tick()
             if self.quorums is not None:  # the median time of miners lags by right
                 self.clock_watch.look(self.chain.final.time_ms)
-            keep = self.tracker.droppable_before(self.chain.final.height)
+            keep = self.tracker.droppable_before()
             if keep is not None:
                 await self._workers.disk(lambda: self._disk.journal.drop_before(keep))  # noqa: B023
 

@@ -45,7 +45,7 @@ class Tracker:
         self._claims: dict[bytes, set[bytes]] = {}
         self._deadlines: list[tuple[int, bytes]] = []
         self._segments: dict[int, int] = {}  # segment → open transactions in it
-        self._told_height = 0  # final height at which an outcome was told last
+        self._unsynced = False  # an outcome was told since the last synced batch
 
     def __len__(self) -> int:
         return len(self._open)
@@ -94,22 +94,26 @@ class Tracker:
             self._deadlines = [item for item in self._deadlines if item[1] in self._open]
             heapq.heapify(self._deadlines)
         if ended:
-            self._told_height = height
+            self._unsynced = True
         return ended
 
     def reject(self, txid: bytes, by: bytes | None, height: int) -> list[tuple[bytes, OutcomeRow]]:
         """A rival of this open transaction is found to be final since long."""
         self._end(txid)
-        self._told_height = height
+        self._unsynced = True
         return [(txid, OutcomeRow("rejected", "conflict", by, height))]
 
-    def droppable_before(self, final_height: int) -> int | None:
+    def synced(self) -> None:
+        """A batch of final blocks was written and synced, with every outcome told before it."""
+        self._unsynced = False
+
+    def droppable_before(self) -> int | None:
         """The oldest journal segment still needed, once older ones exist.
 
-        Outcomes are written unsynced: the next final block's synced batch makes them durable, and
-        until then only the journal can tell them again.
+        Outcomes are written unsynced: the next synced batch makes them durable, and until then
+        only the journal can tell them again.
         """
-        if final_height <= self._told_height:
+        if self._unsynced:
             return None
         newest = self.journal.segments()[-1]
         needed = min((n for n, count in self._segments.items() if count), default=newest)

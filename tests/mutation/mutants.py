@@ -357,7 +357,7 @@ MUTANTS = (
     Mutant(
         "outcomes lose their journal too early",
         "chaind/node/tracker.py",
-        "        if final_height <= self._told_height:\n            return None\n",
+        "        if self._unsynced:\n            return None\n",
         "",
         ("tests/node/test_tracker.py",),
     ),

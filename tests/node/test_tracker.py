@@ -80,24 +80,27 @@ def test_segments_go_once_all_in_them_have_ended(world: World, tmp_path: Path) -
     oldest, *_, newest = tracker.journal.segments()
     assert newest > oldest + 1
     tracker.settle(accepted[1:], 1, world.clock.ms)
-    assert tracker.droppable_before(1) is None, "the first one is still open"
+    tracker.synced()
+    assert tracker.droppable_before() is None, "the first one is still open"
     tracker.settle(accepted[:1], 2, world.clock.ms)
-    keep = tracker.droppable_before(2)
+    keep = tracker.droppable_before()
     assert keep == newest
     tracker.journal.drop_before(keep)
     assert tracker.journal.segments() == (newest,)
-    assert tracker.droppable_before(2) is None
+    assert tracker.droppable_before() is None
     tracker.journal.close()
 
 
 def test_segments_stay_until_outcomes_told_are_durable(world: World, tmp_path: Path) -> None:
-    """An outcome is written unsynced; the next final block's batch is what makes it durable."""
+    """An outcome is written unsynced; the next batch of final blocks is what makes it durable."""
     tracker = small_tracker(world, tmp_path / "small")
     for _ in range(6):
         tracker.accept([world.check(world.payment(valid_ms=10))])
     assert len(tracker.settle([], 5, world.clock.ms + 10)) == 6
-    assert tracker.droppable_before(5) is None
-    assert tracker.droppable_before(6) is not None
+    assert tracker.settle([], 6, world.clock.ms + 10) == []  # another block of the same batch
+    assert tracker.droppable_before() is None
+    tracker.synced()
+    assert tracker.droppable_before() is not None
     tracker.journal.close()
 
 

@@ -29,6 +29,7 @@ SEEDS = [
     Options(1),
     Options(1, nodes=7),
     Options(70),
+    Options(138, skip=frozenset({2, 8, 9, 10, 11})),
     Options(207, skip=frozenset(range(17))),
     Options(8, adversary="double voter"),
     Options(5, adversary="twins"),
