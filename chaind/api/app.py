@@ -136,7 +136,9 @@ def _make_door(api: Api, labels: Mapping[Handler, str], room: BodyRoom) -> Middl
             response.force_close()  # the rest of the body is not worth reading
         if not isinstance(response, web.WebSocketResponse):  # how long one stays is no latency
             response.headers["Server"] = SERVER
-            metrics.observe(label, response.status, perf_counter() - started)
+            took_s = perf_counter() - started
+            metrics.observe(label, response.status, took_s)
+            log.debug("request", route=label, status=response.status, ms=round(1000 * took_s, 1))
         return response
 
     return door

@@ -165,7 +165,10 @@ class Engine:
                         self._do(effect)
         finally:
             self._stepping = False
-        self.view = self._core.status().view
+        view = self._core.status().view
+        if view != self.view:
+            self.view = view
+            log.debug("view_entered", view=view)
         if not self._ended:
             self._pace()
 

@@ -9,15 +9,20 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import structlog
+
 from chaind.ledger.block import reward_of
 from chaind.mempool.pool import Pool
 from chaind.node.chain import Candidate, Chain
 from chaind.node.clock import Clock, Workers
 from chaind.node.events import DroppedEvent, Event, Events, FinalEvent
 from chaind.node.tracker import Tracker
+from chaind.primitives.hashes import display_hash
 from chaind.primitives.votes import Certificate
 from chaind.storage.chain_store import ChainStore, FinalBlock
 from chaind.storage.segment import Position
+
+log = structlog.get_logger("chaind.finality")
 
 INLINE_ROWS_MAX = 400  # about half a millisecond of LevelDB; above, the loop should not wait
 
@@ -151,6 +156,13 @@ class Finality:
                 txid = item.entry.checked.txid
                 if txid not in told:
                     events.append(DroppedEvent(txid, item.reason, item.by, ended=True))
+            log.debug(
+                "block_final",
+                height=block.height,
+                hash=display_hash(block.hash),
+                transactions=len(receipts),
+                ended=len(ended),
+            )
             self.transactions_total += len(receipts)
             self.blocks_total += 1
         self.positions = {

@@ -8,10 +8,15 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
+import structlog
+
 from chaind.consensus.core import BlockRef, Build
 from chaind.node.chain import Chain
 from chaind.node.clock import Clock
 from chaind.node.timers import Timers
+from chaind.primitives.hashes import display_hash
+
+log = structlog.get_logger("chaind.consensus")
 
 
 class Proposing:
@@ -58,6 +63,14 @@ class Proposing:
 
     def _build(self, wish: Build) -> None:
         candidate = self._chain.build(wish.parent_hash, wish.view, self._clock.now_ms())
-        if candidate is not None:
-            block_hash = candidate.body.block.hash
-            self._built(BlockRef(block_hash, wish.view, wish.parent_hash, wish.parent_view))
+        if candidate is None:
+            return
+        block = candidate.body.block
+        log.debug(
+            "block_built",
+            height=block.height,
+            view=wish.view,
+            hash=display_hash(block.hash),
+            transactions=len(block.transactions),
+        )
+        self._built(BlockRef(block.hash, wish.view, wish.parent_hash, wish.parent_view))
