@@ -168,6 +168,19 @@ class ChaosSection(Struct, frozen=True, kw_only=True):
     enabled: bool = False
 
 
+class MinerSection(Struct, frozen=True, kw_only=True):
+    """On chains of miners: whether this node mines itself, and how it serves other miners."""
+
+    enabled: bool = False
+    threads: Annotated[int, Meta(ge=1, le=1_024)] = 1
+    address: str = ""
+    pace_percent: Annotated[int, Meta(ge=0, le=1_000)] = 0
+    stratum_host: Text = "127.0.0.1"
+    stratum_port: Port = 0
+    connections_max: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
+    connections_per_host_max: Annotated[int, Meta(ge=1, le=100_000)] = 256
+
+
 class WebhooksSection(Struct, frozen=True, kw_only=True):
     """Where webhooks may go, and for how long one event is tried."""
 
@@ -193,6 +206,7 @@ class Config(Struct, frozen=True, kw_only=True):
     custody: CustodySection = CustodySection()
     faucet: FaucetSection = FaucetSection()
     chaos: ChaosSection = ChaosSection()
+    miner: MinerSection = MinerSection()
     webhooks: WebhooksSection = WebhooksSection()
     log: LogSection = LogSection()
 
