@@ -20,7 +20,10 @@ class PortsBusy(LocalFault):
 
     code = "ports-busy"
     text = "port(s) {ports} of {host} are in use; nothing was started"
-    advice = "End the program that listens there, or choose others: --api-port, --p2p-port."
+    advice = (
+        "End the program that listens there, or choose others: --api-port, --p2p-port, "
+        "--stratum-port."
+    )
     exit_code = 69  # EX_UNAVAILABLE
 
 
@@ -38,8 +41,12 @@ def busy(host: str, ports: Iterable[int]) -> list[int]:
 
 def refuse_busy_doors(config: "Config") -> None:
     """Raise `PortsBusy` where the node could not listen."""
-    api, network = config.api, config.network
-    for host, port in ((api.host, api.api_port), (network.host, network.p2p_port)):
+    api, network, miner = config.api, config.network, config.miner
+    for host, port in (
+        (api.host, api.api_port),
+        (network.host, network.p2p_port),
+        (miner.stratum_host, miner.stratum_port),
+    ):
         if busy(host, [port]):
             raise PortsBusy(ports=port, host=host)
 

@@ -4,6 +4,7 @@ Nothing here searches; whoever has a crew hands it work and reads its answers. T
 file descriptors, for an event loop to watch.
 """
 
+import select
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from importlib.util import find_spec
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
-from chaind.miner.search import NONCES
+from chaind.miner.search import NONCES, PREFIX_BYTES
 from chaind.miner.worker import TARGET_BYTES, Answer, Work, decode_answer, encode
 from chaind.primitives.errors import LocalFault
 
@@ -36,6 +37,14 @@ class WorkerDied(LocalFault):
     advice = "Its last words stand above; where the system killed it, give it fewer threads."
 
 
+class WorkerStuck(LocalFault):
+    """A mining process does not read what it is told."""
+
+    code = "mining-worker-stuck"
+    text = "mining process {worker} has not taken up work for a long time"
+    advice = "Look whether something has stopped the process, and end it: it is started anew."
+
+
 class Told(NamedTuple):
     """An answer and the number of the worker that gave it."""
 
@@ -55,19 +64,23 @@ class Crew:
         self._workers = workers
 
     @classmethod
-    def start(cls, *, threads: int, cpus: Sequence[int] = ()) -> "Crew":
+    def start(
+        cls, *, threads: int, cpus: Sequence[int] = (), niceness: int = 0, plain: bool = False
+    ) -> "Crew":
         """Start the processes; each says `Ready` when it is. Worker i is held to `cpus`[i], if any.
 
-        Raises `MinerNotInstalled`.
+        `plain` workers compile their kernel when they are given work that needs it, and do without
+        where there is no compiler. Raises `MinerNotInstalled`.
         """
         assert threads > 0
         assert not cpus or len(cpus) == threads
-        if find_spec("numba") is None:
+        if not plain and find_spec("numba") is None:
             raise MinerNotInstalled
+        options = [str(niceness), "plain" if plain else "compiled"]
         workers: list[_Worker] = []
         try:
             for index in range(threads):
-                workers.append(_start(cpus[index : index + 1]))
+                workers.append(_start([*options, *map(str, cpus[index : index + 1])]))
         except OSError:
             cls(workers).close()
             raise
@@ -94,18 +107,32 @@ class Crew:
         """Readable when there is an answer; in the order of the workers."""
         return tuple(worker.connection for worker in self._workers)
 
-    def assign(self, *, job: int, prefix: bytes, target: int) -> None:
+    def assign(self, *, job: int, prefix: bytes, target: int, rate: float = 0.0) -> None:
         """All nonces of a header, in equal shares, in place of what was searched before.
 
-        Raises `WorkerDied`.
+        With a `rate`, so many hashes per second of all together are enough. Raises `WorkerDied`,
+        or `WorkerStuck`.
         """
         goal = target.to_bytes(TARGET_BYTES, "big")
-        for index, worker in enumerate(self._workers):
+        for index in range(self.size):
             first, end = (NONCES * part // self.size for part in (index, index + 1))
-            try:
-                worker.connection.send_bytes(encode(Work(job, prefix, goal, first, end)))
-            except (BrokenPipeError, ConnectionResetError):
-                raise self._died(index) from None
+            self._send(index, Work(job, prefix, goal, first, end, rate / self.size))
+
+    def rest(self, job: int) -> None:
+        """Nothing to do for now. Raises `WorkerDied`, or `WorkerStuck`."""
+        for index in range(self.size):
+            self._send(index, Work(job, bytes(PREFIX_BYTES), bytes(TARGET_BYTES), 0, 0, 1.0))
+
+    def _send(self, index: int, work: Work) -> None:
+        connection = self._workers[index].connection
+        poll = select.poll()
+        poll.register(connection.fileno(), select.POLLOUT)
+        if not poll.poll(0):  # whoever sends must not wait
+            raise WorkerStuck(worker=index)
+        try:
+            connection.send_bytes(encode(work))
+        except (BrokenPipeError, ConnectionResetError):
+            raise self._died(index) from None
 
     def answers(self, bound_s: float) -> Iterator[Told]:
         """What the workers say, or nothing within `bound_s`. Raises `WorkerDied`."""
@@ -134,13 +161,13 @@ class Crew:
         return WorkerDied(worker=index, status=status)
 
 
-def _start(cpus: Sequence[int]) -> _Worker:
+def _start(options: Sequence[str]) -> _Worker:
     ours, theirs = socket.socketpair()
     with theirs:
         descriptor = theirs.fileno()
         command = [sys.executable, "-P", "-m", "chaind.miner.worker"]
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments, no shell
-            [*command, *map(str, [descriptor, *cpus])],
+            [*command, str(descriptor), *options],
             stdin=subprocess.DEVNULL,
             pass_fds=[descriptor],
         )

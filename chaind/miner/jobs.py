@@ -28,7 +28,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
     """A block without its work. `id` is unique among all templates of the process.
 
     `branch` folds the coinbase's hash into the Merkle root. A header's time lies within `time_min`
-    and `time_max`. `clean`: work on earlier templates is lost.
+    and `time_max`.
     """
 
     id: str
@@ -42,7 +42,6 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
     coinbase_head: bytes
     coinbase_tail: bytes
     branch: tuple[bytes, ...]
-    clean: bool
 
     @property
     def target(self) -> int:

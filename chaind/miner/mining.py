@@ -18,7 +18,6 @@ CONNECT_S = 10.0
 SILENCE_S = 180.0  # pools send work every minute or so
 PAUSE_S, PAUSE_S_MAX = 1.0, 30.0
 RATE_REPORTS = 10  # a worker's rate is that of its last reports, of a second each
-NOTHING_FITS = 0  # the target of idle work
 
 
 class Endpoint(NamedTuple):
@@ -174,7 +173,7 @@ class Mining:
         """No pool, no work: shares of before count nowhere."""
         self._tries.clear()
         self._number += 1
-        self._crew.assign(job=self._number, prefix=bytes(76), target=NOTHING_FITS)
+        self._crew.rest(self._number)
 
     def _listen(self) -> None:
         assert self._failed is not None

@@ -14,16 +14,22 @@ WORKERS_MAX = 4_096
 
 
 class MinerInfo(NamedTuple):
-    """One name. `hashes_per_second` is a mean over minutes, `work` the hashes of all its shares."""
+    """One name. `hashes_per_second` is a mean over minutes, `work` the hashes of all its shares.
+
+    `stale` shares came after the tip had changed, `rejected` ones break a rule. Without a
+    connection it is forgotten at `expires_s`.
+    """
 
     name: str
     hashes_per_second: float
     work: float
     accepted: int
-    refused: int
+    stale: int
+    rejected: int
     blocks: int
     connections: int
     seen_s: float
+    expires_s: float
 
 
 class _Worker:
@@ -33,13 +39,14 @@ class _Worker:
         "connections",
         "first_s",
         "mean",
-        "refused",
+        "rejected",
         "seen_s",
+        "stale",
         "work",
     )
 
     def __init__(self, now_s: float) -> None:
-        self.accepted = self.refused = self.blocks = self.connections = 0
+        self.accepted = self.stale = self.rejected = self.blocks = self.connections = 0
         self.work = 0.0
         self.mean = 0.0  # hashes, fading by RATE_S
         self.first_s = self.seen_s = now_s
@@ -74,9 +81,11 @@ class Roster:
         worker.blocks += is_block
         worker.work += hashes
 
-    def refused(self, name: str, now_s: float) -> None:
+    def refused(self, name: str, now_s: float, *, stale: bool) -> None:
         """A share that did not count."""
-        self._of(name, now_s).refused += 1
+        worker = self._of(name, now_s)
+        worker.stale += stale
+        worker.rejected += not stale
 
     def all(self, now_s: float) -> list[MinerInfo]:
         """Names that are connected or were seen within the hour, the newest first."""
@@ -91,10 +100,12 @@ class Roster:
             hashes_per_second=worker.fade(now_s) / weight_s,
             work=worker.work,
             accepted=worker.accepted,
-            refused=worker.refused,
+            stale=worker.stale,
+            rejected=worker.rejected,
             blocks=worker.blocks,
             connections=worker.connections,
             seen_s=worker.seen_s,
+            expires_s=worker.seen_s + EXPIRY_S,
         )
 
     def _of(self, name: str, now_s: float) -> _Worker:

@@ -26,7 +26,7 @@ from chaind.primitives.errors import Malformed, PeerFault
 from chaind.primitives.hashes import sha256d
 
 LINE_BYTES_MAX = 16_384  # no request of any known miner takes a kilobyte
-JOBS_MAX = 16  # since the last clean one; a miner works on the newest
+JOBS_MAX = 16  # on one tip; a miner works on the newest
 SHARES_PER_JOB_MAX = 20_000  # remembered against repetition; vardiff lets a few come a minute
 WORKERS_MAX = 64  # names on one connection
 NAME_CHARS_MAX = 256
@@ -116,13 +116,14 @@ class Session:
         self.workers: set[str] = set()
         self.worker = ""  # whose share came last
         self.accepted = 0
-        self.refused: dict[Refusal, int] = dict.fromkeys(Refusal, 0)
+        self.refused: dict[Refusal, int] = dict.fromkeys(Refusal, 0)  # shares
         self._refused_in_row = 0
         self._subscribed = False
         self._mask = 0  # version bits that this miner rolls
         self._told: float | None = None  # the difficulty that the miner knows
         self._jobs: dict[str, _Job] = {}
-        self._gone: set[str] = set()  # jobs that a clean one ended
+        self._parent = b""  # of the newest job
+        self._gone: set[str] = set()  # jobs that a new tip ended
 
     @property
     def difficulty(self) -> float:
@@ -149,7 +150,8 @@ class Session:
         try:
             result = self._do(request, now_s)
         except Refused as refused:
-            self.refused[refused.code] += 1
+            if request.method == "mining.submit":
+                self.refused[refused.code] += 1
             self._refused_in_row += 1
             if self._refused_in_row > REFUSED_MAX:
                 raise MinerFault(reason=f"{REFUSED_MAX} requests in a row were refused") from None
@@ -158,7 +160,10 @@ class Session:
         return [_answer(request.id, result, None)]
 
     def send(self, template: Template, now_s: float) -> list[Line]:
-        """Give the miner new work; a new difficulty goes before it."""
+        """Give the miner new work; a new difficulty goes before it.
+
+        Earlier work counts until the tip is another.
+        """
         assert self.ready
         self._vardiff.judge(now_s)
         # A share that is harder than the block would hide blocks.
@@ -167,7 +172,9 @@ class Session:
         if difficulty != self._told:
             self._told = difficulty
             lines.append(_notice("mining.set_difficulty", [difficulty]))
-        if template.clean:
+        clean = template.parent != self._parent
+        self._parent = template.parent
+        if clean:
             self._gone = set(self._jobs)
             self._jobs.clear()
         elif len(self._jobs) >= JOBS_MAX:
@@ -175,7 +182,7 @@ class Session:
             del self._jobs[oldest]
             self._gone.add(oldest)
         self._jobs[template.id] = _Job(template, difficulty, set())
-        lines.append(_notice("mining.notify", _notify_params(template)))
+        lines.append(_notice("mining.notify", _notify_params(template, clean=clean)))
         return lines
 
     def _do(self, request: _Request, now_s: float) -> Any:
@@ -280,7 +287,7 @@ class Session:
         return Share(worker, template, extranonce, header, share_hashes(job.difficulty), is_block)
 
 
-def _notify_params(template: Template) -> list[Any]:
+def _notify_params(template: Template, *, clean: bool) -> list[Any]:
     words = struct.unpack("<8I", template.parent)
     return [
         template.id,
@@ -291,7 +298,7 @@ def _notify_params(template: Template) -> list[Any]:
         f"{template.version:08x}",
         f"{template.bits:08x}",
         f"{template.time:08x}",
-        template.clean,
+        clean,
     ]
 
 

@@ -13,15 +13,14 @@ import structlog
 
 from chaind.miner.jobs import EXTRANONCE1_BYTES, Template
 from chaind.miner.roster import Roster
-from chaind.miner.stratum import LINE_BYTES_MAX, MinerFault, Session, Share
-from chaind.miner.vardiff import DIFFICULTY_MIN, Vardiff
+from chaind.miner.stratum import LINE_BYTES_MAX, MinerFault, Refusal, Session, Share
+from chaind.miner.vardiff import DIFFICULTY_MIN, SHARES_PER_MINUTE, Vardiff
 from chaind.primitives.errors import LocalFault
 
 LINES_PER_TURN = 32  # of one miner, before the others have their turn
 UNREAD_BYTES_MAX = 1 << 16  # held of a miner that sends faster than it is served
 UNSENT_BYTES_MAX = 1 << 18  # a miner that does not read is cut
 JOIN_S = 30.0  # to subscribe and authorise
-RENEW_S = 30.0  # some reconnect after two minutes of silence, and time moves on
 
 log = structlog.get_logger("chaind.stratum")
 
@@ -52,7 +51,7 @@ class Work(Protocol):
 
 
 class StratumServer:
-    """See the module's law. `monotonic_s` is the clock, `renew` tells of new work."""
+    """See the module's law. `monotonic_s` is the clock; whoever has the server calls `renew`."""
 
     def __init__(
         self,
@@ -62,12 +61,14 @@ class StratumServer:
         connections_max: int = 1_000,
         per_host_max: int = 256,
         floor: float = DIFFICULTY_MIN,
+        shares_per_minute: float = SHARES_PER_MINUTE,
     ) -> None:
         self._work = work
         self.monotonic_s = monotonic_s
         self._connections_max = connections_max
         self._per_host_max = per_host_max
         self._floor = floor
+        self._shares_per_minute = shares_per_minute
         self._miners: dict[bytes, Miner] = {}  # by extranonce1
         self._hosts: Counter[str] = Counter()
         self._last_extranonce = 0
@@ -92,14 +93,11 @@ class StratumServer:
             miner.cut("the node stops")
         await self._server.wait_closed()
 
-    async def run(self) -> None:
-        """Renew work now and then, which also judges miners that send nothing, until cancelled."""
-        while True:
-            await asyncio.sleep(RENEW_S)
-            self.renew()
-
     def renew(self) -> None:
-        """The tip or the fees changed: everybody gets new work."""
+        """The tip or the fees changed, or a while has passed: everybody gets new work.
+
+        Some reconnect after two minutes of silence, and who sends nothing is judged by this too.
+        """
         for miner in list(self._miners.values()):
             miner.give_work()
 
@@ -136,7 +134,9 @@ class StratumServer:
 
     def session(self, extranonce: bytes, on_share: Callable[[Share], None]) -> Session:
         """Of a new miner."""
-        vardiff = Vardiff(self.monotonic_s(), floor=self._floor)
+        vardiff = Vardiff(
+            self.monotonic_s(), floor=self._floor, shares_per_minute=self._shares_per_minute
+        )
         return Session(
             extranonce1=extranonce,
             payee_of=self._work.payee_of,
@@ -250,7 +250,7 @@ class Miner(asyncio.Protocol):
         """Answer a line; False where that ended the connection."""
         session, server = self._session, self._server
         assert session is not None
-        was_ready, refused = session.ready, sum(session.refused.values())
+        was_ready, refused = session.ready, dict(session.refused)
         before = session.difficulty
         now_s = server.monotonic_s()
         try:
@@ -261,8 +261,9 @@ class Miner(asyncio.Protocol):
         for name in session.workers - self._known:
             self._known.add(name)
             server.workers.came(name, now_s)
-        if sum(session.refused.values()) > refused and session.worker in self._known:
-            server.workers.refused(session.worker, now_s)
+        if session.refused != refused and session.worker in self._known:
+            stale = session.refused[Refusal.STALE] > refused[Refusal.STALE]
+            server.workers.refused(session.worker, now_s, stale=stale)
         if session.ready and not was_ready:
             if self._joining is not None:
                 self._joining.cancel()

@@ -1,4 +1,4 @@
-"""How hard a miner's shares are, so that some fifteen of them come a minute, whatever its rate.
+"""How hard a miner's shares are, so that so many of them come a minute, whatever its rate.
 
 Shares come at random: of n that are due, about n ± √n come. So a miner's rate is judged by many
 shares or over a long time, and judged early only where it is far off.
@@ -8,7 +8,7 @@ from math import sqrt
 
 from chaind.miner.jobs import share_hashes
 
-SHARES_PER_MINUTE = 15.0
+SHARES_PER_MINUTE = 15.0  # where nobody wishes for others
 DIFFICULTY_MIN = 2.0**-20  # a thousand hashes a second: 15 shares a minute
 DIFFICULTY_MAX = 2.0**60
 START = 2.0**-12  # a processor's core sends a hundred a minute of these, until it is judged
@@ -18,7 +18,6 @@ JUDGED_S_MAX = 300.0  # then what was seen begins to be forgotten
 SURE = 4.0  # standard deviations: a miner is judged again and again
 NEAR_ENOUGH = 0.8, 1.25  # of what is due
 STEP_MAX = 64.0  # in one change
-DUE_S = 60.0 / SHARES_PER_MINUTE
 
 
 class Vardiff:
@@ -27,8 +26,15 @@ class Vardiff:
     `floor` is the lowest difficulty that the server hands out, at most `START`.
     """
 
-    def __init__(self, now_s: float, *, floor: float = DIFFICULTY_MIN) -> None:
+    def __init__(
+        self,
+        now_s: float,
+        *,
+        floor: float = DIFFICULTY_MIN,
+        shares_per_minute: float = SHARES_PER_MINUTE,
+    ) -> None:
         self._floor = floor
+        self._due_s = 60.0 / shares_per_minute
         self.difficulty = max(START, floor)
         self._since_s = now_s
         self._shares = 0.0  # in units of the present difficulty
@@ -45,7 +51,7 @@ class Vardiff:
     def judge(self, now_s: float) -> bool:
         """Look at what has come. True where the difficulty changes."""
         passed_s = max(now_s - self._since_s, 1e-3)
-        due = passed_s / DUE_S
+        due = passed_s / self._due_s
         enough = self._shares >= JUDGED_SHARES_MIN or passed_s >= JUDGED_S_MIN
         if not enough:
             return False
@@ -61,7 +67,7 @@ class Vardiff:
     @property
     def hashes_per_second(self) -> float:
         """What the difficulty is right for."""
-        return share_hashes(self.difficulty) / DUE_S
+        return share_hashes(self.difficulty) / self._due_s
 
     def _set(self, difficulty: float, now_s: float) -> bool:
         difficulty = min(max(difficulty, self._floor), DIFFICULTY_MAX)

@@ -4,7 +4,8 @@
     worker → crew   Compiling?, Ready, then Found, Searched and Exhausted in the order of events
 
 It looks for newer work after every piece of a range, whose size follows the speed of the kernel, so
-that no more than a moment goes into stale work. It ends when the other end of the connection does.
+that no more than a moment goes into stale work. Where work has a rate it rests between the pieces.
+It ends when the other end of the connection does.
 """
 
 import os
@@ -12,18 +13,22 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 import msgspec
 
-from chaind.miner.search import Kernel
+from chaind.miner.search import Kernel, Reference
 from chaind.primitives.errors import LocalFault
 
 PIECE_S = 0.02  # between two looks for newer work, which must be taken up within 50 ms
 PIECE_FIRST = 1 << 10  # nonces; a slow kernel must not begin with a long piece
 PIECE_MAX = 1 << 28
 REPORT_S = 1.0  # between two reports of how much was searched
+PACED_S = 0.1  # between two pieces of work that has a rate
+PACED_SHARE = 0.25  # of a core, at most
+PLAIN_RATE_MAX = 100_000.0  # hashes per second for which no kernel need be compiled
 TARGET_BYTES = 32
 CLOCK_TICK_S = 1e-9  # no clock tells less apart
 
@@ -35,7 +40,8 @@ class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
 class Work(Message, frozen=True):
     """Search first ≤ nonce < end for `prefix`, in place of what was searched before.
 
-    `job` comes back with every answer; `target` is big-endian, 32 bytes.
+    `job` comes back with every answer; `target` is big-endian, 32 bytes. With a `rate` so many
+    hashes per second are enough.
     """
 
     job: int
@@ -43,6 +49,7 @@ class Work(Message, frozen=True):
     target: bytes
     first: int
     end: int
+    rate: float = 0.0
 
 
 class Compiling(Message, frozen=True):
@@ -138,21 +145,55 @@ class Search:
         self._reported_cpu_s = self._clock.cpu_s()
 
 
-def serve(connection: Connection, kernel: Kernel, clock: Clock) -> None:
-    """Work until the connection ends."""
+class Pace:
+    """When the next piece may begin, of work that has a rate."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._free_s = clock.wall_s()
+
+    def rest_s(self) -> float:
+        """How long to wait."""
+        return max(0.0, self._free_s - self._clock.wall_s())
+
+    def spent(self, nonces: int, took_s: float, rate: float) -> None:
+        """A piece was searched."""
+        now_s = self._clock.wall_s()
+        if rate:
+            due_s = max(nonces / rate, took_s / PACED_SHARE)
+            self._free_s = max(self._free_s, now_s - PACED_S) + due_s
+        else:
+            self._free_s = now_s
+
+
+def serve(
+    connection: Connection,
+    kernel: Kernel,
+    clock: Clock,
+    compiled: Callable[[], Kernel] | None = None,
+) -> None:
+    """Work until the connection ends. `compiled` is a faster kernel, made when one is needed."""
     search: Search | None = None
-    piece = PIECE_FIRST
+    piece, pace = PIECE_FIRST, Pace(clock)
     try:
         while True:
-            if search is None or connection.poll():
+            if search is None or connection.poll(pace.rest_s()):
                 work = _work.decode(connection.recv_bytes())
                 if search is not None:
                     connection.send_bytes(encode(search.report()))
                 search = Search(work, clock)
+                if compiled is not None and not 0 < work.rate <= PLAIN_RATE_MAX:
+                    kernel, compiled = compiled(), None
+                if pace.rest_s():
+                    continue
+            rate = search.work.rate
+            size = min(piece, max(1, int(rate * PACED_S))) if rate else piece
             began_s, began_at = clock.wall_s(), search.at
-            nonce = search.step(kernel, piece)
+            nonce = search.step(kernel, size)
+            took_s = clock.wall_s() - began_s
             if search.at - began_at == piece:
-                piece = next_piece(piece, clock.wall_s() - began_s)
+                piece = next_piece(piece, took_s)
+            pace.spent(search.at - began_at, took_s, rate)
             if nonce is not None:
                 connection.send_bytes(encode(Found(search.work.job, nonce)))
             if search.report_due():
@@ -171,24 +212,37 @@ def next_piece(piece: int, took_s: float) -> int:
 
 
 def main() -> None:
-    """`python -m chaind.miner.worker DESCRIPTOR [CPU]`."""
-    descriptor, *cpus = map(int, sys.argv[1:])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal; the crew says when it is over
-    if cpus:
-        os.sched_setaffinity(0, cpus)
-    connection = Connection(descriptor)
-    from chaind.miner.kernel import CpuKernel
+    """`python -m chaind.miner.worker DESCRIPTOR NICENESS plain|compiled [CPU]`.
 
-    try:
+    `plain` compiles no kernel before one is needed, and none where there is no compiler.
+    """
+    descriptor, niceness, kernel_name, *cpus = sys.argv[1:]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal; the crew says when it is over
+    os.nice(int(niceness))
+    if cpus:
+        os.sched_setaffinity(0, map(int, cpus))
+    connection = Connection(int(descriptor))
+
+    def compiled() -> Kernel:
+        from chaind.miner.kernel import CpuKernel
+
         kernel = CpuKernel()
         kernel.prepare(lambda text: connection.send_bytes(encode(Compiling(text))))
-        connection.send_bytes(encode(Ready(kernel.name)))
+        return kernel
+
+    try:
+        if kernel_name == "plain":
+            first: Kernel = Reference()
+            later = compiled if find_spec("numba") is not None else None
+        else:
+            first, later = compiled(), None
+        connection.send_bytes(encode(Ready(first.name)))
+        serve(connection, first, Clock(), later)
     except LocalFault as fault:
         print(f"Error: {fault}\n{fault.advice}", file=sys.stderr)
         sys.exit(fault.exit_code)
     except BrokenPipeError:
         return  # the crew is gone
-    serve(connection, kernel, Clock())
 
 
 if __name__ == "__main__":

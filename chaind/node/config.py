@@ -177,6 +177,7 @@ class MinerSection(Struct, frozen=True, kw_only=True):
     pace_percent: Annotated[int, Meta(ge=0, le=1_000)] = 0
     stratum_host: Text = "127.0.0.1"
     stratum_port: Port = 0
+    shares_per_minute: Annotated[int, Meta(ge=1, le=60_000)] = 15
     connections_max: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
     connections_per_host_max: Annotated[int, Meta(ge=1, le=100_000)] = 256
 

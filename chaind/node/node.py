@@ -37,6 +37,7 @@ from chaind.node.ingest import Ingest
 from chaind.node.intake import Intake, Verifier
 from chaind.node.invoices import Invoices
 from chaind.node.metrics import NodeCollector
+from chaind.node.mining import make_mining
 from chaind.node.movements import Feed
 from chaind.node.payments import Payments
 from chaind.node.queries import Queries, TransactionInfo
@@ -250,6 +251,17 @@ class Node:
             entropy=entropy,
             show=genesis.addresses.show,
         )
+        self.mining = make_mining(
+            config=config,
+            genesis=genesis,
+            engine=self.engine,
+            pool=self.pool,
+            clock=clock,
+            workers=workers,
+            resolve=self.payments.resolve,
+            peers=lambda: len(self.network.peers()),
+            entropy=entropy,
+        )
         self._stop_wanted = asyncio.Event()
         self.ended = False  # its files are closed: nothing can be asked any more
         self.last_final_ms: float | None = None
@@ -317,6 +329,8 @@ class Node:
                 ]
                 self._recover()
                 await self.network.start(group)
+                if self.mining is not None:
+                    tasks += await self.mining.start(group)
                 started()
                 await self._stop_wanted.wait()
                 with suppress(NotDurable):  # what broke the commit ends its task, and says more
@@ -331,6 +345,8 @@ class Node:
 
     async def _wind_down(self) -> None:
         """Say and hear nothing more, and write what was promised."""
+        if self.mining is not None:
+            await self.mining.stop()
         self.waiters.release()
         self.feed.release()
         await self._journal_commit.durable()  # whoever waits for it is answered

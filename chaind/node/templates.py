@@ -1,35 +1,67 @@
-"""Blocks to be mined: what the pool offers on a tip, with a coinbase that pays the miner.
+"""Blocks to be mined: what stands in them whoever mines, and the block for one who is paid.
 
-Miners roll what they like of nonce, time, version bits and `extra`; the commitment is fixed by the
-parent, and so no execution is needed once the work is done.
+Choosing the transactions executes them; everything after that is cheap, and is done for each miner.
 """
+
+from typing import NamedTuple
 
 from chaind.ledger.block import subsidy
 from chaind.ledger.work_block import work_commitment
 from chaind.node.chain import Chain
-from chaind.primitives.block import Block
+from chaind.primitives.block import BLOCK_VERSION, Block, Header, block_leaves
+from chaind.primitives.codec import encode
 from chaind.primitives.coinbase import TAG, address_script, encode_coinbase
+from chaind.primitives.hashes import merkle_root
+from chaind.primitives.transaction import Transaction
 
 
-def make_template(
-    chain: Chain, *, parent_hash: bytes, time: int, bits: int, address: bytes, extra: bytes = TAG
-) -> Block | None:
-    """A block on an executed parent that lacks only its work; None where the parent is unknown.
+class Plan(NamedTuple):
+    """A block without its coinbase and its work.
 
-    `address` is paid fees and subsidy as a coin; `time` is in Unix seconds.
+    `time` is the header's, in Unix seconds, and `time_min` the lowest that the chain allows; `due`
+    are the base units of fees and subsidy.
     """
-    receipts = chain.select(parent_hash)
+
+    parent: bytes
+    height: int
+    time: int
+    time_min: int
+    bits: int
+    committed: bytes  # the commitment's bytes
+    transactions: tuple[Transaction, ...]
+    due: int
+
+    def coinbase(self, address: bytes, extra: bytes = TAG) -> bytes:
+        """A coinbase that pays all of it to an address, as a coin."""
+        outputs = ((address_script(address), self.due),) if self.due else ()
+        return encode_coinbase(self.height, extra, outputs)
+
+    def block(self, coinbase: bytes) -> Block:
+        """The block with its Merkle root, which lacks only its work."""
+        root = merkle_root(block_leaves(coinbase, self.committed, self.transactions))
+        header = Header(BLOCK_VERSION, self.parent, root, self.time, self.bits, 0)
+        return Block(header, coinbase, self.committed, self.transactions)
+
+
+def plan_block(
+    chain: Chain, *, parent_hash: bytes, now: int, time_min: int, bits: int, empty: bool = False
+) -> Plan | None:
+    """A plan on an executed parent at Unix second `now`, with what the pool offers or `empty`.
+
+    None where the parent is unknown.
+    """
+    receipts = [] if empty else chain.select(parent_hash)
     parent = chain.info(parent_hash)
     if receipts is None or parent is None:
         return None
     due = sum(receipt.fee for receipt in receipts)
-    due += subsidy(parent.height + 1, chain.genesis.parameters)
-    outputs = ((address_script(address), due),) if due else ()
-    return Block.assemble(
+    return Plan(
         parent=parent_hash,
-        time=time,
+        height=parent.height + 1,
+        time=max(now, time_min),
+        time_min=time_min,
         bits=bits,
-        coinbase=encode_coinbase(parent.height + 1, extra, outputs),
-        commitment=work_commitment(parent, chain.genesis.validators_hash),
-        transactions=[receipt.checked.transaction for receipt in receipts],
+        committed=encode(work_commitment(parent, chain.genesis.validators_hash)),
+        transactions=tuple(receipt.checked.transaction for receipt in receipts),
+        due=due + subsidy(parent.height + 1, chain.genesis.parameters),
     )

@@ -27,7 +27,7 @@ from chaind.node.clock import Clock
 from chaind.node.durable import GroupCommit
 from chaind.node.finality import Finality
 from chaind.node.header_chain import StoredFinals, first_anchor, serve_headers, stored_base
-from chaind.node.templates import make_template
+from chaind.node.templates import Plan, plan_block
 from chaind.node.view_log import ViewLog
 from chaind.primitives.block import Block, is_sealed
 from chaind.primitives.coinbase import TAG
@@ -116,6 +116,10 @@ class WorkEngine:
         self.blocks_total = 0  # bodies that peers gave us
         self.reorgs_total = 0
         self.reorg_depth_max = 0
+        self.arrivals_total = 0  # times that the pool got something
+        self.on_head: Callable[[], None] | None = (
+            None  # set once by the node, hears of another head
+        )
 
     def start(self, _records: Sequence[tuple[Position, Record]]) -> None:
         """Put what was stored above the final tip back into the tree, and follow it."""
@@ -141,6 +145,7 @@ class WorkEngine:
 
     def work_arrived(self) -> None:
         """Something entered the pool: miners ask for it when they want it."""
+        self.arrivals_total += 1
 
     # Where the node stands.
 
@@ -268,19 +273,24 @@ class WorkEngine:
         if candidate is not None and candidate.error is not None:
             raise candidate.error
 
-    def template(self, address: bytes, extra: bytes = TAG) -> Block:
-        """A block on the head that lacks only its work; `address` is paid."""
+    def plan(self, *, empty: bool = False) -> Plan:
+        """A block on the head, to be mined by anybody; `empty` takes nothing from the pool."""
         head = self._head()
-        block = make_template(
+        plan = plan_block(
             self._chain,
             parent_hash=head.hash,
-            time=max(self._now(), self.tree.next_time_min(head)),
+            now=self._now(),
+            time_min=self.tree.next_time_min(head),
             bits=self.tree.next_bits(head),
-            address=address,
-            extra=extra,
+            empty=empty,
         )
-        assert block is not None, "the head is executed"
-        return block
+        assert plan is not None, "the head is executed"
+        return plan
+
+    def template(self, address: bytes, extra: bytes = TAG) -> Block:
+        """A block on the head that lacks only its work; `address` is paid."""
+        plan = self.plan()
+        return plan.block(plan.coinbase(address, extra))
 
     async def _take(self, message: wire.BlockData) -> None:
         """Raises `PeerFault` where the bytes are not the block that was asked for."""
@@ -366,6 +376,8 @@ class WorkEngine:
             fresh = self.tree.path(head.hash, tip.hash).apply[-ANNOUNCE_MAX:]
             self._commit.when_durable(partial(self._announce, fresh))
         self._settle()
+        if self.on_head is not None:
+            self.on_head()
 
     def _return(self, lost: Sequence[Candidate], won: Sequence[Candidate]) -> None:
         """What only the lost branch held goes back to the pool."""

@@ -47,7 +47,6 @@ class Blocks:
             coinbase_head=head,
             coinbase_tail=tail,
             branch=coinbase_branch([bytes(32), sha256(b"commitment").digest()]),
-            clean=True,
         )
 
     def payee_of(self, name: str) -> bytes | None:

@@ -33,13 +33,16 @@ PAYEE = bytes(20)
 NAME = "chd1alice.rig"
 
 
-def template(number: int = 1, *, clean: bool = True, bits: int = 0x1F00FFFF) -> Template:
+def template(number: int = 1, *, tip: int = 0, bits: int = 0x1F00FFFF) -> Template:
+    """Work on the tip of the known header; another `tip` stands on something else."""
     words = [PREVHASH[at : at + 8] for at in range(0, 64, 8)]
     return Template(
         id=f"{number:x}",
         height=1001,
         version=0x20000000,
-        parent=b"".join(bytes.fromhex(word)[::-1] for word in words),
+        parent=sha256d(bytes([tip]))
+        if tip
+        else b"".join(bytes.fromhex(word)[::-1] for word in words),
         bits=bits,
         time=int(NTIME, 16),
         time_min=int(NTIME, 16) - 100,
@@ -47,7 +50,6 @@ def template(number: int = 1, *, clean: bool = True, bits: int = 0x1F00FFFF) -> 
         coinbase_head=bytes.fromhex(COINB1),
         coinbase_tail=bytes.fromhex(COINB2),
         branch=(bytes.fromhex(BRANCH),),
-        clean=clean,
     )
 
 
@@ -148,7 +150,7 @@ def mined(given: Template, difficulty: float) -> str:
 
 
 def test_a_job_keeps_the_difficulty_that_it_was_given_with(client: Client) -> None:
-    easy, hard = template(1, bits=0x1D00FFFF), template(2, bits=0x1D00FFFF, clean=False)
+    easy, hard = template(1, bits=0x1D00FFFF), template(2, bits=0x1D00FFFF)
     nonce = mined(easy, DIFFICULTY_MIN)
     client.ask("mining.suggest_difficulty", DIFFICULTY_MIN)
     client.work(easy)
@@ -196,18 +198,18 @@ def test_a_share_counts_once(client: Client) -> None:
     assert len(client.shares) == 1
 
 
-def test_a_clean_job_ends_the_others(client: Client) -> None:
-    client.work(template(1))
-    client.work(template(2, clean=False))
+def test_work_on_another_tip_ends_the_others(client: Client) -> None:
+    assert client.work(template(1))[-1]["params"][-1] is True
+    assert client.work(template(2))[-1]["params"][-1] is False
     assert client.submit("1") is True
-    client.work(template(3))
+    assert client.work(template(3, tip=1))[-1]["params"][-1] is True
     assert client.submit("2") == [21, "the block below has changed", None]
     assert client.submit("9") == [21, "no such job", None]
 
 
 def test_jobs_in_memory_are_bounded(client: Client) -> None:
     for number in range(1, 60):
-        client.work(template(number, clean=False))
+        client.work(template(number))
     assert len(client.session._jobs) == stratum_module.JOBS_MAX
     assert client.submit(f"{59:x}") is True
     assert client.submit("1")[0] == 21

@@ -67,13 +67,16 @@ async def test_every_miner_searches_elsewhere_and_hears_of_a_new_tip(desk: Desk)
     assert len({client.extranonce1 for client in clients}) == 10
     assert desk.server.connected == 10
     jobs = [client.job[0] for client in clients]
+    desk.blocks.parent = b"\1" * 32
     desk.server.renew()
     for client, job in zip(clients, jobs, strict=True):
         await client.until(lambda client=client, job=job: client.job[0] != job)
         stale = await client.ask("mining.submit", client.name, job, "00000000", "0", "0")
         assert stale[0] == 21
-    refused = {one.name: one.refused for one in desk.server.workers.all(desk.now_s)}
-    assert refused == {f"chd1alice.{number}": 1 for number in range(10)}
+        wrong = await client.ask("mining.submit", client.name, client.job[0], "", "0", "0")
+        assert wrong[0] == 20
+    told = {one.name: (one.stale, one.rejected) for one in desk.server.workers.all(desk.now_s)}
+    assert told == {f"chd1alice.{number}": (1, 1) for number in range(10)}
 
 
 async def test_work_comes_when_there_is_some(desk: Desk) -> None:

@@ -76,6 +76,14 @@ def test_a_miner_that_changes_its_rate_is_followed() -> None:
         assert 10 < miner.per_minute(600) < 20
 
 
+def test_another_number_of_shares_may_be_wished_for() -> None:
+    miner = Miner(1e6, 3)
+    miner.vardiff = Vardiff(0.0, shares_per_minute=300)
+    miner.run(600)
+    miner.run(600)
+    assert 200 < miner.per_minute(600) < 400
+
+
 def test_a_steady_miner_is_left_alone() -> None:
     """Chance alone is no reason for a change: each costs the miner a job."""
     for seed in range(5):

@@ -82,7 +82,7 @@ def test_a_kernel_that_cannot_be_used_is_its_last_words(
     ours, theirs = Pipe()
     monkeypatch.setattr("chaind.miner.kernel.CpuKernel", refuse)
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    monkeypatch.setattr("sys.argv", ["worker", str(os.dup(theirs.fileno()))])
+    monkeypatch.setattr("sys.argv", ["worker", str(os.dup(theirs.fileno())), "0", "compiled"])
     with ours, theirs, pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 73

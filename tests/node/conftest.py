@@ -1,12 +1,15 @@
 """Worlds to test in. Of the logs of many nodes only what should never happen is printed."""
 
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import structlog
 from parts import World
+
+sys.path.append(str(Path(__file__).parents[1] / "miner"))  # miners as tests write them
 
 
 @pytest.fixture(autouse=True, scope="session")
