@@ -25,7 +25,17 @@ from postgres import Unavailable
 from chaind.market.events import Matched
 from chaind.market.exchange import Exchange
 from chaind.market.orders import Order
-from chaind.market.terms import Action, Amend, Cancel, Kind, Limits, Market, Place, Side, Terms
+from chaind.primitives.orders import (
+    AmendOrder,
+    CancelOrder,
+    Kind,
+    Limits,
+    Market,
+    OrderAction,
+    PlaceOrder,
+    Side,
+    Terms,
+)
 
 PACKAGES = ("lightmatchingengine==2019.1.4", "pyorderbook==0.4.9")
 INSTALL_S_MAX = 300.0
@@ -81,18 +91,18 @@ class Chaind:
         self.exchange.list_market(MARKET)
         self._seal()
 
-    def prepare(self, operations: Sequence[Operation]) -> list[tuple[bytes, bytes, Action]]:
+    def prepare(self, operations: Sequence[Operation]) -> list[tuple[bytes, OrderAction]]:
         """What the ledger has decoded when it comes to execute."""
-        return [(_account(one), _id(one.number), _action(one)) for one in operations]
+        return [(_id(one.number), _action(one)) for one in operations]
 
-    def run(self, prepared: Sequence[tuple[bytes, bytes, Action]]) -> int:
+    def run(self, prepared: Sequence[tuple[bytes, OrderAction]]) -> int:
         """See `Engine`."""
         exchange, lots = self.exchange, 0
         for start in range(0, len(prepared), BLOCK):
             self._height += 1
             exchange.begin(self._height, 0)
-            for account, order_id, action in prepared[start : start + BLOCK]:
-                for event in exchange.apply(account, order_id, action):
+            for order_id, action in prepared[start : start + BLOCK]:
+                for event in exchange.apply(order_id, action):
                     if isinstance(event, Matched):
                         lots += event.lots
             exchange.trigger()
@@ -115,13 +125,15 @@ def _id(number: int) -> bytes:
     return number.to_bytes(32, "big")
 
 
-def _action(operation: Operation) -> Action:
+def _action(operation: Operation) -> OrderAction:
     what, number, buys, lots, ticks, whole = operation
+    account = _account(operation)
     if what == PLACE:
-        return Place(Terms(SYMBOL, Side.BUY if buys else Side.SELL, Kind.LIMIT, lots, ticks))
+        side = Side.BUY if buys else Side.SELL
+        return PlaceOrder(account, Terms(SYMBOL, side, Kind.LIMIT, lots, ticks))
     if what == CANCEL:
-        return Cancel(_id(number))
-    return Amend(_id(number), whole, ticks)
+        return CancelOrder(account, _id(number))
+    return AmendOrder(account, _id(number), whole, ticks)
 
 
 class LightMatchingEngine:

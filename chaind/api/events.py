@@ -11,7 +11,7 @@ from chaind.api.event_form import EventForm, event_form
 from chaind.api.forms import Forms, maybe
 from chaind.api.problems import QueryInvalid
 from chaind.node.movements import START, Position, Selection
-from chaind.primitives.genesis import is_asset_symbol
+from chaind.primitives.amounts import is_asset_symbol
 
 EVENTS_PAGE, EVENTS_PAGE_MAX = 100, 500
 WAIT_S_MAX = WAIT_MS_MAX // 1_000

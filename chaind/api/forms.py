@@ -12,10 +12,10 @@ import msgspec
 
 from chaind.api.bodies import hex_bytes
 from chaind.primitives import transaction as ledger
-from chaind.primitives.amounts import AMOUNT_MAX, UNIT, format_amount, parse_amount
+from chaind.primitives.amounts import AMOUNT_MAX, ASSET_CHARS_MAX, UNIT, format_amount, parse_amount
 from chaind.primitives.codec import encode
 from chaind.primitives.errors import Malformed
-from chaind.primitives.genesis import ASSET_CHARS_MAX, Genesis
+from chaind.primitives.genesis import Genesis
 from chaind.primitives.policy import format_policy, parse_policy, policy_decoder
 from chaind.primitives.transaction import MEMO_BYTES_MAX, NATIVE, Body, Transaction
 

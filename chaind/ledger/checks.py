@@ -19,8 +19,8 @@ from chaind.ledger.errors import (
 from chaind.ledger.keys import applied_key, balance_key, coin_key, lease_key
 from chaind.ledger.policies import Demand, read_witness
 from chaind.primitives.address import KEY_ADDRESS_BYTES, POLICY_ADDRESS_BYTES
-from chaind.primitives.amounts import AMOUNT_MAX
-from chaind.primitives.genesis import Parameters, is_asset_symbol
+from chaind.primitives.amounts import AMOUNT_MAX, is_asset_symbol
+from chaind.primitives.genesis import Parameters
 from chaind.primitives.keys import PUBLIC_KEY_BYTES, verify_packed
 from chaind.primitives.transaction import (
     MEMO_BYTES_MAX,

@@ -10,7 +10,8 @@ from chaind.market.errors import (
     PriceOffTick,
     QuantityOffLot,
 )
-from chaind.market.terms import (
+from chaind.primitives.amounts import AMOUNT_MAX, UNIT, format_amount
+from chaind.primitives.orders import (
     BUY,
     FOK,
     GTC,
@@ -24,52 +25,18 @@ from chaind.market.terms import (
     Market,
     Side,
     Terms,
+    market_fault,
 )
-from chaind.primitives.amounts import AMOUNT_MAX, UNIT, format_amount
-from chaind.primitives.genesis import is_asset_symbol
 
-FEE_PPM_MAX = PPM // 10  # a fee is a share of what is received, never all of it
-BAND_PPM_MAX = PPM * PPM  # a million times the price: as good as none
 CLIENT_ID = re.compile(r"[A-Za-z0-9_.:/-]{0,36}", re.ASCII)  # a UUID fits
 TIME_MS_MAX = 2**53 - 1  # what every JSON reader keeps exact
 
 
 def check_market(market: Market) -> None:
     """Raise `MarketInvalid` unless prices and quantities of `market` are exact and in range."""
-    reason = _wrong_names(market) or _wrong_numbers(market)
+    reason = market_fault(market)
     if reason:
         raise MarketInvalid(symbol=repr(market.symbol[:32]), reason=reason)
-
-
-def _wrong_names(market: Market) -> str | None:
-    for asset in (market.base, market.quote):
-        if not is_asset_symbol(asset):
-            return f"{asset[:20]!r} is no asset's symbol"
-    if market.base == market.quote:
-        return "base and quote are the same asset"
-    if market.symbol != f"{market.base}/{market.quote}":
-        return f"its symbol is not {market.base}/{market.quote}"
-    return None
-
-
-def _wrong_numbers(market: Market) -> str | None:
-    bounds = (
-        ("tick_units", market.tick_units, 1, AMOUNT_MAX),
-        ("lot_units", market.lot_units, 1, AMOUNT_MAX),
-        ("reference_ticks", market.reference_ticks, 1, AMOUNT_MAX),
-        ("min_notional_units", market.min_notional_units, 0, AMOUNT_MAX),
-        ("maker_fee_ppm", market.maker_fee_ppm, 0, FEE_PPM_MAX),
-        ("taker_fee_ppm", market.taker_fee_ppm, 0, FEE_PPM_MAX),
-        ("band_ppm", market.band_ppm, 1, BAND_PPM_MAX),
-    )
-    for name, value, low, high in bounds:
-        if not low <= value <= high:
-            return f"{name} is {value}, not within {low} and {high}"
-    if market.tick_units * market.lot_units % UNIT:
-        return f"tick_units times lot_units is not a multiple of {UNIT}"
-    if market.reference_ticks * market.step_units > AMOUNT_MAX:
-        return "one lot at the reference price is more than any amount"
-    return None
 
 
 def check_terms(market: Market, terms: Terms) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from chaind.market.terms import BUY, SELL, Market, Side
+from chaind.primitives.orders import BUY, SELL, Market, Side
 
 
 class Reason(IntEnum):

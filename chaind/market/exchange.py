@@ -40,7 +40,7 @@ from chaind.market.journal import Journal
 from chaind.market.matching import Matching
 from chaind.market.orders import Book, Order
 from chaind.market.rows import market_key, market_value, order_key, order_value
-from chaind.market.terms import (
+from chaind.primitives.orders import (
     BUY,
     FOK,
     LIMIT,
@@ -48,12 +48,12 @@ from chaind.market.terms import (
     NEVER_MS,
     NONE,
     SELL,
-    Action,
-    Amend,
-    Cancel,
+    AmendOrder,
+    CancelOrder,
     Limits,
     Market,
-    Place,
+    OrderAction,
+    PlaceOrder,
     Side,
     Terms,
 )
@@ -98,13 +98,17 @@ class Exchange:
     # --- blocks
 
     def begin(self, height: int, chain_time_ms: int) -> Events:
-        """Start a block; orders whose time has passed are done, oldest expiry first."""
-        journal = self.journal
-        journal.begin()
+        """Start a block; see `open_block`."""
+        self.journal.begin()
+        return self.open_block(height, chain_time_ms)
+
+    def open_block(self, height: int, chain_time_ms: int) -> Events:
+        """What a begun block does first: orders whose time has passed are done, oldest expiry
+        first."""
         self._height = height
         self._matching.open_block(height, chain_time_ms)
         events: list[Event] = []
-        due = takewhile(self._matching.expired, journal.expiring.values())
+        due = takewhile(self._matching.expired, self.journal.expiring.values())
         for order in list(islice(due, self.limits.expiries_per_block_max)):
             self._matching.take_out(order, Reason.EXPIRED, events)
         return events
@@ -138,15 +142,15 @@ class Exchange:
             raise MarketExists(symbol=market.symbol)
         self.journal.list_market(Book(market))
 
-    def apply(self, account: bytes, action_id: bytes, action: Action) -> Events:
-        """An action of an account; a new order is named by `action_id`."""
-        if isinstance(action, Place):
-            return self.place(account, action_id, action.terms)
-        if isinstance(action, Amend):
-            return self.amend(account, action)
-        if isinstance(action, Cancel):
-            return self.cancel(account, action.order_id)
-        return self.cancel_all(account, action.symbol, action.side)
+    def apply(self, action_id: bytes, action: OrderAction) -> Events:
+        """An action of its owner; a new order is named by `action_id`."""
+        if isinstance(action, PlaceOrder):
+            return self.place(action.owner, action_id, action.terms)
+        if isinstance(action, AmendOrder):
+            return self.amend(action)
+        if isinstance(action, CancelOrder):
+            return self.cancel(action.owner, action.order_id)
+        return self.cancel_all(action.owner, action.symbol, action.side)
 
     def place(self, account: bytes, order_id: bytes, terms: Terms) -> Events:
         """A new order arrives. `order_id` is one that no order has had."""
@@ -199,10 +203,10 @@ class Exchange:
                 self._matching.take_out(order, Reason.CANCELLED, events)
         return events
 
-    def amend(self, account: bytes, amendment: Amend) -> Events:
-        """An open order changes; see `Amend`. Of one that has traded its new quantity or more,
+    def amend(self, amendment: AmendOrder) -> Events:
+        """An open order changes; see `AmendOrder`. Of one that has traded its new quantity or more,
         the rest is cancelled."""
-        order = self._open_order(account, amendment.order_id)
+        order = self._open_order(amendment.owner, amendment.order_id)
         terms, lots, ticks = self._amended(order, amendment)
         book, matching = order.book, self._matching
         events: list[Event] = []
@@ -216,14 +220,14 @@ class Exchange:
                 matching.reduce(order, order.lots - lots, Reason.AMENDED, events)
                 return events
         self.journal.touch(book)
-        self._check_arrival(book, account, terms, lots, ticks)
+        self._check_arrival(book, amendment.owner, terms, lots, ticks)
         self.journal.leave(order)
         newer = order.moved(terms, ticks, lots, matching.next_place())
         events.append(
             Amended(
                 terms.symbol,
                 order.id,
-                account,
+                amendment.owner,
                 terms.side,
                 lots,
                 ticks,
@@ -242,9 +246,9 @@ class Exchange:
         check_terms(book.market, terms)
         return _held(book, terms, terms.lots, _worst_ticks(book, terms, self._edges(book)))
 
-    def reserve_to_amend(self, account: bytes, amendment: Amend) -> Held:
+    def reserve_to_amend(self, amendment: AmendOrder) -> Held:
         """What an amended order holds more than before; raises what its form alone forbids."""
-        order = self._open_order(account, amendment.order_id)
+        order = self._open_order(amendment.owner, amendment.order_id)
         terms, lots, ticks = self._amended(order, amendment)
         asset, units = _held(order.book, terms, max(lots, 0), ticks)
         return Held(asset, units - order.reserve(order.lots))
@@ -337,7 +341,7 @@ class Exchange:
             order.level = order.book.level_for(order.terms, order.ticks)
             self.journal.join(order)
 
-    def _amended(self, order: Order, amendment: Amend) -> tuple[Terms, int, int]:
+    def _amended(self, order: Order, amendment: AmendOrder) -> tuple[Terms, int, int]:
         """What an order's terms, its open lots and its worst price would be."""
         if self._matching.expired(order):  # though nobody has cleared it away yet
             raise OrderNotOpen(order_id=order.id.hex())

@@ -25,8 +25,8 @@ from chaind.market.rows import (
     order_of,
     order_value,
 )
-from chaind.market.terms import NEVER_MS
 from chaind.primitives.hashes import ZERO_HASH
+from chaind.primitives.orders import NEVER_MS
 
 JOIN, LEAVE, FILL, SHRINK = range(4)
 

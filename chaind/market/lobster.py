@@ -15,14 +15,22 @@ from collections import Counter
 from enum import IntEnum
 from typing import NamedTuple
 
-from chaind.market.checks import BAND_PPM_MAX
 from chaind.market.errors import PostOnlyWouldTake
 from chaind.market.events import Matched
 from chaind.market.exchange import Exchange
 from chaind.market.orders import Order
-from chaind.market.terms import Amend, Kind, Limits, Market, Side, Terms, TimeInForce
 from chaind.primitives.amounts import UNIT
 from chaind.primitives.errors import Malformed
+from chaind.primitives.orders import (
+    BAND_PPM_MAX,
+    AmendOrder,
+    Kind,
+    Limits,
+    Market,
+    Side,
+    Terms,
+    TimeInForce,
+)
 
 SYMBOL = "SHARE/USD"
 TAKER = b"taker"
@@ -229,7 +237,7 @@ class Replay:
         self._begin(message)
         left = order.lots - size
         if left > 0:
-            self._exchange.amend(order.id, Amend(order.id, lots=order.filled + left))
+            self._exchange.amend(AmendOrder(order.id, order.id, lots=order.filled + left))
         else:
             self._exchange.cancel(order.id, order.id)
         self._seal()

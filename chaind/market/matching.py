@@ -7,7 +7,7 @@ counts, whether they trade, are of its own account, or have expired and are only
 from chaind.market.events import Done, Event, Matched, Reason, Reduced
 from chaind.market.journal import Journal
 from chaind.market.orders import Book, Order
-from chaind.market.terms import (
+from chaind.primitives.orders import (
     BUY,
     CANCEL_NEWEST,
     CANCEL_OLDEST,

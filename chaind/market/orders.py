@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sortedcontainers import SortedDict
 
 from chaind.market.checks import band_edge
-from chaind.market.terms import BUY, NONE, SELL, STOP, Market, Side, Terms
+from chaind.primitives.orders import BUY, NONE, SELL, STOP, Market, Side, Terms
 
 if TYPE_CHECKING:
     from typing import TypeAlias

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import msgspec
 
 from chaind.market.orders import Book, Order, Owner
-from chaind.market.terms import PPM, Market, Terms
 from chaind.primitives.codec import Decoder, encode
 from chaind.primitives.hashes import sha256
+from chaind.primitives.orders import PPM, Market, Terms
 
 MARKET = b"m"
 ORDER = b"o"

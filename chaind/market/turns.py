@@ -11,8 +11,8 @@ word on which of them are in. Nobody can make an order trade before a cancel of 
 from collections.abc import Iterable
 from enum import IntEnum
 
-from chaind.market.terms import Action, Amend, Cancel, CancelAll, Place
 from chaind.primitives.hashes import sha256
+from chaind.primitives.orders import AmendOrder, CancelOrder, CancelOrders, OrderAction, PlaceOrder
 
 
 class Turn(IntEnum):
@@ -23,18 +23,18 @@ class Turn(IntEnum):
     TAKE = 2
 
 
-def turn_of(action: Action) -> Turn:
+def turn_of(action: OrderAction) -> Turn:
     """The class of an action, by its form alone."""
     match action:
-        case Cancel() | CancelAll():
+        case CancelOrder() | CancelOrders():
             return Turn.CANCEL
-        case Place(terms):
+        case PlaceOrder(_, terms):
             return Turn.REST if terms.post_only else Turn.TAKE
-        case Amend():
+        case AmendOrder():
             return Turn.REST if action.post_only else Turn.TAKE
 
 
-def in_turn(parent_hash: bytes, actions: Iterable[tuple[bytes, Action]]) -> list[bytes]:
+def in_turn(parent_hash: bytes, actions: Iterable[tuple[bytes, OrderAction]]) -> list[bytes]:
     """The txids of (txid, action) in the order in which their actions are applied."""
     keyed = [(turn_of(action), sha256(parent_hash + txid), txid) for txid, action in actions]
     return [txid for _, _, txid in sorted(keyed)]

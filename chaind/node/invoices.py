@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from chaind.ledger.keys import asset_key
 from chaind.node.chain import Chain
 from chaind.node.clock import Clock, Workers
+from chaind.primitives.amounts import is_asset_symbol
 from chaind.primitives.errors import Conflict, RuleBroken, TooLarge, TooMany, Unknown
-from chaind.primitives.genesis import is_asset_symbol
 from chaind.primitives.references import INVOICE_ID_BYTES, invoice_reference
 from chaind.primitives.transaction import NATIVE
 from chaind.storage.chain_store import ChainStore

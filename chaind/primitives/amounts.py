@@ -1,4 +1,4 @@
-"""Amounts: integers in base units inside, decimal strings outside, floats nowhere.
+"""Amounts and assets: integers in base units inside, decimal strings outside, floats nowhere.
 
 One unit is 10⁸ base units for every asset. No amount and no whole supply exceeds 2⁶³−1.
 """
@@ -11,6 +11,8 @@ from chaind.primitives.errors import Malformed
 DECIMALS = 8
 UNIT = 10**DECIMALS
 AMOUNT_MAX = 2**63 - 1
+ASSET_ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+ASSET_CHARS_MAX = 12
 
 # A plain decimal: no sign but minus (refused with its own words), no exponent, no underscores.
 _DECIMAL = re.compile(r"-?\d{1,40}(\.\d{1,40})?", re.ASCII)
@@ -81,3 +83,8 @@ def format_amount(units: int) -> str:
     if not fraction:
         return f"{sign}{whole}"
     return f"{sign}{whole}.{fraction:08d}".rstrip("0")
+
+
+def is_asset_symbol(symbol: str) -> bool:
+    """1 to 12 capital letters and digits."""
+    return 1 <= len(symbol) <= ASSET_CHARS_MAX and ASSET_ALPHABET.issuperset(symbol)

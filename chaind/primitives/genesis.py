@@ -15,7 +15,7 @@ from chaind.primitives.address import (
     AddressInvalid,
     key_address,
 )
-from chaind.primitives.amounts import AMOUNT_MAX, AmountInvalid, parse_amount
+from chaind.primitives.amounts import AMOUNT_MAX, AmountInvalid, is_asset_symbol, parse_amount
 from chaind.primitives.block import BFT_BITS, BLOCK_VERSION, Header
 from chaind.primitives.codec import encode
 from chaind.primitives.coinbase import encode_coinbase
@@ -26,8 +26,6 @@ from chaind.primitives.transaction import CHAIN_PREFIX_BYTES, NATIVE
 from chaind.primitives.votes import VALIDATORS_MAX
 from chaind.primitives.work import BITS_MAX, TARGET_BITS, BitsInvalid, WorkParameters, target_of
 
-ASSET_ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
-ASSET_CHARS_MAX = 12
 HEX_DIGITS = frozenset("0123456789abcdef")
 BLOCK_BYTES_LIMIT = 3 << 20  # a block and its overhead travel in one frame of 4 MiB
 WEIGHT_MAX = 1_000_000  # keeps the sum over all validators within 32 bits
@@ -329,8 +327,3 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         """Commitment to the voters: keys and weights in order."""
         voters = tuple((validator.key, validator.weight) for validator in self.validators)
         return tagged_hash("chaind/validators", encode(voters))
-
-
-def is_asset_symbol(symbol: str) -> bool:
-    """1 to 12 capital letters and digits."""
-    return 1 <= len(symbol) <= ASSET_CHARS_MAX and ASSET_ALPHABET.issuperset(symbol)

@@ -18,22 +18,22 @@ from chaind.market.errors import REFUSALS
 from chaind.market.events import Done, Event, Move, Reduced, moves
 from chaind.market.exchange import Exchange, Held
 from chaind.market.journal import Delta
-from chaind.market.terms import (
-    Action,
-    Amend,
-    Cancel,
-    CancelAll,
+from chaind.primitives.errors import ChaindError
+from chaind.primitives.orders import (
+    AmendOrder,
+    CancelOrder,
+    CancelOrders,
     Kind,
     Limits,
     Market,
-    Place,
+    OrderAction,
+    PlaceOrder,
     SelfTrade,
     Side,
     Terms,
     TimeInForce,
     Trigger,
 )
-from chaind.primitives.errors import ChaindError
 
 Step = tuple[Any, ...]
 
@@ -204,9 +204,8 @@ class Run:
         if self.is_short(account, lambda: self.exchange.reserve_for(terms)):
             return
         self.act(
-            account,
             order_id,
-            Place(terms),
+            PlaceOrder(account, terms),
             lambda: self.reference.place(account, order_id, terms),
         )
 
@@ -214,13 +213,16 @@ class Run:
         account, order_id = self.target(which)
         if foreign:
             account = ACCOUNTS[(ACCOUNTS.index(account) + 1) % len(ACCOUNTS)]
-        self.act(account, b"", Cancel(order_id), lambda: self.reference.cancel(account, order_id))
+        self.act(
+            b"",
+            CancelOrder(account, order_id),
+            lambda: self.reference.cancel(account, order_id),
+        )
 
     def cancel_all(self, account: bytes, symbol: str, side: Side | None) -> None:
         self.act(
-            account,
             b"",
-            CancelAll(symbol, side),
+            CancelOrders(account, symbol, side),
             lambda: self.reference.cancel_all(account, symbol, side),
         )
 
@@ -230,11 +232,10 @@ class Run:
         ticks = order.terms.ticks + shift if order and order.terms.ticks and shift else 0
         stop = order.terms.stop_ticks + stop_shift if order and order.waits and stop_shift else 0
         rests = order is not None and order.terms.kind is Kind.LIMIT and not order.waits
-        amendment = Amend(order_id, lots, ticks, stop, post_only and rests)
-        if self.is_short(account, lambda: self.exchange.reserve_to_amend(account, amendment)):
+        amendment = AmendOrder(account, order_id, lots, ticks, stop, post_only and rests)
+        if self.is_short(account, lambda: self.exchange.reserve_to_amend(amendment)):
             return
         self.act(
-            account,
             b"",
             amendment,
             lambda: self.reference.amend(account, order_id, lots, ticks, stop, post_only and rests),
@@ -281,16 +282,14 @@ class Run:
 
     # --- how they are compared
 
-    def act(
-        self, account: bytes, action_id: bytes, action: Action, words: Callable[[], list[Told]]
-    ) -> None:
+    def act(self, action_id: bytes, action: OrderAction, words: Callable[[], list[Told]]) -> None:
         """Apply an action to both; a refusal changes nothing and has the same code."""
         try:
             expected: list[Told] | str = words()
         except Refused as refused:
             expected = str(refused)
         try:
-            events = self.exchange.apply(account, action_id, action)
+            events = self.exchange.apply(action_id, action)
         except ChaindError as error:
             expect(isinstance(error, REFUSALS), f"{error!r} is no refusal")
             expect(error.code == expected, f"{action}: {error.code}, expected {expected}")

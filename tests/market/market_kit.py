@@ -4,7 +4,16 @@ from typing import Any
 
 from chaind.market.events import Event
 from chaind.market.exchange import Exchange
-from chaind.market.terms import Amend, Kind, Limits, Market, Side, Terms, TimeInForce, Trigger
+from chaind.primitives.orders import (
+    AmendOrder,
+    Kind,
+    Limits,
+    Market,
+    Side,
+    Terms,
+    TimeInForce,
+    Trigger,
+)
 
 BUY, SELL = Side.BUY, Side.SELL
 ALICE, BOB, CAROL = b"alice", b"bob", b"carol"
@@ -47,7 +56,7 @@ class Floor:
         return order_id
 
     def amend(self, account: bytes, order_id: bytes, **values: Any) -> list[Event]:
-        return list(self.exchange.amend(account, Amend(order_id, **values)))
+        return list(self.exchange.amend(AmendOrder(account, order_id, **values)))
 
     def queue(self, side: Side) -> list[tuple[int, int]]:
         """(number of the order, open lots), best first."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from reference_rules import Open, Refused, Rules, Told
 
-from chaind.market.terms import Kind, SelfTrade, Side, Terms, TimeInForce, Trigger
+from chaind.primitives.orders import Kind, SelfTrade, Side, Terms, TimeInForce, Trigger
 
 
 class Reference(Rules):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
-from chaind.market.terms import (
+from chaind.primitives.orders import (
     Kind,
     Limits,
     Market,

@@ -21,7 +21,7 @@ from chaind.market.exchange import Exchange
 from chaind.market.journal import Journal
 from chaind.market.matching import Matching
 from chaind.market.orders import Book, Order
-from chaind.market.terms import SelfTrade
+from chaind.primitives.orders import SelfTrade
 
 STEPS = int(os.environ.get("CHAIND_TEST_STEPS", "50000"))
 SCRIPT_STEPS = 5_000

@@ -11,7 +11,7 @@ from market_kit import ALICE, BOB, BTC_USD, BUY, CAROL, NOW_MS, SELL, Floor
 from msgspec.structs import replace
 
 from chaind.market import errors
-from chaind.market.checks import BAND_PPM_MAX, FEE_PPM_MAX, check_market, to_lots, to_ticks
+from chaind.market.checks import check_market, to_lots, to_ticks
 from chaind.market.errors import (
     REFUSALS,
     AmendmentEmpty,
@@ -31,9 +31,18 @@ from chaind.market.errors import (
     PriceOutOfBand,
     QuantityOffLot,
 )
-from chaind.market.terms import Kind, Limits, Market, SelfTrade, TimeInForce, Trigger
 from chaind.primitives.amounts import AMOUNT_MAX
 from chaind.primitives.errors import ChaindError
+from chaind.primitives.orders import (
+    BAND_PPM_MAX,
+    FEE_PPM_MAX,
+    Kind,
+    Limits,
+    Market,
+    SelfTrade,
+    TimeInForce,
+    Trigger,
+)
 
 SMALLEST = 300_000_000  # 3 USD: three lots at 100
 LIMITS = Limits(open_orders_max=3, fills_per_order_max=2)

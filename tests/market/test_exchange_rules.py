@@ -21,18 +21,18 @@ from chaind.market.events import (
 from chaind.market.exchange import Held, Quote
 from chaind.market.matching import Matching
 from chaind.market.orders import Order
-from chaind.market.terms import (
-    Amend,
-    Cancel,
-    CancelAll,
+from chaind.market.turns import Turn, in_turn, turn_of
+from chaind.primitives.hashes import sha256
+from chaind.primitives.orders import (
+    AmendOrder,
+    CancelOrder,
+    CancelOrders,
     Limits,
-    Place,
+    PlaceOrder,
     SelfTrade,
     TimeInForce,
     Trigger,
 )
-from chaind.market.turns import Turn, in_turn, turn_of
-from chaind.primitives.hashes import sha256
 
 DAVE = b"dave"
 _GTC = {"time_in_force": TimeInForce.GTC}
@@ -356,7 +356,7 @@ def test_depth_and_reserves_are_told_without_a_change() -> None:
     floor.place(BOB, BUY, 4, 98)
     assert floor.exchange.depth("BTC/USD", BUY, 1) == [Quote(99, 5, 2)]
     assert floor.exchange.depth("BTC/USD", SELL, 9) == []
-    assert floor.exchange.reserve_to_amend(ALICE, Amend(bid, lots=5, ticks=100)) == Held(
+    assert floor.exchange.reserve_to_amend(AmendOrder(ALICE, bid, lots=5, ticks=100)) == Held(
         "USD", (500 - 198) * STEP
     )
     assert floor.exchange.markets() == [BTC_USD]
@@ -366,12 +366,12 @@ def test_cancels_come_first_then_what_rests_then_what_takes() -> None:
     parent = bytes(32)
     rest, take = order(BUY, 1), order(BUY, 1)
     actions = {
-        b"a": Place(take),
-        b"b": Place(replace(rest, post_only=True)),
-        b"c": Cancel(bytes(32)),
-        b"d": CancelAll(),
-        b"e": Amend(bytes(32), lots=1),
-        b"f": Amend(bytes(32), lots=1, post_only=True),
+        b"a": PlaceOrder(ALICE, take),
+        b"b": PlaceOrder(ALICE, replace(rest, post_only=True)),
+        b"c": CancelOrder(ALICE, bytes(32)),
+        b"d": CancelOrders(ALICE),
+        b"e": AmendOrder(ALICE, bytes(32), lots=1),
+        b"f": AmendOrder(ALICE, bytes(32), lots=1, post_only=True),
     }
     classes = [Turn.TAKE, Turn.REST, Turn.CANCEL, Turn.CANCEL, Turn.TAKE, Turn.REST]
     assert [turn_of(action) for action in actions.values()] == classes

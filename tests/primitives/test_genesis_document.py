@@ -10,9 +10,10 @@ import msgpack
 import pytest
 from primitive_samples import ADDRESSES, ALICE, TIME_MS, A, sample_genesis, sample_key
 
+from chaind.primitives.amounts import is_asset_symbol
 from chaind.primitives.block import Header
 from chaind.primitives.coinbase import encode_coinbase
-from chaind.primitives.genesis import Genesis, GenesisInvalid, Parameters, is_asset_symbol
+from chaind.primitives.genesis import Genesis, GenesisInvalid, Parameters
 from chaind.primitives.hashes import ZERO_HASH, merkle_root, sha256d
 from chaind.primitives.keys import SecretKey
 

@@ -5,12 +5,15 @@ units of the quote asset (`step_units`), so no price times no quantity is ever r
 """
 
 from enum import IntEnum
+from typing import Union
 
 import msgspec
 
-from chaind.primitives.amounts import UNIT
+from chaind.primitives.amounts import AMOUNT_MAX, UNIT, is_asset_symbol
 
 PPM = 1_000_000  # fees and bands are in parts per million
+FEE_PPM_MAX = PPM // 10  # a fee is a share of what is received, never all of it
+BAND_PPM_MAX = PPM * PPM  # a million times the price: as good as none
 NEVER_MS = 0  # `expires_ms` of an order that waits until it is done
 
 
@@ -62,7 +65,15 @@ NONE, STOP, TAKE_PROFIT = Trigger
 CANCEL_NEWEST, CANCEL_OLDEST, CANCEL_BOTH, DECREMENT = SelfTrade
 
 
-class Market(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class _Value(msgspec.Struct, array_like=True, frozen=True, gc=False, forbid_unknown_fields=True):
+    pass
+
+
+class _Action(_Value, frozen=True):
+    pass
+
+
+class Market(_Value, frozen=True):
     """The rules of one market. Units are base units; ppm parts per million."""
 
     symbol: str  # BASE/QUOTE
@@ -75,6 +86,7 @@ class Market(msgspec.Struct, frozen=True, array_like=True, gc=False):
     maker_fee_ppm: int = 0
     taker_fee_ppm: int = 0
     band_ppm: int = 100_000  # how far from the last price of the block before an order may reach
+    fee_account: bytes = b""  # an address: who is credited with the fees of its trades
 
     @property
     def step_units(self) -> int:
@@ -83,7 +95,7 @@ class Market(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return step_units
 
 
-class Terms(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Terms(_Value, frozen=True):
     """An order as its trader asks for it; an amendment of quantity or price leaves it as it was."""
 
     symbol: str
@@ -105,26 +117,29 @@ class Terms(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.trigger is not NONE or self.time_in_force in (GTC, GTT)
 
 
-class Place(msgspec.Struct, frozen=True, array_like=True, tag=0, gc=False):
-    """A new order."""
+class PlaceOrder(_Action, frozen=True, tag=3):
+    """A new order, which is named by its transaction's id."""
 
+    owner: bytes
     terms: Terms
 
 
-class Cancel(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+class CancelOrder(_Action, frozen=True, tag=4):
     """Takes one open order back."""
 
+    owner: bytes
     order_id: bytes
 
 
-class CancelAll(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+class CancelOrders(_Action, frozen=True, tag=5):
     """Takes back every open order of an account, or those of one market, or of one side of it."""
 
+    owner: bytes
     symbol: str = ""
     side: Side | None = None
 
 
-class Amend(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+class AmendOrder(_Action, frozen=True, tag=6):
     """Changes an open order; zero leaves a value as it is.
 
     `lots` is the new whole quantity, what has traded included: a fill that came in between never
@@ -132,6 +147,7 @@ class Amend(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
     queue; anything else makes it the newest.
     """
 
+    owner: bytes
     order_id: bytes
     lots: int = 0
     ticks: int = 0
@@ -139,7 +155,14 @@ class Amend(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
     post_only: bool = False  # refuse rather than take
 
 
-Action = Place | Cancel | CancelAll | Amend
+class CreateMarket(_Action, frozen=True, tag=7):
+    """Opens a market; the issuer of one of its assets signs."""
+
+    issuer: bytes
+    market: Market
+
+
+OrderAction = Union[PlaceOrder, CancelOrder, CancelOrders, AmendOrder]  # noqa: UP007
 
 
 class Limits(msgspec.Struct, frozen=True, gc=False):
@@ -149,3 +172,39 @@ class Limits(msgspec.Struct, frozen=True, gc=False):
     open_orders_max: int = 1_000  # of one account, pending triggers included
     expiries_per_block_max: int = 1_000
     triggers_per_block_max: int = 100
+
+
+def market_fault(market: Market) -> str | None:
+    """Why prices and quantities of `market` are not exact and in range, None where they are."""
+    return _wrong_names(market) or _wrong_numbers(market)
+
+
+def _wrong_names(market: Market) -> str | None:
+    for asset in (market.base, market.quote):
+        if not is_asset_symbol(asset):
+            return f"{asset[:20]!r} is no asset's symbol"
+    if market.base == market.quote:
+        return "base and quote are the same asset"
+    if market.symbol != f"{market.base}/{market.quote}":
+        return f"its symbol is not {market.base}/{market.quote}"
+    return None
+
+
+def _wrong_numbers(market: Market) -> str | None:
+    bounds = (
+        ("tick_units", market.tick_units, 1, AMOUNT_MAX),
+        ("lot_units", market.lot_units, 1, AMOUNT_MAX),
+        ("reference_ticks", market.reference_ticks, 1, AMOUNT_MAX),
+        ("min_notional_units", market.min_notional_units, 0, AMOUNT_MAX),
+        ("maker_fee_ppm", market.maker_fee_ppm, 0, FEE_PPM_MAX),
+        ("taker_fee_ppm", market.taker_fee_ppm, 0, FEE_PPM_MAX),
+        ("band_ppm", market.band_ppm, 1, BAND_PPM_MAX),
+    )
+    for name, value, low, high in bounds:
+        if not low <= value <= high:
+            return f"{name} is {value}, not within {low} and {high}"
+    if market.tick_units * market.lot_units % UNIT:
+        return f"tick_units times lot_units is not a multiple of {UNIT}"
+    if market.reference_ticks * market.step_units > AMOUNT_MAX:
+        return "one lot at the reference price is more than any amount"
+    return None
