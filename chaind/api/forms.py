@@ -6,15 +6,18 @@ by its symbol. `transaction_from_json(transaction_to_json(t))` is `t`.
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
-from chaind.api.bodies import hex_bytes
+from chaind.api.action_forms import ActionForm, ActionForms
+from chaind.api.fields import Amount as Amount
+from chaind.api.fields import Count, Form, bytes_of, integer_of
+from chaind.api.fields import FieldInvalid as FieldInvalid
+from chaind.api.fields import Hex as Hex
 from chaind.primitives import transaction as ledger
-from chaind.primitives.amounts import AMOUNT_MAX, ASSET_CHARS_MAX, UNIT, format_amount, parse_amount
+from chaind.primitives.amounts import ASSET_CHARS_MAX, format_amount, parse_amount
 from chaind.primitives.codec import encode
-from chaind.primitives.errors import Malformed
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.policy import format_policy, parse_policy, policy_decoder
 from chaind.primitives.transaction import MEMO_BYTES_MAX, NATIVE, Body, Transaction
@@ -24,20 +27,6 @@ T = TypeVar("T")
 
 SHOWN_ADDRESSES_MAX = 65_536  # texts kept: Bech32 in Python costs 30 µs, a block names thousands
 
-# Strings or numbers in; out always a string.
-Amount = Annotated[
-    Any,
-    msgspec.Meta(
-        extra_json_schema={
-            "type": ["string", "number"],
-            "pattern": r"^[0-9]{1,40}(\.[0-9]{1,40})?$",
-            "minimum": float(format_amount(1)),
-            "maximum": AMOUNT_MAX // UNIT,
-            "examples": ["12.5"],
-        }
-    ),
-]
-Count = Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 0, "maximum": 2**63 - 1})]
 AccountId = Annotated[
     int, msgspec.Meta(extra_json_schema={"minimum": 1, "maximum": 2**31 - 1, "examples": [1]})
 ]
@@ -46,7 +35,6 @@ Who = Name | AccountId  # an address, the name of an account that the node keeps
 SYMBOL_PATTERN = f"^[A-Z0-9]{{1,{ASSET_CHARS_MAX}}}$"
 Symbol = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": SYMBOL_PATTERN})]
 Memo = Annotated[str, msgspec.Meta(extra_json_schema={"maxLength": MEMO_BYTES_MAX})]
-Hex = Annotated[str, msgspec.Meta(pattern="^([0-9a-fA-F]{2})*$")]
 
 
 def maybe(shape: Callable[[T], S], value: T | None) -> S | None:
@@ -54,24 +42,14 @@ def maybe(shape: Callable[[T], S], value: T | None) -> S | None:
     return None if value is None else shape(value)
 
 
-class FieldInvalid(Malformed):
-    code = "field-invalid"
-    text = "{field} is refused: {reason}"
-    advice = "Correct that field and send the request again; /openapi.json describes all of them."
-
-
-class _Form(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    pass
-
-
-class CoinInputForm(_Form, frozen=True, tag_field="type", tag="coin"):
+class CoinInputForm(Form, frozen=True, tag_field="type", tag="coin"):
     """Spends the coin (tx_id, output_index) whole."""
 
     tx_id: Hex
     output_index: Count
 
 
-class AccountInputForm(_Form, frozen=True, tag_field="type", tag="account"):
+class AccountInputForm(Form, frozen=True, tag_field="type", tag="account"):
     """Takes `amount` from the account of `address`."""
 
     address: str
@@ -79,14 +57,14 @@ class AccountInputForm(_Form, frozen=True, tag_field="type", tag="account"):
     amount: Amount
 
 
-class CoinOutputForm(_Form, frozen=True, tag_field="type", tag="coin"):
+class CoinOutputForm(Form, frozen=True, tag_field="type", tag="coin"):
     """Makes a coin of the native asset."""
 
     address: str
     amount: Amount
 
 
-class AccountOutputForm(_Form, frozen=True, tag_field="type", tag="account"):
+class AccountOutputForm(Form, frozen=True, tag_field="type", tag="account"):
     """Credits `amount` to the account of `address`."""
 
     address: str
@@ -94,7 +72,7 @@ class AccountOutputForm(_Form, frozen=True, tag_field="type", tag="account"):
     amount: Amount
 
 
-class LeaseForm(_Form, frozen=True):
+class LeaseForm(Form, frozen=True):
     """Makes an intention apply once."""
 
     owner: str
@@ -102,38 +80,14 @@ class LeaseForm(_Form, frozen=True):
     intent: Hex
 
 
-class IssueForm(_Form, frozen=True, tag_field="type", tag="issue"):
-    """Declares an asset."""
-
-    asset: str
-    issuer: str
-    amount: Amount
-    mintable: bool
-
-
-class MintForm(_Form, frozen=True, tag_field="type", tag="mint"):
-    """Adds to a mintable asset."""
-
-    asset: str
-    amount: Amount
-
-
-class BurnForm(_Form, frozen=True, tag_field="type", tag="burn"):
-    """Destroys some of an asset."""
-
-    owner: str
-    asset: str
-    amount: Amount
-
-
-class KeyWitnessForm(_Form, frozen=True, tag_field="type", tag="key"):
+class KeyWitnessForm(Form, frozen=True, tag_field="type", tag="key"):
     """A public key and one signature."""
 
     public_key: Hex
     signature: Hex
 
 
-class PolicyWitnessForm(_Form, frozen=True, tag_field="type", tag="policy"):
+class PolicyWitnessForm(Form, frozen=True, tag_field="type", tag="policy"):
     """A policy in text form and one way of satisfying it."""
 
     policy: str
@@ -142,7 +96,7 @@ class PolicyWitnessForm(_Form, frozen=True, tag_field="type", tag="policy"):
     preimages: tuple[Hex, ...]
 
 
-class TransactionForm(_Form, frozen=True):
+class TransactionForm(Form, frozen=True):
     """A signed transaction. `valid_until` is chain time in ms, `memo` hex of at most 256 bytes."""
 
     version: Count
@@ -152,7 +106,7 @@ class TransactionForm(_Form, frozen=True):
     lease: LeaseForm | None
     inputs: tuple[CoinInputForm | AccountInputForm, ...]
     outputs: tuple[CoinOutputForm | AccountOutputForm, ...]
-    action: IssueForm | MintForm | BurnForm | None
+    action: ActionForm | None
     memo: Hex
     witnesses: tuple[KeyWitnessForm | PolicyWitnessForm, ...]
 
@@ -164,6 +118,9 @@ class Forms:
         self._symbol = genesis.native_symbol
         self._parse = genesis.addresses.parse
         self.show: Callable[[bytes], str] = lru_cache(SHOWN_ADDRESSES_MAX)(genesis.addresses.show)
+        self._actions = ActionForms(
+            show=self.show, parse=self._parse, symbol=self.symbol, asset=self.asset
+        )
 
     def symbol(self, asset: str) -> str:
         """Outward name of an asset."""
@@ -186,7 +143,7 @@ class Forms:
             lease=maybe(self._show_lease, body.lease),
             inputs=tuple(map(self._show_input, body.inputs)),
             outputs=tuple(map(self._show_output, body.outputs)),
-            action=self._show_action(body.action),
+            action=None if body.action is None else self._actions.show(body.action),
             memo=body.memo.hex(),
             witnesses=tuple(map(_show_witness, transaction.witnesses)),
         )
@@ -194,15 +151,15 @@ class Forms:
     def transaction_from_json(self, form: TransactionForm) -> Transaction:
         """The transaction of a form. Raises `Malformed` leaves; the rules are checked elsewhere."""
         body = Body(
-            version=_integer("version", form.version),
-            chain=_bytes("chain", form.chain),
-            salt=_bytes("salt", form.salt),
-            valid_until=maybe(lambda time_ms: _integer("valid_until", time_ms), form.valid_until),
+            version=integer_of("version", form.version),
+            chain=bytes_of("chain", form.chain),
+            salt=bytes_of("salt", form.salt),
+            valid_until=maybe(lambda time_ms: integer_of("valid_until", time_ms), form.valid_until),
             lease=maybe(self._read_lease, form.lease),
             inputs=tuple(map(self._read_input, form.inputs)),
             outputs=tuple(map(self._read_output, form.outputs)),
-            action=self._read_action(form.action),
-            memo=_bytes("memo", form.memo),
+            action=None if form.action is None else self._actions.read(form.action),
+            memo=bytes_of("memo", form.memo),
         )
         return Transaction(body, tuple(map(_read_witness, form.witnesses)))
 
@@ -212,8 +169,8 @@ class Forms:
     def _read_lease(self, form: LeaseForm) -> ledger.Lease:
         return ledger.Lease(
             self._parse(form.owner),
-            _bytes("lease.id", form.id),
-            _bytes("lease.intent", form.intent),
+            bytes_of("lease.id", form.id),
+            bytes_of("lease.intent", form.intent),
         )
 
     def _show_input(self, entry: ledger.Input) -> CoinInputForm | AccountInputForm:
@@ -227,8 +184,8 @@ class Forms:
     def _read_input(self, form: CoinInputForm | AccountInputForm) -> ledger.Input:
         match form:
             case CoinInputForm(tx_id, output_index):
-                index = _integer("output_index", output_index)
-                return ledger.CoinInput(_bytes("tx_id", tx_id), index)
+                index = integer_of("output_index", output_index)
+                return ledger.CoinInput(bytes_of("tx_id", tx_id), index)
             case AccountInputForm(address, symbol, amount):
                 asset = self.asset(symbol)
                 return ledger.AccountInput(self._parse(address), asset, parse_amount(amount))
@@ -249,28 +206,6 @@ class Forms:
                 asset = self.asset(symbol)
                 return ledger.AccountOutput(self._parse(address), asset, parse_amount(amount))
 
-    def _show_action(self, action: ledger.Action | None) -> IssueForm | MintForm | BurnForm | None:
-        match action:
-            case ledger.Issue(asset, issuer, amount, mintable):
-                return IssueForm(asset, self.show(issuer), format_amount(amount), mintable)
-            case ledger.Mint(asset, amount):
-                return MintForm(asset, format_amount(amount))
-            case ledger.Burn(owner, asset, amount):
-                return BurnForm(self.show(owner), self.symbol(asset), format_amount(amount))
-            case None:
-                return None
-
-    def _read_action(self, form: IssueForm | MintForm | BurnForm | None) -> ledger.Action | None:
-        match form:
-            case IssueForm(asset, issuer, amount, mintable):
-                return ledger.Issue(asset, self._parse(issuer), parse_amount(amount), mintable)
-            case MintForm(asset, amount):
-                return ledger.Mint(asset, parse_amount(amount))
-            case BurnForm(owner, symbol, amount):
-                return ledger.Burn(self._parse(owner), self.asset(symbol), parse_amount(amount))
-            case None:
-                return None
-
 
 def _show_witness(witness: ledger.Witness) -> KeyWitnessForm | PolicyWitnessForm:
     match witness:
@@ -288,26 +223,15 @@ def _show_witness(witness: ledger.Witness) -> KeyWitnessForm | PolicyWitnessForm
 def _read_witness(form: KeyWitnessForm | PolicyWitnessForm) -> ledger.Witness:
     match form:
         case KeyWitnessForm(public_key, signature):
-            key = _bytes("public_key", public_key)
-            return ledger.KeyWitness(key, _bytes("signature", signature))
+            key = bytes_of("public_key", public_key)
+            return ledger.KeyWitness(key, bytes_of("signature", signature))
         case PolicyWitnessForm(policy, branches, signatures, preimages):
             return ledger.PolicyWitness(
                 encode(parse_policy(policy)),
-                tuple(_integer("branches", branch) for branch in branches),
+                tuple(integer_of("branches", branch) for branch in branches),
                 tuple(
-                    (_integer("signatures", key), _bytes("signatures", signature))
+                    (integer_of("signatures", key), bytes_of("signatures", signature))
                     for key, signature in signatures
                 ),
-                tuple(_bytes("preimages", preimage) for preimage in preimages),
+                tuple(bytes_of("preimages", preimage) for preimage in preimages),
             )
-
-
-def _bytes(field: str, text: str) -> bytes:
-    return hex_bytes(text, None, lambda: FieldInvalid(field=field, reason="not hexadecimal"))
-
-
-def _integer(field: str, value: int) -> int:
-    """MessagePack holds 64 bits; JSON has no such bound."""
-    if not 0 <= value < 1 << 63:
-        raise FieldInvalid(field=field, reason="out of range")
-    return value

@@ -92,6 +92,7 @@ def describe(report: "Report") -> str:
         ("certificates", f"{report.certificates:,}, covering {report.uncertified:,} more blocks"),
         ("accounts", f"{report.accounts:,} with {report.balances:,} balances"),
         ("coins", f"{report.coins:,} unspent, {report.coins_spent:,} spent"),
+        ("open orders", f"{report.orders:,}"),
         ("leases taken", f"{report.leases:,}"),
     ]
     rows += [

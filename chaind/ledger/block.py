@@ -19,24 +19,35 @@ from chaind.ledger.keys import (
     coin_key,
     supply_key,
 )
+from chaind.ledger.trading import check_turns, cost_of, settle_events
+from chaind.market.events import Event
 from chaind.primitives.amounts import AMOUNT_MAX, parse_amount
 from chaind.primitives.block import BFT_BITS, BLOCK_VERSION, Block
 from chaind.primitives.coinbase import Coinbase, encode_coinbase
 from chaind.primitives.errors import ChaindError
 from chaind.primitives.genesis import Genesis, Parameters
 from chaind.primitives.hashes import ZERO_HASH, sha256d
+from chaind.primitives.orders import AmendOrder
 from chaind.primitives.transaction import NATIVE
 
 GENESIS_COIN_TXID = sha256d(b"chaind genesis coins")  # outpoints of coins that block 0 makes
 
 
+Told = tuple[tuple[bytes | None, tuple[Event, ...]], ...]
+
+
 class Executed(NamedTuple):
-    """A block's outcome: the delta to undo it, the state root after it, a receipt each."""
+    """A block's outcome: the delta to undo it, the state root after it, a receipt each.
+
+    `events` are what it did to order books, in order: one entry for each order action (its txid,
+    its events), and entries of nobody for what expired at its begin and was triggered at its end.
+    """
 
     delta: Delta
     root: bytes
     receipts: tuple[Receipt, ...]
     fees: int
+    events: Told = ()
 
 
 def reward_of(executed: Executed, height: int, parameters: Parameters) -> int:
@@ -87,6 +98,7 @@ def check_block(block: Block, parameters: Parameters) -> None:
     wtxids = {transaction.wtxid for transaction in block.transactions}
     if len(wtxids) != len(block.transactions):
         raise refuse("a transaction stands in it twice")
+    check_turns(block)
 
 
 def check_in_context(
@@ -136,6 +148,60 @@ def block_context(parent: ParentInfo, genesis: Genesis) -> Context:
     )
 
 
+class Applying:
+    """A block being applied on the head, which it begins; whoever makes one abandons it on errors.
+
+    Orders whose time has passed go first, then come transactions in their order, and `seal` lets
+    the last prices trigger what waits for them before it pays the maker of the block.
+    """
+
+    def __init__(self, state: State, context: Context) -> None:
+        self.receipts: list[Receipt] = []
+        self.cost = 0
+        self._events: list[tuple[bytes | None, tuple[Event, ...]]] = []
+        self._state = state
+        self._context = context
+        self._cost_max = context.parameters.block_cost_max
+        state.begin()
+        self._tell(state.books.open_block(context.height, context.chain_time_ms))
+
+    def has_room(self, checked: Checked) -> bool:
+        """Whether the block's cost has room for all that a transaction may do."""
+        return self.cost + checked.room <= self._cost_max
+
+    def add(self, checked: Checked) -> None:
+        """Apply a transaction that there is room for, or raise what forbids it; then no trace."""
+        receipt = execute(self._state, checked, self._context)
+        self.receipts.append(receipt)
+        self.cost += checked.cost
+        order = checked.order
+        if order is not None:
+            own = order.order_id if isinstance(order, AmendOrder) else checked.txid
+            self.cost += cost_of(own, receipt.events)
+            self._events.append((checked.txid, receipt.events))
+
+    def seal(
+        self, root: bytes, proposer: bytes | None, coinbase: tuple[bytes, Coinbase] | None
+    ) -> Executed:
+        """End the block; `root` is its parent's. Raises what is wrong with the coinbase."""
+        self._tell(self._state.books.trigger())
+        fees = reward(self._state, self.receipts, self._context, proposer, coinbase)
+        delta = self._state.seal()
+        return Executed(
+            delta,
+            next_root(root, delta.writes),
+            tuple(self.receipts),
+            fees,
+            tuple(self._events),
+        )
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        """Book what nobody's transaction did."""
+        if events:
+            settle_events(self._state, events, self._context.native_symbol)
+            self._events.append((None, tuple(events)))
+
+
 def execute_block(
     state: State,
     transactions: Iterable[Checked],
@@ -149,24 +215,19 @@ def execute_block(
     `proposer` is credited with fees and subsidy (bft); otherwise `coinbase` = (its txid, parsed)
     pays coins. Raises `BlockInvalid` leaves; then the state is as it was.
     """
-    state.begin()
+    applying = Applying(state, context)
     try:
-        receipts: list[Receipt] = []
-        cost = 0
         for index, checked in enumerate(transactions):
+            if not applying.has_room(checked):
+                raise BlockInvalid(height=context.height, reason="block_cost_max is exceeded")
             try:
-                receipts.append(execute(state, checked, context))
+                applying.add(checked)
             except REFUSALS as error:
                 raise _blame(context.height, index, checked, error) from error
-            cost += checked.cost
-            if cost > context.parameters.block_cost_max:
-                raise BlockInvalid(height=context.height, reason="block_cost_max is exceeded")
-        fees = reward(state, receipts, context, proposer, coinbase)
+        return applying.seal(root, proposer, coinbase)
     except BaseException:
         state.abandon()
         raise
-    delta = state.seal()
-    return Executed(delta, next_root(root, delta.writes), tuple(receipts), fees)
 
 
 def _blame(height: int, index: int, checked: Checked, error: ChaindError) -> BlockInvalid:
@@ -233,6 +294,8 @@ def apply_genesis(state: State, genesis: Genesis) -> Executed:
         else:
             state.add(balance_key(address, entry.asset), units)
         state.add(supply_key(entry.asset), units)
+    for market in genesis.markets:
+        state.books.list_market(market.market(genesis.addresses))
     delta = state.seal()
     return Executed(delta, next_root(ZERO_HASH, delta.writes), (), 0)
 

@@ -7,6 +7,16 @@ is apart because it is the dear part: a node has it done by processes of their o
 
 from collections.abc import Iterable, Sequence
 
+from chaind.ledger.actions import (
+    ADDRESS_LENGTHS,
+    COST_MEETING,
+    check_action,
+    check_address,
+    check_symbol,
+    meetings_max,
+    order_action,
+    signer_of,
+)
 from chaind.ledger.errors import (
     BadSignature,
     FeeTooLow,
@@ -18,10 +28,10 @@ from chaind.ledger.errors import (
 )
 from chaind.ledger.keys import applied_key, balance_key, coin_key, lease_key
 from chaind.ledger.policies import Demand, read_witness
-from chaind.primitives.address import KEY_ADDRESS_BYTES, POLICY_ADDRESS_BYTES
-from chaind.primitives.amounts import AMOUNT_MAX, is_asset_symbol
+from chaind.primitives.amounts import AMOUNT_MAX
 from chaind.primitives.genesis import Parameters
 from chaind.primitives.keys import PUBLIC_KEY_BYTES, verify_packed
+from chaind.primitives.orders import OrderAction
 from chaind.primitives.transaction import (
     MEMO_BYTES_MAX,
     NATIVE,
@@ -32,7 +42,6 @@ from chaind.primitives.transaction import (
     Burn,
     CoinInput,
     CoinOutput,
-    Issue,
     Lease,
     Mint,
     Transaction,
@@ -41,7 +50,6 @@ from chaind.primitives.transaction import (
 COST_SIGNATURE = 35  # one unit is about a microsecond of the reference machine
 COST_ROW = 3
 LEASE_EXTRA_BYTES = 128  # what remembering a lease for lease_ms costs beyond the bytes of Raw
-_ADDRESS_LENGTHS = (KEY_ADDRESS_BYTES, POLICY_ADDRESS_BYTES)
 _CHAIN_TIME_MAX = 2**53
 _SUM_TOO_LARGE = "the sum of amounts exceeds 2^63-1"
 
@@ -71,7 +79,9 @@ class Checked:
         "moves",
         "native_account_in",
         "native_out",
+        "order",
         "owners",
+        "room",
         "transaction",
         "txid",
         "valid_until",
@@ -94,6 +104,8 @@ class Checked:
     owners: list[bytes] | None
     fee: int | None  # None where coin inputs decide it
     cost: int
+    order: OrderAction | None  # it takes its turn after everything else of its block
+    room: int  # what a block must have left of its cost: that of all the orders it may meet too
 
     def debits(self) -> Iterable[tuple[bytes, str, int]]:
         """(address, asset, amount) that this takes from accounts."""
@@ -133,9 +145,13 @@ def check_transaction(
         raise TransactionMalformed(reason="two witnesses of one owner")
     rows = len(checked.moves) + len(checked.coin_inputs) + len(checked.coin_outputs)
     rows += 1 + (2 if body.lease else 0) + (2 if body.action else 0)
-    checked.cost = COST_SIGNATURE * signatures + COST_ROW * rows
-    if checked.cost > parameters.block_cost_max:
-        raise TransactionTooLarge(what="cost", given=checked.cost, limit=parameters.block_cost_max)
+    room = checked.cost = COST_SIGNATURE * signatures + COST_ROW * rows
+    order = checked.order = None if body.action is None else order_action(body.action)
+    if order is not None:
+        room += COST_MEETING * meetings_max(order, parameters)
+    if room > parameters.block_cost_max:
+        raise TransactionTooLarge(what="cost", given=room, limit=parameters.block_cost_max)
+    checked.room = room
     if checked.fee is not None:
         check_fee(checked, checked.fee, parameters)
     return checked
@@ -222,35 +238,13 @@ def _check_fields(body: Body, chain_prefix: bytes) -> None:
             raise TransactionMalformed(reason="a leased transaction needs valid_until")
         _check_lease(body.lease)
     if body.action is not None:
-        _check_action(body.action)
+        check_action(body.action)
 
 
 def _check_lease(lease: Lease) -> None:
-    _check_address(lease.owner)
+    check_address(lease.owner)
     if len(lease.id) != 32 or len(lease.intent) != 32:
         raise TransactionMalformed(reason="lease id and intent are 32 bytes")
-
-
-def _check_action(action: Issue | Mint | Burn) -> None:
-    if action.asset != NATIVE or not isinstance(action, Burn):
-        _check_symbol(action.asset)
-    low = 0 if isinstance(action, Issue) else 1
-    if not low <= action.amount <= AMOUNT_MAX:
-        raise TransactionMalformed(reason=f"amount {action.amount} is out of range")
-    if isinstance(action, Issue):
-        _check_address(action.issuer)
-    elif isinstance(action, Burn):
-        _check_address(action.owner)
-
-
-def _check_address(address: bytes) -> None:
-    if len(address) not in _ADDRESS_LENGTHS:
-        raise TransactionMalformed(reason=f"address of {len(address)} bytes")
-
-
-def _check_symbol(asset: str) -> None:
-    if not is_asset_symbol(asset):
-        raise TransactionMalformed(reason=f"asset symbol {asset[:20]!r}")
 
 
 def _collect_moves(checked: Checked, body: Body) -> None:
@@ -353,10 +347,10 @@ def _name_rows(checked: Checked, body: Body) -> None:
 
 
 def _check_entry(address: bytes, asset: str, amount: int) -> None:
-    if len(address) not in _ADDRESS_LENGTHS:
-        raise TransactionMalformed(reason=f"address of {len(address)} bytes")
+    if len(address) not in ADDRESS_LENGTHS:  # for every entry: not worth a call
+        check_address(address)
     if asset != NATIVE:
-        _check_symbol(asset)
+        check_symbol(asset)
     if not 0 < amount <= AMOUNT_MAX:
         raise TransactionMalformed(reason=f"amount {amount} is not within 1 and 2^63-1")
 
@@ -374,8 +368,9 @@ def _with_others(body: Body, owners: Iterable[bytes]) -> list[bytes]:
     found = dict.fromkeys(owners)
     if body.lease is not None:
         found[body.lease.owner] = None
-    if body.action is not None and not isinstance(body.action, Mint):
-        found[body.action.issuer if isinstance(body.action, Issue) else body.action.owner] = None
+    signer = None if body.action is None else signer_of(body.action)
+    if signer is not None:
+        found[signer] = None
     return list(found)
 
 

@@ -4,7 +4,7 @@
 depends on state is nobody's fault: two honest nodes may differ by a block.
 """
 
-from chaind.primitives.errors import Conflict, Malformed, PeerFault, RuleBroken, Temporary
+from chaind.primitives.errors import Conflict, Malformed, PeerFault, RuleBroken, Temporary, Unknown
 
 
 class TransactionMalformed(Malformed, PeerFault):
@@ -143,6 +143,12 @@ class SupplyExceeded(RuleBroken):
     advice = "Make less of it."
 
 
+class NotIssuer(RuleBroken):
+    code = "not-issuer"
+    text = "market {symbol} is for the issuer of {base} or of {quote} to open"
+    advice = "Have the issuer of one of its assets sign, or issue an asset of your own."
+
+
 class BlockInvalid(RuleBroken, PeerFault):
     code = "block-invalid"
     text = "block {height} is invalid: {reason}"
@@ -156,6 +162,13 @@ class BlockTransactionInvalid(BlockInvalid):
 
     code = "block-transaction-invalid"
     text = "block {height} is invalid: transaction {index}, {txid}: {cause}"
+
+
+class BlockOutOfTurn(BlockInvalid):
+    """`given` stands where `due` has its turn."""
+
+    code = "block-out-of-turn"
+    text = "block {height} is invalid: order {given} stands at {index}, it is the turn of {due}"
 
 
 class BlockUntimely(RuleBroken, Temporary):
@@ -174,4 +187,4 @@ class RootMismatch(BlockInvalid):
 
 
 # What a transaction can be refused with; anything else that is raised is this machine's fault.
-REFUSALS = (RuleBroken, Conflict, Malformed)
+REFUSALS = (RuleBroken, Conflict, Unknown, Malformed)

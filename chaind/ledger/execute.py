@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
-from chaind.ledger.checks import Checked, check_fee, check_owners, stateful_owners
+from chaind.ledger.checks import Checked, Move, check_fee, check_owners, stateful_owners
 from chaind.ledger.errors import (
     AlreadyApplied,
     AssetExists,
@@ -26,7 +27,7 @@ from chaind.ledger.errors import (
     ValidTooLong,
     WitnessInvalid,
 )
-from chaind.ledger.journal import Reader, State
+from chaind.ledger.journal import Reader, State, View
 from chaind.ledger.keys import (
     Asset,
     Coin,
@@ -38,10 +39,21 @@ from chaind.ledger.keys import (
     decode_units,
     lease_count_key,
     lease_key,
+    ledger_asset,
     supply_key,
 )
+from chaind.ledger.trading import (
+    Refused,
+    apply_order,
+    check_market_creation,
+    needed_reserve,
+    settle_events,
+)
+from chaind.market.events import Event
 from chaind.primitives.amounts import AMOUNT_MAX, format_amount
+from chaind.primitives.errors import ChaindError
 from chaind.primitives.genesis import Parameters
+from chaind.primitives.orders import CreateMarket, OrderAction
 from chaind.primitives.transaction import NATIVE, Burn, Issue, Mint
 
 
@@ -56,14 +68,22 @@ class Context(NamedTuple):
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False):
-    """What applying a transaction found out: its fee, and the coins that it spent, in order."""
+    """What applying a transaction found out: its fee, and the coins that it spent, in order.
+
+    `held` is what an order takes from a balance for its reserve, as another of its moves. After
+    `execute`, `events` say what an order led to; `refused` what the book has against it, which
+    changed nothing but the fee that was paid.
+    """
 
     checked: Checked
     fee: int
     spent: tuple[Coin, ...]
+    held: Move | None = None
+    events: tuple[Event, ...] = ()
+    refused: Refused | None = None
 
 
-def check_on_state(state: Reader, checked: Checked, context: Context) -> Receipt:
+def check_on_state(state: View, checked: Checked, context: Context) -> Receipt:
     """Raise the rule that forbids `checked` on this state, cheap to dear; writes nothing."""
     body = checked.transaction.body
     _check_time(state, checked, context)
@@ -86,22 +106,49 @@ def check_on_state(state: Reader, checked: Checked, context: Context) -> Receipt
         raise TooEarly(needed=f"after({checked.after_ms})", now=context.chain_time_ms)
     if checked.has_age:
         _check_ages(checked, spent, context)
-    for key, debit, _, address, asset in checked.moves:
-        if debit and (available := decode_units(state.get(key))) < debit:
-            if asset != NATIVE:
-                _asset(state, asset)
-            raise InsufficientFunds(
-                address=context.show(address),
-                asset=asset or context.native_symbol,
-                available=format_amount(available),
-                needed=format_amount(debit),
-            )
-    return Receipt(checked, fee, spent)
+    for move in checked.moves:
+        if move[1] and decode_units(state.get(move[0])) < move[1]:
+            raise _short(state, move, context, taken=0)
+    if checked.order is None:
+        return Receipt(checked, fee, spent)
+    return Receipt(checked, fee, spent, _check_reserve(state, checked, checked.order, context))
+
+
+def _short(state: Reader, move: Move, context: Context, *, taken: int) -> ChaindError:
+    """What a balance cannot pay, after so many units of it are `taken` otherwise."""
+    key, debit, _, address, asset = move
+    if asset != NATIVE:
+        _asset(state, asset)
+    return InsufficientFunds(
+        address=context.show(address),
+        asset=asset or context.native_symbol,
+        available=format_amount(decode_units(state.get(key)) - taken),
+        needed=format_amount(debit),
+    )
+
+
+def _check_reserve(
+    state: View, checked: Checked, order: OrderAction, context: Context
+) -> Move | None:
+    """Raise what keeps an order out of a block; what it takes from a balance for its reserve."""
+    needed = needed_reserve(state.books, order)
+    if needed is None:
+        return None
+    asset = ledger_asset(needed.asset, context.native_symbol)
+    key = balance_key(order.owner, asset)
+    held = (key, needed.units, 0, order.owner, asset)
+    taken = sum(debit for row, debit, _, _, _ in checked.moves if row == key)
+    if decode_units(state.get(key)) - taken < needed.units:
+        raise _short(state, held, context, taken=taken)
+    return held
 
 
 def execute(state: State, checked: Checked, context: Context) -> Receipt:
     """Apply `checked` whole, or raise the rule that forbids it and leave no trace."""
     receipt = check_on_state(state, checked, context)
+    if checked.order is not None:  # what forbids it is raised before the first write
+        events, refused = apply_order(state.books, checked.txid, checked.order)
+        receipt = replace(receipt, events=tuple(events), refused=refused)
     for key, debit, credit, _, _ in checked.moves:
         state.add(key, credit - debit)
     put = state.put
@@ -115,7 +162,9 @@ def execute(state: State, checked: Checked, context: Context) -> Receipt:
     for index, address, amount in checked.coin_outputs:
         coin = Coin(address, amount, context.height, coinbase=False)
         put(coin_key(checked.txid, index), coin.encode())
-    if body.action is not None:
+    if checked.order is not None:
+        settle_events(state, receipt.events, context.native_symbol)
+    elif body.action is not None:
         _perform(state, checked)
     return receipt
 
@@ -210,7 +259,7 @@ def _asset(state: Reader, symbol: str) -> Asset:
     return asset_decoder.decode(value)
 
 
-def _check_action(state: Reader, checked: Checked, context: Context) -> bytes | None:
+def _check_action(state: View, checked: Checked, context: Context) -> bytes | None:
     """Check the action on the state; the issuer where only the state knows who must sign."""
     action = checked.transaction.body.action
     match action:
@@ -228,6 +277,8 @@ def _check_action(state: Reader, checked: Checked, context: Context) -> bytes | 
         case Burn(_, symbol):
             if symbol != NATIVE:
                 _asset(state, symbol)
+        case CreateMarket():
+            check_market_creation(state, action, context.native_symbol)
     return None
 
 
@@ -242,3 +293,5 @@ def _perform(state: State, checked: Checked) -> None:
             state.add(supply_key(symbol), amount)
         case Burn(_, symbol, amount):  # the debit is one of the moves
             state.add(supply_key(symbol), -amount)
+        case CreateMarket(_, market):
+            state.books.list_market(market)

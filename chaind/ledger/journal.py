@@ -4,14 +4,21 @@ Each executed block leaves a `Delta`: its net writes and their undo. A proposal 
 undoes and redoes; `settle` forgets the oldest delta once its writes are durable below. Execution
 owns the state alone; everyone else reads between blocks, `get` for the head and `get_final` for
 what is final.
+
+Order books are an index of the rows of markets and orders. They stand at the head too: every call
+here moves their journal along, and what a block did to them is written as rows when it is sealed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
-from chaind.ledger.keys import encode_units
+from chaind.ledger.keys import BOOKS_DIGEST, encode_units
+from chaind.market.exchange import Exchange
+from chaind.market.journal import Delta as BooksDelta
+from chaind.market.rows import MARKET, ORDER
 from chaind.primitives.codec import encode
-from chaind.primitives.hashes import sha256
+from chaind.primitives.hashes import ZERO_HASH, sha256
+from chaind.primitives.orders import Limits
 
 CACHE_ROWS_MAX = 150_000  # about 30 MiB of Python objects for each of two generations
 
@@ -26,14 +33,29 @@ class Reader(Protocol):
         ...
 
 
+class View(Reader, Protocol):
+    """Rows, and the books at the head."""
+
+    @property
+    def books(self) -> Exchange:
+        """To be read; who applies a block changes them."""
+        ...
+
+
 class Delta:
-    """One block's effect: `writes` are its net writes in key order, `undo` the values before."""
+    """One block's effect: `writes` are its net writes in key order, `undo` the values before.
 
-    __slots__ = ("undo", "writes")
+    `books` is what it did to order books; their rows are among the writes.
+    """
 
-    def __init__(self, writes: Writes, undo: Mapping[bytes, bytes | None]) -> None:
+    __slots__ = ("books", "undo", "writes")
+
+    def __init__(
+        self, writes: Writes, undo: Mapping[bytes, bytes | None], books: BooksDelta
+    ) -> None:
         self.writes = writes
         self.undo = undo
+        self.books = books
 
 
 def next_root(root: bytes, writes: Writes) -> bytes:
@@ -44,7 +66,13 @@ def next_root(root: bytes, writes: Writes) -> bytes:
 class State:
     """Rows at the head of executed blocks. Between `begin` and `seal` a block is being applied."""
 
-    def __init__(self, base: Reader, cache_rows_max: int = CACHE_ROWS_MAX) -> None:
+    def __init__(
+        self,
+        base: Reader,
+        cache_rows_max: int = CACHE_ROWS_MAX,
+        books: Exchange | None = None,
+    ) -> None:
+        self.books = books or Exchange()  # what the rows of `base` say: see `load_books`
         self._get_base = base.get
         self._cache_rows_max = cache_rows_max
         self._live: dict[bytes, bytes | None] = {}
@@ -93,6 +121,7 @@ class State:
     def begin(self) -> None:
         """Start applying a block on top of the head."""
         assert self._undo is None, "a block is being applied already"
+        self.books.journal.begin()
         self._trim()
         self._undo = {}
 
@@ -100,9 +129,14 @@ class State:
         """End the block; its delta becomes the newest."""
         undo = self._undo
         assert undo is not None, "no block is being applied"
+        books = self.books.journal.seal()
+        for key, value in books.writes:
+            self.put(key, value)
+        if books.writes:
+            self.put(BOOKS_DIGEST, books.digest)
         live = self._live
         writes = tuple([(key, live[key]) for key in sorted(undo) if live[key] != undo[key]])
-        delta = Delta(writes, {key: undo[key] for key, _ in writes})
+        delta = Delta(writes, {key: undo[key] for key, _ in writes}, books)
         self._undo = None
         self._deltas.append(delta)
         return delta
@@ -110,6 +144,7 @@ class State:
     def abandon(self) -> None:
         """Take back everything since `begin`."""
         assert self._undo is not None, "no block is being applied"
+        self.books.journal.abandon()
         self._live.update(self._undo)
         self._undo = None
 
@@ -117,12 +152,14 @@ class State:
         """Take the newest block back; the delta can be given to `redo` on the same parent."""
         assert self._undo is None, "a block is being applied"
         delta = self._deltas.pop()
+        self.books.journal.undo()
         self._live.update(delta.undo)
         return delta
 
     def redo(self, delta: Delta) -> None:
         """Apply a delta that was made on exactly this head."""
         assert self._undo is None, "a block is being applied"
+        self.books.journal.redo(delta.books)
         self._live.update(delta.writes)
         self._deltas.append(delta)
 
@@ -130,6 +167,7 @@ class State:
         """The oldest delta's writes are durable in the base: forget how to undo them."""
         oldest = self._deltas.pop(0)
         assert oldest is delta, "blocks settle in order"
+        self.books.journal.settle(delta.books)
 
     @property
     def depth(self) -> int:
@@ -150,7 +188,16 @@ class State:
 
 
 class FinalState:
-    """What is final of a live state, as a `Reader`."""
+    """What is final of a live state, with the books at its head."""
 
     def __init__(self, state: State) -> None:
         self.get = state.get_final
+        self.books = state.books
+
+
+def load_books(
+    scan: Callable[[bytes], Iterable[tuple[bytes, bytes]]], base: Reader, limits: Limits
+) -> Exchange:
+    """The books that final rows make; `scan` gives all rows whose keys begin with a prefix."""
+    rows = (*scan(MARKET), *scan(ORDER))
+    return Exchange.load(rows, base.get(BOOKS_DIGEST) or ZERO_HASH, limits)

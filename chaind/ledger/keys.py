@@ -7,6 +7,9 @@
     n ‖ period(8) ‖ owner               leases taken by owner in that period, 8 bytes
     i ‖ symbol                          asset: [issuer, mintable]
     s ‖ symbol                          supply: issued − burnt, 8 bytes ("" is the native asset)
+    m ‖ symbol                          market: its rules and the last price (market.rows)
+    o ‖ order id                        open order, from which its reserve follows (market.rows)
+    d                                   digest of all books, 32 bytes; none before the first market
 
 Rows of t, l and n expire by comparison with chain time and are dropped lazily after finality;
 whether an expired row is still there can be seen by nobody.
@@ -17,6 +20,7 @@ from typing import NamedTuple
 import msgspec
 
 from chaind.primitives.codec import Decoder, encode
+from chaind.primitives.transaction import NATIVE
 
 BALANCE = b"a"
 COIN = b"c"
@@ -25,6 +29,7 @@ LEASE = b"l"
 LEASE_COUNT = b"n"
 ASSET = b"i"
 SUPPLY = b"s"
+BOOKS_DIGEST = b"d"  # the whole key
 
 _LENGTH = tuple(bytes([length]) for length in range(64))
 _BALANCES_OF = tuple(BALANCE + length for length in _LENGTH)  # the prefix is built per transfer
@@ -68,6 +73,11 @@ def asset_key(symbol: str) -> bytes:
 def supply_key(symbol: str) -> bytes:
     """Row of one supply."""
     return SUPPLY + symbol.encode("ascii")
+
+
+def ledger_asset(symbol: str, native_symbol: str) -> str:
+    """An asset as balances name it: the native one, which markets call by its symbol, has none."""
+    return NATIVE if symbol == native_symbol else symbol
 
 
 def encode_units(units: int) -> bytes | None:

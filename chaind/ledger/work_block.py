@@ -6,6 +6,7 @@ and the rules of bits and times, are those of headers: `chaind.consensus.pow`.
 
 from chaind.ledger.block import ParentInfo
 from chaind.ledger.errors import BlockInvalid, RootMismatch
+from chaind.ledger.trading import check_turns
 from chaind.primitives.block import Block, Commitment
 from chaind.primitives.coinbase import Coinbase
 from chaind.primitives.genesis import Parameters
@@ -49,6 +50,7 @@ def check_work_block(block: Block, parameters: Parameters) -> None:
     wtxids = {transaction.wtxid for transaction in block.transactions}
     if len(wtxids) != len(block.transactions):
         raise refuse("a transaction stands in it twice")
+    check_turns(block)
 
 
 def check_work_in_context(block: Block, parent: ParentInfo, validators_hash: bytes) -> None:

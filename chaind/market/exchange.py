@@ -163,8 +163,7 @@ class Exchange:
         taken = owner.by_client_id.get(terms.client_id)
         if taken is not None:
             raise ClientOrderIdTaken(client_id=terms.client_id, order_id=taken.id.hex())
-        if len(owner.orders) >= self.limits.open_orders_max and terms.rests:
-            raise OpenOrdersExceeded(count=len(owner.orders), limit=self.limits.open_orders_max)
+        self.check_open_orders(account, terms)
         if NEVER_MS != terms.expires_ms <= self._matching.chain_time_ms:
             raise ExpiryPassed(
                 expires_ms=terms.expires_ms, chain_time_ms=self._matching.chain_time_ms
@@ -252,6 +251,17 @@ class Exchange:
         terms, lots, ticks = self._amended(order, amendment)
         asset, units = _held(order.book, terms, max(lots, 0), ticks)
         return Held(asset, units - order.reserve(order.lots))
+
+    def check_open_orders(self, account: bytes, terms: Terms) -> None:
+        """Raise `OpenOrdersExceeded` where an account has no room for one that may rest."""
+        owner = self.journal.owners.get(account)
+        count, limit = len(owner.orders) if owner else 0, self.limits.open_orders_max
+        if count >= limit and terms.rests:
+            raise OpenOrdersExceeded(count=count, limit=limit)
+
+    def check_symbol(self, symbol: str) -> None:
+        """Raise `MarketUnknown` where there is no such market."""
+        self._book(symbol)
 
     # --- reading
 

@@ -9,12 +9,14 @@ apply is for the node to say.
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
-
-from sortedcontainers import SortedDict
 
 from chaind.ledger.checks import Checked
 from chaind.ledger.execute import Receipt
+from chaind.ledger.keys import BALANCE, balances_prefix
+from chaind.market.rows import market_key
+from chaind.mempool.entries import Entry, Kind, Queue
 from chaind.mempool.errors import (
     ConflictsWithPending,
     Overcommitted,
@@ -22,8 +24,7 @@ from chaind.mempool.errors import (
     PoolFull,
 )
 from chaind.primitives.amounts import format_amount
-
-RATE_SCALE = 1000  # fee rates are base units per 1000 bytes, so that they stay integers
+from chaind.primitives.orders import PlaceOrder
 
 
 class PoolLimits(NamedTuple):
@@ -35,21 +36,6 @@ class PoolLimits(NamedTuple):
     owner_bytes_max: int = 50_000_000
 
 
-class Entry:
-    """One waiting transaction. `sequence` is its age: lower is older."""
-
-    __slots__ = ("checked", "fee", "hidden", "rate", "received_ms", "sequence", "size")
-
-    def __init__(self, receipt: Receipt, received_ms: int, sequence: int) -> None:
-        self.checked: Checked = receipt.checked
-        self.fee = receipt.fee
-        self.size = len(receipt.checked.transaction.raw)
-        self.rate = receipt.fee * RATE_SCALE // self.size
-        self.received_ms = received_ms
-        self.sequence = sequence
-        self.hidden = False
-
-
 class Dropped(NamedTuple):
     """An entry that left without being final. `by` is the transaction that made it impossible."""
 
@@ -59,8 +45,23 @@ class Dropped(NamedTuple):
 
 
 def _needed_rows(entry: Entry) -> list[bytes]:
-    """Rows for want of which an entry may fail on the head."""
-    return [*(row for row, debit, _, _, _ in entry.checked.moves if debit), *entry.checked.claims]
+    """Rows for want of which an entry may fail on the head.
+
+    An order may lack any balance of its owner: whatever ends one of its other orders, and makes
+    room for this one, changes a balance.
+    """
+    rows = [*(row for row, debit, _, _, _ in entry.moves if debit), *entry.checked.claims]
+    order = entry.checked.order
+    if order is None:
+        return rows
+    if isinstance(order, PlaceOrder):
+        rows.append(market_key(order.terms.symbol))
+    return [*rows, balances_prefix(order.owner)]
+
+
+def _waited_for(row: bytes) -> tuple[bytes, ...]:
+    """What a changed row may be waited for as: itself, or as any balance of its owner."""
+    return (row, row[: 2 + row[1]]) if row[:1] == BALANCE else (row,)
 
 
 class Pool:
@@ -78,8 +79,7 @@ class Pool:
         self._show = show
         self._entries: dict[bytes, Entry] = {}
         self._by_wtxid: dict[bytes, Entry] = {}
-        self._buckets: SortedDict[int, dict[bytes, Entry]] = SortedDict()  # by −rate
-        self._unordered: set[int] = set()  # buckets whose entries came back out of order
+        self._queues = tuple(Queue() for _ in Kind)
         self._claims: dict[bytes, bytes] = {}  # claimed row → txid
         self._debits: dict[bytes, int] = {}  # balance row → sum of pending debits
         self._owners: dict[bytes, tuple[int, int]] = {}  # address → (count, bytes)
@@ -119,11 +119,11 @@ class Pool:
     @property
     def selectable(self) -> int:
         """Number of entries that a block could take now."""
-        return sum(len(bucket) for bucket in self._buckets.values())
+        return sum(map(len, self._queues))
 
     def has_work(self) -> bool:
         """Whether a block could take anything now."""
-        return bool(self._buckets)
+        return any(self._queues)
 
     def add(
         self, receipt: Receipt, received_ms: int, final_balance: Callable[[bytes], int]
@@ -156,10 +156,10 @@ class Pool:
         checked = entry.checked
         del self._by_wtxid[checked.transaction.wtxid]
         self.bytes_total -= entry.size
-        self._leave_bucket(entry)
+        self._queues[entry.kind].leave(entry)
         for claim in entry.checked.claims:
             del self._claims[claim]
-        for row, debit, _, _, _ in checked.moves:
+        for row, debit, _, _, _ in entry.moves:
             if debit:
                 left = self._debits[row] - debit
                 if left:
@@ -181,7 +181,7 @@ class Pool:
         for txid in txids:
             entry = self._entries.get(txid)
             if entry is not None and not entry.hidden:
-                self._leave_bucket(entry)
+                self._queues[entry.kind].leave(entry)
                 entry.hidden = True
 
     def show(self, txids: Iterable[bytes]) -> None:
@@ -196,28 +196,18 @@ class Pool:
             entry = self._entries.get(txid)
             if entry is not None and entry.hidden:
                 entry.hidden = False
-                self._enter_bucket(entry)
-                self._unordered.add(-entry.rate)
+                self._queues[entry.kind].come_back(entry)
 
-    def select(self) -> Iterator[Entry]:
-        """Entries that are not hidden, by fee rate, then age. Do not change the pool meanwhile."""
-        self._order()
-        for bucket in self._buckets.values():
-            yield from bucket.values()
-
-    def _order(self) -> None:
-        """Put buckets in order of age again."""
-        for rate in self._unordered:
-            if rate in self._buckets:
-                in_order = sorted(self._buckets[rate].items(), key=lambda item: item[1].sequence)
-                self._buckets[rate] = dict(in_order)
-        self._unordered.clear()
+    def select(self, kind: Kind = Kind.OTHER) -> Iterator[Entry]:
+        """Entries of a kind that are not hidden, by fee rate, then age. Do not change the pool
+        meanwhile."""
+        return iter(self._queues[kind])
 
     def park(self, entry: Entry) -> None:
         """It failed on the head: do not select it again until a row that it needs changes."""
         if entry.hidden:
             return
-        self._leave_bucket(entry)
+        self._queues[entry.kind].leave(entry)
         entry.hidden = True
         for row in _needed_rows(entry):
             self._parked.setdefault(row, set()).add(entry.checked.txid)
@@ -253,7 +243,7 @@ class Pool:
             self._deadlines = [item for item in self._deadlines if item[1] in self._entries]
             heapq.heapify(self._deadlines)
         if self._parked:
-            for row in changed_rows:
+            for row in chain.from_iterable(map(_waited_for, changed_rows)):
                 for txid in tuple(self._parked.get(row, ())):
                     self._unpark(self._entries[txid])
                     self._bring_back((txid,))
@@ -290,9 +280,9 @@ class Pool:
     ) -> None:
         freed: dict[bytes, int] = {}
         for rival in rivals:
-            for row, debit, _, _, _ in rival.checked.moves:
+            for row, debit, _, _, _ in rival.moves:
                 freed[row] = freed.get(row, 0) + debit
-        for row, debit, _, address, asset in entry.checked.moves:
+        for row, debit, _, address, asset in entry.moves:
             if not debit:
                 continue
             pending = self._debits.get(row, 0)
@@ -318,17 +308,16 @@ class Pool:
         victims: list[Entry] = []
         if count <= limits.transactions_max and size <= limits.bytes_max:
             return victims
-        self._order()
-        for rate in reversed(self._buckets):
-            if -rate >= entry.rate:
+        worst = heapq.merge(*(queue.worst_first() for queue in self._queues), key=_worth)
+        for victim in worst:
+            if victim.rate >= entry.rate:
                 break
-            for victim in reversed(self._buckets[rate].values()):
-                if victim in rivals:
-                    continue
-                victims.append(victim)
-                count, size = count - 1, size - victim.size
-                if count <= limits.transactions_max and size <= limits.bytes_max:
-                    return victims
+            if victim in rivals:
+                continue
+            victims.append(victim)
+            count, size = count - 1, size - victim.size
+            if count <= limits.transactions_max and size <= limits.bytes_max:
+                return victims
         raise PoolFull(count=len(self._entries), bytes=self.bytes_total)
 
     def _insert(self, entry: Entry) -> None:
@@ -337,10 +326,10 @@ class Pool:
         self._entries[txid] = entry
         self._by_wtxid[checked.transaction.wtxid] = entry
         self.bytes_total += entry.size
-        self._enter_bucket(entry)
+        self._queues[entry.kind].enter(entry)
         for claim in entry.checked.claims:
             self._claims[claim] = txid
-        for row, debit, _, _, _ in checked.moves:
+        for row, debit, _, _, _ in entry.moves:
             if debit:
                 self._debits[row] = self._debits.get(row, 0) + debit
         for demand in checked.demands:
@@ -349,13 +338,7 @@ class Pool:
         if checked.valid_until is not None:
             heapq.heappush(self._deadlines, (checked.valid_until, txid))
 
-    def _enter_bucket(self, entry: Entry) -> None:
-        bucket = self._buckets.get(-entry.rate)
-        if bucket is None:
-            bucket = self._buckets[-entry.rate] = {}
-        bucket[entry.checked.txid] = entry
 
-    def _leave_bucket(self, entry: Entry) -> None:
-        bucket = self._buckets.get(-entry.rate)
-        if bucket is not None and bucket.pop(entry.checked.txid, None) is not None and not bucket:
-            del self._buckets[-entry.rate]
+def _worth(entry: Entry) -> tuple[int, int]:
+    """What grows with the claim to a place: the fee rate, then the age."""
+    return entry.rate, -entry.sequence

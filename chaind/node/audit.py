@@ -4,7 +4,8 @@ Law: nothing that a node worked out is believed. Blocks are executed into a stor
 own, every signature and certificate is verified, sums are kept apart from execution; what the
 node says is then compared with that, row by row. The five invariants:
 
-    conservation   per asset: coins + balances = supply = genesis + subsidies + issued − burnt
+    conservation   per asset: coins + balances + reserves of open orders = supply
+                   = genesis + subsidies + issued − burnt
     bounds         no amount is negative or beyond 2^63−1
     replay         state, indexes and roots are those of a replay from genesis, byte for byte
     once           one effect per lease, one spend per coin, one final block per height
@@ -71,6 +72,7 @@ class Report(msgspec.Struct, kw_only=True):
     uncertified: int = 0  # blocks that a later block's certificate covers
     accounts: int = 0
     balances: int = 0
+    orders: int = 0
     coins: int = 0
     coins_spent: int = 0
     leases: int = 0
@@ -175,6 +177,7 @@ class Auditor:
             self.violation("signatures", tip.height, what)
         report.height, report.hash = tip.height, display_hash(tip.hash)
         report.accounts, report.balances = holdings.accounts, holdings.balances
+        report.orders = holdings.orders
         report.coins, report.coins_spent = len(holdings.coins), self._tally.coins_spent
         report.leases = self._tally.leases_total
         symbol = self.genesis.native_symbol
@@ -248,7 +251,7 @@ class Auditor:
 
 def count_state(auditor: Auditor, database: KeyValue) -> Holdings:
     """Add up every state row of a database; rows out of bounds are violations."""
-    holdings = Holdings()
+    holdings = Holdings(auditor.genesis.native_symbol)
     for key, value in database.scan(STATE, bytes([STATE[0] + 1])):
         wrong = holdings.row(key[1:], value)
         if wrong is not None:

@@ -8,19 +8,18 @@ hands over what becomes final, in order, and `settle` forgets it once it is dura
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from chaind.ledger.block import Executed, ParentInfo, block_context, reward
+from chaind.ledger.block import Applying, Executed, ParentInfo, block_context
 from chaind.ledger.checks import Checked
 from chaind.ledger.errors import REFUSALS, BlockUntimely
-from chaind.ledger.execute import Context, Receipt, execute
-from chaind.ledger.journal import State, next_root
+from chaind.ledger.execute import Context, Receipt
+from chaind.ledger.journal import State
 from chaind.mempool.pool import Pool
+from chaind.mempool.selection import fill
 from chaind.node.rules import EPOCH, rules_of
 from chaind.primitives.block import BFT_BITS, Block, Commitment
 from chaind.primitives.coinbase import encode_coinbase
 from chaind.primitives.errors import LocalFault
 from chaind.primitives.genesis import Genesis
-
-FAILED_SELECTIONS_MAX = 1_000  # a proposer gives up on a pool that mostly does not apply
 
 
 class Diverged(LocalFault):
@@ -159,17 +158,14 @@ class Chain:
             return None
         self.move_to(parent_hash)
         proposer = self._leader_address(view)
-        context = block_context(parent, self.genesis)
-        state = self.state
-        state.begin()
+        applying = Applying(self.state, block_context(parent, self.genesis))
         try:
-            receipts = self._fill(context)
-            fees = reward(state, receipts, context, proposer, None)
+            self._fill(applying, parent_hash)
+            executed = applying.seal(parent.root, proposer, None)
         except BaseException:
-            state.abandon()
+            self.state.abandon()
             raise
-        delta = state.seal()
-        executed = Executed(delta, next_root(parent.root, delta.writes), tuple(receipts), fees)
+        receipts = executed.receipts
         interval_ms = max(1, self.genesis.parameters.min_block_interval_ms)
         time_ms = max(now_ms, parent.time_ms + interval_ms)
         commitment = Commitment(
@@ -206,37 +202,18 @@ class Chain:
         if parent is None:
             return None
         self.move_to(parent_hash)
-        self.state.begin()
+        applying = Applying(self.state, block_context(parent, self.genesis))
         try:
-            return self._fill(block_context(parent, self.genesis))
+            self._fill(applying, parent_hash)
         finally:
             self.state.abandon()
+        return applying.receipts
 
-    def _fill(self, context: Context) -> list[Receipt]:
-        """Execute what the pool offers until bytes or cost are full; park what does not apply."""
-        parameters = self.genesis.parameters
-        receipts: list[Receipt] = []
-        failed = []
-        size = cost = 0
-        for entry in self.pool.select():
-            checked = entry.checked
-            if (
-                size + entry.size > parameters.block_bytes_max
-                or cost + checked.cost > parameters.block_cost_max
-            ):
-                break
-            try:
-                receipts.append(execute(self.state, checked, context))
-            except REFUSALS:
-                failed.append(entry)
-                if len(failed) >= FAILED_SELECTIONS_MAX:
-                    break
-                continue
-            size += entry.size
-            cost += checked.cost
+    def _fill(self, applying: Applying, parent_hash: bytes) -> None:
+        """Apply what the pool offers until bytes or cost are full; park what does not apply."""
+        failed = fill(applying, self.pool, self.genesis.parameters, parent_hash)
         for entry in failed:
             self.pool.park(entry)
-        return receipts
 
     def move_to(self, block_hash: bytes) -> None:
         """Undo and redo until the state stands on an executed block."""

@@ -16,7 +16,6 @@ from prometheus_client import CollectorRegistry
 
 from chaind.consensus.quorums import Quorums
 from chaind.ledger.checks import Checked
-from chaind.ledger.journal import State
 from chaind.network import messages as wire
 from chaind.network.manager import Network
 from chaind.network.noise import KEY_BYTES, KeyPair
@@ -44,6 +43,7 @@ from chaind.node.queries import Queries, TransactionInfo
 from chaind.node.recovery import Disk, stored_blocks, stored_intake, stored_votes
 from chaind.node.refunds import Refunds
 from chaind.node.relay import Relay
+from chaind.node.replay import open_state
 from chaind.node.routing import Router
 from chaind.node.rules import tip_info
 from chaind.node.signatures import SignatureChecker, Verify
@@ -126,7 +126,9 @@ class Node:
         self.pool = make_pool(config, genesis)
         self.tracker = Tracker(disk.journal)
         tip = tip_info(genesis, disk.store.tip, disk.store)
-        self.chain = Chain(genesis, State(disk.store), self.pool, tip, voters.leader_address)
+        self.chain = Chain(
+            genesis, open_state(disk.store, genesis), self.pool, tip, voters.leader_address
+        )
         self._journal_commit = GroupCommit((disk.journal,), workers)
         self._vote_commit = GroupCommit((disk.store.bodies, disk.votes), workers)
         self._verifier = Verifier(workers)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from chaind.ledger.block import Executed, apply_genesis, reward_of
 from chaind.ledger.checks import Checked, check_transaction
-from chaind.ledger.journal import State
+from chaind.ledger.journal import State, load_books
+from chaind.market.exchange import Exchange
 from chaind.node.rules import rules_of, tip_info
 from chaind.primitives.block import Block
 from chaind.primitives.genesis import Genesis
@@ -31,7 +32,8 @@ class EmptyState:
 
 def genesis_of(genesis: Genesis) -> tuple[Executed, TipRow]:
     """Block 0 executed, and the tip that it makes."""
-    executed = apply_genesis(State(EmptyState()), genesis)
+    books = Exchange(genesis.parameters.order_limits)
+    executed = apply_genesis(State(EmptyState(), books=books), genesis)
     return executed, TipRow(0, genesis.hash, executed.root, genesis.time_ms, 0)
 
 
@@ -41,13 +43,19 @@ def begin_store(database: KeyValue, bodies: AppendLog, genesis: Genesis) -> Chai
     return ChainStore.begin(database, bodies, genesis.hash, executed.delta.writes, tip)
 
 
+def open_state(store: ChainStore, genesis: Genesis) -> State:
+    """The live state on what a store holds, with the books that follow from it."""
+    books = load_books(store.state_rows, store, genesis.parameters.order_limits)
+    return State(store, books=books)
+
+
 class Replay:
     """Applies final blocks, in order, on top of `store`. Batches are unsynced: `sync` the last."""
 
     def __init__(self, genesis: Genesis, store: ChainStore) -> None:
         self._genesis = genesis
         self._store = store
-        self._state = State(store)
+        self._state = open_state(store, genesis)
         self._prefix = genesis.chain_prefix
         leaders = [validator.address for validator in genesis.validators]
         self._rules = rules_of(genesis, lambda view: leaders[view % len(leaders)])

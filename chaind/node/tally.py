@@ -9,10 +9,12 @@ from collections.abc import Iterator
 
 from chaind.ledger.block import GENESIS_COIN_TXID
 from chaind.ledger.keys import ASSET, BALANCE, COIN, LEASE, SUPPLY, Coin, decode_units
-from chaind.primitives.amounts import AMOUNT_MAX, parse_amount
+from chaind.market.rows import MARKET, ORDER, market_decoder, order_decoder
+from chaind.primitives.amounts import AMOUNT_MAX, UNIT, parse_amount
 from chaind.primitives.block import Block
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.hashes import sha256d
+from chaind.primitives.orders import Market, Side
 from chaind.primitives.transaction import (
     NATIVE,
     Burn,
@@ -118,9 +120,15 @@ class Tally:
 
 
 class Holdings:
-    """What the rows of a state hold, added up. `held` and `supply` are by asset."""
+    """What the rows of a state hold, added up. `held` and `supply` are by asset.
 
-    def __init__(self) -> None:
+    What open orders reserve is held too, and is worked out here from their rows.
+    """
+
+    def __init__(self, native_symbol: str) -> None:
+        self._native_symbol = native_symbol
+        self._markets: dict[str, Market] = {}
+        self.orders = 0
         self.held: dict[str, int] = {}
         self.supply: dict[str, int] = {}
         self.balances = 0
@@ -144,6 +152,11 @@ class Holdings:
                 self.leases += 1
             case table if table == ASSET:
                 self.assets += 1
+            case table if table == MARKET:
+                market = market_decoder.decode(value).market
+                self._markets[market.symbol] = market
+            case table if table == ORDER:
+                return self._order(value)
         return None
 
     def against(self, tally: Tally) -> Iterator[str]:
@@ -152,7 +165,7 @@ class Holdings:
             name = asset or "the native asset"
             issued, held = tally.supply.get(asset, 0), self.held.get(asset, 0)
             if held != issued:
-                yield f"{name}: coins and balances hold {held}, {issued} were issued"
+                yield f"{name}: coins, balances and reserves hold {held}, {issued} were issued"
             if self.supply.get(asset, 0) != issued:
                 told = self.supply.get(asset, 0)
                 yield f"{name}: the supply row says {told}, {issued} were issued"
@@ -168,6 +181,23 @@ class Holdings:
         self.balances += 1
         self.held[asset] = self.held.get(asset, 0) + decode_units(value)
         return _wrong_units(value)
+
+    def _order(self, value: bytes) -> str | None:
+        """Its market comes before it, in key order."""
+        row = order_decoder.decode(value)
+        market = self._markets.get(row.terms.symbol)
+        if market is None:
+            return f"order on {row.terms.symbol}, which is no market"
+        self.orders += 1
+        symbol, units = market.base, row.lots * market.lot_units
+        if row.terms.side is Side.BUY:
+            lot_price_units = row.ticks * market.tick_units * market.lot_units // UNIT
+            symbol, units = market.quote, row.lots * lot_price_units
+        if not 0 < units <= AMOUNT_MAX:
+            return f"reserve of {units} is not within 1 and 2^63-1"
+        asset = NATIVE if symbol == self._native_symbol else symbol
+        self.held[asset] = self.held.get(asset, 0) + units
+        return None
 
     def _coin(self, key: bytes, value: bytes) -> str | None:
         self.coins.add((key[1:33], int.from_bytes(key[33:], "big")))

@@ -4,6 +4,7 @@ The file is JSON with amounts as decimal strings. Its canonical MessagePack stan
 root of the genesis block, so that the genesis hash commits to every value in it.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,7 @@ from chaind.primitives.coinbase import encode_coinbase
 from chaind.primitives.errors import LocalFault
 from chaind.primitives.hashes import ZERO_HASH, merkle_root, sha256d, tagged_hash
 from chaind.primitives.keys import PUBLIC_KEY_BYTES, BadPublicKey, check_public_key
+from chaind.primitives.orders import Limits, Market, market_fault
 from chaind.primitives.transaction import CHAIN_PREFIX_BYTES, NATIVE
 from chaind.primitives.votes import VALIDATORS_MAX
 from chaind.primitives.work import BITS_MAX, TARGET_BITS, BitsInvalid, WorkParameters, target_of
@@ -60,6 +62,20 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     subsidy_units: int = 0
     halving_interval: int = 210_000
     coinbase_maturity: int = 100
+    fills_per_order_max: int = 100
+    open_orders_max: int = 1_000  # of one account
+    expiries_per_block_max: int = 1_000
+    triggers_per_block_max: int = 100
+
+    @property
+    def order_limits(self) -> Limits:
+        """What the exchange asks of a block at most."""
+        return Limits(
+            self.fills_per_order_max,
+            self.open_orders_max,
+            self.expiries_per_block_max,
+            self.triggers_per_block_max,
+        )
 
     def subsidy_total(self) -> int:
         """Base units that all blocks together may create."""
@@ -128,6 +144,45 @@ class AssetEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     mintable: bool = True
 
 
+class MarketEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A market that is open from the start. Fees are credited to `fee_account`, an address text.
+
+    `tick` and `reference_price` are quote for a whole unit of base, `lot` is base, `min_notional`
+    quote ("0" for none). The reference is the price before the first trade.
+    """
+
+    symbol: str
+    tick: str
+    lot: str
+    reference_price: str
+    fee_account: str
+    min_notional: str = "0"
+    maker_fee_ppm: int = 0
+    taker_fee_ppm: int = 0
+    band_ppm: int = 100_000
+
+    def market(self, addresses: AddressFormat) -> Market:
+        """Its rules. Raises `AmountInvalid` or `AddressInvalid`; `market_fault` may have more."""
+        base, _, quote = self.symbol.partition("/")
+        tick_units, reference_units = parse_amount(self.tick), parse_amount(self.reference_price)
+        reference_ticks, rest = divmod(reference_units, tick_units)
+        if rest:
+            raise AmountInvalid(amount=self.reference_price, reason=f"not ticks of {self.tick}")
+        return Market(
+            symbol=self.symbol,
+            base=base,
+            quote=quote,
+            tick_units=tick_units,
+            lot_units=parse_amount(self.lot),
+            reference_ticks=reference_ticks,
+            min_notional_units=0 if self.min_notional == "0" else parse_amount(self.min_notional),
+            maker_fee_ppm=self.maker_fee_ppm,
+            taker_fee_ppm=self.taker_fee_ppm,
+            band_ppm=self.band_ppm,
+            fee_account=addresses.parse(self.fee_account),
+        )
+
+
 class Allocation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Money that exists from the start. `asset` "" is native; coins are native only."""
 
@@ -153,6 +208,7 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     native_symbol: str = "COIN"
     addresses: AddressFormat = DEFAULT_ADDRESSES
     assets: tuple[AssetEntry, ...] = ()
+    markets: tuple[MarketEntry, ...] = ()
     parameters: Parameters = Parameters()
     consensus: ConsensusParameters = ConsensusParameters()
     work: ProofOfWork | msgspec.UnsetType = msgspec.UNSET
@@ -304,6 +360,21 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         for symbol, units in supply.items():
             if units > AMOUNT_MAX:
                 raise GenesisInvalid(path=path, reason=f"supply of {symbol or 'native'} is too big")
+        self._check_markets(path, {*symbols, self.native_symbol})
+
+    def _check_markets(self, path: str, assets: Collection[str]) -> None:
+        for entry in self.markets:
+            try:
+                market = entry.market(self.addresses)
+            except (AddressInvalid, AmountInvalid) as error:
+                raise GenesisInvalid(path=path, reason=str(error)) from None
+            reason = market_fault(market)
+            if not reason and not {market.base, market.quote} <= set(assets):
+                reason = "it trades an asset that is not there"
+            if reason:
+                raise GenesisInvalid(path=path, reason=f"market {entry.symbol[:32]!r}: {reason}")
+        if len({entry.symbol for entry in self.markets}) != len(self.markets):
+            raise GenesisInvalid(path=path, reason="two markets have the same symbol")
 
     def header(self) -> Header:
         """Header of block 0, whose Merkle root commits to this document."""

@@ -15,6 +15,13 @@ import msgspec
 
 from chaind.primitives.codec import Decoder, NonCanonical, encode
 from chaind.primitives.hashes import sha256d, tagged_hash
+from chaind.primitives.orders import (
+    AmendOrder,
+    CancelOrder,
+    CancelOrders,
+    CreateMarket,
+    PlaceOrder,
+)
 
 VERSION = 1
 CHAIN_PREFIX_BYTES = 8
@@ -98,7 +105,10 @@ class Burn(_Value, frozen=True, tag=2):
     amount: int
 
 
-Action = Union[Issue, Mint, Burn]  # noqa: UP007
+# One alias style for tagged unions; an order's actions are with the words of orders.
+Action = Union[  # noqa: UP007
+    Issue, Mint, Burn, PlaceOrder, CancelOrder, CancelOrders, AmendOrder, CreateMarket
+]
 
 
 class KeyWitness(_Value, frozen=True, tag=0):

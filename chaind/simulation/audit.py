@@ -82,7 +82,7 @@ class Audit:
                 self._world.fail(f"{name}: the root at height {height} is not that of a replay")
             if list(node._disk.store.state_rows(b"")) != rows:
                 self._world.fail(f"{name}: rows at height {height} are not those of a replay")
-            holdings = Holdings()
+            holdings = Holdings(self._genesis.native_symbol)
             for key, value in rows:
                 complaint = holdings.row(key, value)
                 if complaint is not None:

@@ -27,7 +27,7 @@ import msgspec
 
 from chaind.primitives.codec import Decoder, encode
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 STATE = b"S"
 HEIGHT = b"H"

@@ -10,6 +10,20 @@ from chaind.api.problems import BodyMalformed
 from chaind.primitives.address import AddressInvalid, key_address, policy_address
 from chaind.primitives.amounts import AMOUNT_MAX, AmountInvalid
 from chaind.primitives.codec import encode
+from chaind.primitives.orders import (
+    AmendOrder,
+    CancelOrder,
+    CancelOrders,
+    CreateMarket,
+    Kind,
+    Market,
+    PlaceOrder,
+    SelfTrade,
+    Side,
+    Terms,
+    TimeInForce,
+    Trigger,
+)
 from chaind.primitives.policy import parse_policy
 from chaind.primitives.transaction import (
     AccountInput,
@@ -41,6 +55,26 @@ ACTIONS: list[Action | None] = [
     Issue("TIN", A, AMOUNT_MAX, True),
     Mint("TIN", 1),
     Burn(A, "", 12_345_678),
+    PlaceOrder(A, Terms("TIN/COIN", Side.SELL, Kind.LIMIT, 5, 7, TimeInForce.GTT, 99)),
+    PlaceOrder(
+        B,
+        Terms(
+            "TIN/COIN",
+            Side.BUY,
+            Kind.MARKET,
+            AMOUNT_MAX,
+            time_in_force=TimeInForce.IOC,
+            trigger=Trigger.TAKE_PROFIT,
+            stop_ticks=3,
+            self_trade=SelfTrade.CANCEL_BOTH,
+            client_id="a-1",
+        ),
+    ),
+    CancelOrder(A, b"\x0a" * 32),
+    CancelOrders(A, "TIN/COIN", Side.SELL),
+    CancelOrders(A),
+    AmendOrder(A, b"\x0a" * 32, lots=1, ticks=2, stop_ticks=3, post_only=True),
+    CreateMarket(A, Market("TIN/COIN", "TIN", "COIN", 10**6, 10**6, 5, fee_account=B)),
 ]
 
 

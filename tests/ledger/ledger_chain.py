@@ -31,6 +31,7 @@ from chaind.ledger.block import (
 from chaind.ledger.checks import Checked, check_transaction, verify_signatures
 from chaind.ledger.journal import State
 from chaind.ledger.keys import balance_key, decode_units, supply_key
+from chaind.market.exchange import Exchange
 from chaind.primitives.address import AddressFormat
 from chaind.primitives.block import BFT_BITS, Block, Commitment
 from chaind.primitives.coinbase import address_script, encode_coinbase, parse_coinbase
@@ -47,7 +48,17 @@ class Chain:
     """One branch of blocks over a dict, taken through every check in its order."""
 
     def __init__(self, supply: str = "1000", **parameters: int) -> None:
-        self.genesis = Genesis(
+        self.genesis = self.make_genesis(supply, Parameters(**parameters))
+        self.genesis.check()
+        self.rows: dict[bytes, bytes] = {}
+        self.state = State(self.rows, books=Exchange(self.genesis.parameters.order_limits))
+        first = apply_genesis(self.state, self.genesis)
+        self.rows.update(plus({}, [first.delta]))
+        self.state.settle(first.delta)
+        self.info = genesis_info(self.genesis, first.root)
+
+    def make_genesis(self, supply: str, parameters: Parameters) -> Genesis:
+        return Genesis(
             name="test",
             time_ms=TIME_MS,
             addresses=SHOW,
@@ -58,15 +69,8 @@ class Chain:
                 Allocation(address=SHOW.show(BOB.address), amount="3", coin=True),
             ),
             assets=(AssetEntry(symbol="GOLD", issuer=SHOW.show(CAROL.address)),),
-            parameters=Parameters(**parameters),
+            parameters=parameters,
         )
-        self.genesis.check()
-        self.rows: dict[bytes, bytes] = {}
-        self.state = State(self.rows)
-        first = apply_genesis(self.state, self.genesis)
-        self.rows.update(plus({}, [first.delta]))
-        self.state.settle(first.delta)
-        self.info = genesis_info(self.genesis, first.root)
 
     def transaction(self, *signers: Any, **fields: Any) -> Transaction:
         defaults = {"chain": self.genesis.chain_prefix, "valid_until": TIME_MS + 60_000}

@@ -14,7 +14,8 @@ from hypothesis.stateful import (
 from pool_kit import ALICE, BOB, NOW_MS, Person, payment
 
 from chaind.ledger.execute import Receipt
-from chaind.mempool.pool import RATE_SCALE, Pool, PoolLimits
+from chaind.mempool.entries import RATE_SCALE
+from chaind.mempool.pool import Pool, PoolLimits
 from chaind.primitives.errors import ChaindError
 
 BALANCE = 3_000

@@ -6,15 +6,30 @@ from chaind.primitives.address import AddressFormat, key_address, policy_address
 from chaind.primitives.block import BFT_BITS, Block, Commitment
 from chaind.primitives.codec import encode
 from chaind.primitives.coinbase import encode_coinbase
-from chaind.primitives.genesis import Allocation, AssetEntry, Genesis, Validator
+from chaind.primitives.genesis import Allocation, AssetEntry, Genesis, MarketEntry, Validator
 from chaind.primitives.hashes import sha256
 from chaind.primitives.keys import SecretKey
+from chaind.primitives.orders import (
+    AmendOrder,
+    CancelOrder,
+    CancelOrders,
+    CreateMarket,
+    Kind,
+    Market,
+    PlaceOrder,
+    SelfTrade,
+    Side,
+    Terms,
+    TimeInForce,
+    Trigger,
+)
 from chaind.primitives.policy import After, And, Or, Pk, Policy, Sha256
 from chaind.primitives.transaction import (
     NATIVE,
     VERSION,
     AccountInput,
     AccountOutput,
+    Action,
     Body,
     Burn,
     CoinInput,
@@ -85,6 +100,38 @@ def swapped(body: Body) -> Transaction:
     return Transaction(body, (PolicyWitness(encode(SWAP), (0,), ((0, signature),), (PREIMAGE,)),))
 
 
+MARKET = Market(
+    "GOLD/COIN", "GOLD", "COIN", 1_000_000, 100, 45_000, 10**9, 100, 250, 50_000, fee_account=B
+)
+ORDER_ACTIONS: dict[str, Action] = {
+    "place order": PlaceOrder(A, Terms("GOLD/COIN", Side.BUY, Kind.LIMIT, 7, 45_000)),
+    "place order with every term": PlaceOrder(
+        A,
+        Terms(
+            "GOLD/COIN",
+            Side.SELL,
+            Kind.LIMIT,
+            2**63 - 1,
+            44_000,
+            TimeInForce.GTT,
+            TIME_MS,
+            post_only=False,
+            trigger=Trigger.STOP,
+            stop_ticks=44_500,
+            self_trade=SelfTrade.DECREMENT,
+            client_id="desk-1/4711",
+        ),
+    ),
+    "cancel order": CancelOrder(A, sha256(b"chaind sample order")),
+    "cancel orders": CancelOrders(A),
+    "cancel orders of a side": CancelOrders(A, "GOLD/COIN", Side.SELL),
+    "amend order": AmendOrder(
+        A, sha256(b"chaind sample order"), lots=3, ticks=44_999, stop_ticks=1, post_only=True
+    ),
+    "create market": CreateMarket(A, MARKET),
+}
+
+
 def sample_transactions() -> dict[str, Transaction]:
     """One of each form that a transaction takes."""
     coin = CoinInput(sha256(b"chaind sample coin"), 1)
@@ -107,6 +154,7 @@ def sample_transactions() -> dict[str, Transaction]:
         "issue": signed(sample_body(action=Issue("GOLD", A, 2**63 - 1, True)), ALICE),
         "mint": signed(sample_body(action=Mint("GOLD", 1)), ALICE),
         "burn": signed(sample_body(action=Burn(A, "GOLD", 128)), ALICE),
+        **{name: signed(sample_body(action=act), ALICE) for name, act in ORDER_ACTIONS.items()},
     }
 
 
@@ -160,6 +208,18 @@ def sample_genesis(**changes: Any) -> Genesis:
             Allocation(address=ADDRESSES.show(C), amount="92233720368.54775807", asset="GOLD"),
         ),
         "assets": (AssetEntry(symbol="GOLD", issuer=ADDRESSES.show(A), mintable=False),),
+        "markets": (
+            MarketEntry(
+                symbol="GOLD/COIN",
+                tick="0.01",
+                lot="0.0001",
+                reference_price="450",
+                fee_account=ADDRESSES.show(B),
+                min_notional="1",
+                maker_fee_ppm=100,
+                taker_fee_ppm=250,
+            ),
+        ),
     }
     return Genesis(**{**fields, **changes})
 

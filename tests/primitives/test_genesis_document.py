@@ -71,13 +71,27 @@ def test_the_hash_does_not_depend_on_how_the_file_is_written() -> None:
     assert load(doc).hash == genesis.hash
 
 
+OTHER_MARKET = {
+    "symbol": "COIN/GOLD",
+    "tick": "0.05",
+    "lot": "0.01",
+    "reference_price": "450.01",
+    "min_notional": "0",
+    "maker_fee_ppm": 0,
+    "taker_fee_ppm": 100_000,
+    "band_ppm": 1,
+    "fee_account": ADDRESSES.show(bytes(20)),
+}
+
+
 def test_the_hash_depends_on_every_value() -> None:
     hashes = {sample_genesis().hash}
     changes: list[Callable[[Document], Any]] = [
         put("name", value="other"),
         put("time_ms", value=TIME_MS + 1),
         put("dev", value=True),
-        put("native_symbol", value="OTHER"),
+        put("markets", value=[]),
+        lambda doc: doc.update(native_symbol="OTHER", markets=[]),
         put("validators", 0, "public_key", value=sample_key(99).public.hex()),
         put("validators", 0, "weight", value=2),
         put("validators", 0, "name", value="other"),
@@ -88,6 +102,7 @@ def test_the_hash_depends_on_every_value() -> None:
         put("allocations", 0, "amount", value="999"),
         put("allocations", 0, "coin", value=True),
         append("allocations", PAID),
+        *(put("markets", 0, name, value=value) for name, value in OTHER_MARKET.items()),
         lambda doc: doc["allocations"].reverse(),
         lambda doc: doc["validators"].reverse(),
         put("consensus", "mesh_max", value=64),
@@ -105,7 +120,7 @@ def test_the_hash_depends_on_every_value() -> None:
         change(doc)
         hashes.add(load(doc).hash)
     for form in ({"hrp": "other"}, {"p2pkh_version": 5}):
-        doc = {**document(), "allocations": [], "assets": []}  # free of addresses
+        doc = {**document(), "allocations": [], "assets": [], "markets": []}  # free of addresses
         hashes.add(load(doc).hash)
         doc["addresses"].update(form)
         hashes.add(load(doc).hash)
@@ -198,6 +213,16 @@ BAD: list[tuple[Callable[[Document], Any], str]] = [
     (append("allocations", {**PAID, "asset": "GOLD", "coin": True}), "as a coin"),
     (append("allocations", {**PAID, "asset": "GOLD"}), "supply of GOLD"),
     (append("allocations", {**PAID, "amount": "92233720368"}), "supply of native"),
+    (put("markets", 0, "symbol", value="GOLD/TIN"), "market 'GOLD/TIN': it trades an asset that"),
+    (put("markets", 0, "symbol", value="GOLD"), "'' is no asset's symbol"),
+    (put("markets", 0, "symbol", value="COIN/COIN"), "the same asset"),
+    (put("markets", 0, "tick", value="0"), "amount 0"),
+    (put("markets", 0, "lot", value="0.00000001"), "not a multiple of 100000000"),
+    (put("markets", 0, "reference_price", value="450.001"), "not ticks of 0.01"),
+    (put("markets", 0, "taker_fee_ppm", value=100_001), "taker_fee_ppm is 100001"),
+    (put("markets", 0, "fee_account", value="nobody"), "nobody"),
+    (put("markets", 0, "fee", value=1), "`fee`"),
+    (lambda doc: doc["markets"].append(doc["markets"][0]), "two markets have the same symbol"),
     (put("consensus", "algorithm", value="paxos"), "$.consensus.algorithm"),
     (put("consensus", "delta_ms", value=0), "delta_ms = 0"),
     (put("parameters", "validity_window_ms", value=86_400_001), "lease_ms is shorter"),
@@ -236,7 +261,7 @@ def test_every_parameter_has_a_lower_bound(name: str) -> None:
         put("time_ms", value=2**32 * 1000 - 1),
         put("validators", 0, "weight", value=1_000_000),
         put("validators", 0, "public_key", value=KEY.upper()),
-        put("native_symbol", value="ABCDEFGHIJKL"),
+        lambda doc: doc.update(native_symbol="ABCDEFGHIJKL", markets=[]),
         put("parameters", "min_fee_per_byte", value=0),
         put("parameters", "block_bytes_max", value=3 << 20),
         put("parameters", "validity_window_ms", value=86_400_000),

@@ -23,8 +23,22 @@ from primitive_samples import (
     signed,
 )
 
-from chaind.primitives.codec import encode
+from chaind.primitives.codec import NonCanonical, encode
 from chaind.primitives.keys import verify
+from chaind.primitives.orders import (
+    AmendOrder,
+    CancelOrder,
+    CancelOrders,
+    CreateMarket,
+    Kind,
+    Market,
+    PlaceOrder,
+    SelfTrade,
+    Side,
+    Terms,
+    TimeInForce,
+    Trigger,
+)
 from chaind.primitives.transaction import (
     AccountInput,
     AccountOutput,
@@ -154,6 +168,15 @@ def test_values_are_frozen() -> None:
                 setattr(value, value.__struct_fields__[0], None)
 
 
+def test_an_order_is_written_with_every_term() -> None:
+    order = [0, 0, 0, 7, 45_000, 0, 0, False, 0, 0, 0, ""]
+    body = msgpack.unpackb(TRANSACTIONS["place order"].body_bytes)
+    assert body[7] == [3, A, ["GOLD/COIN", *order[1:]]]
+    short = [*body[:7], [3, A, ["GOLD/COIN", *order[1:5]]], body[8]]
+    with pytest.raises(NonCanonical):
+        body_decoder.decode(msgpack.packb(short))
+
+
 def test_an_intent_depends_on_every_part_of_the_payment() -> None:
     parts = (A, B, "", 5, b"memo")
     others = [(B, B, "", 5, b"memo"), (A, A, "", 5, b"memo"), (A, B, "GOLD", 5, b"memo")]
@@ -170,10 +193,31 @@ numbers = st.integers(-(2**63), 2**64 - 1)
 assets = st.text(max_size=6)
 inputs = st.builds(CoinInput, octets, numbers) | st.builds(AccountInput, octets, assets, numbers)
 outputs = st.builds(CoinOutput, octets, numbers) | st.builds(AccountOutput, octets, assets, numbers)
+terms = st.builds(
+    Terms,
+    assets,
+    st.sampled_from(Side),
+    st.sampled_from(Kind),
+    numbers,
+    numbers,
+    st.sampled_from(TimeInForce),
+    numbers,
+    st.booleans(),
+    st.sampled_from(Trigger),
+    numbers,
+    st.sampled_from(SelfTrade),
+    assets,
+)
+markets = st.builds(Market, assets, assets, assets, *[numbers] * 7, octets)
 actions = (
     st.builds(Issue, assets, octets, numbers, st.booleans())
     | st.builds(Mint, assets, numbers)
     | st.builds(Burn, octets, assets, numbers)
+    | st.builds(PlaceOrder, octets, terms)
+    | st.builds(CancelOrder, octets, octets)
+    | st.builds(CancelOrders, octets, assets, st.none() | st.sampled_from(Side))
+    | st.builds(AmendOrder, octets, octets, numbers, numbers, numbers, st.booleans())
+    | st.builds(CreateMarket, octets, markets)
 )
 witnesses = st.builds(KeyWitness, octets, octets) | st.builds(
     PolicyWitness,
