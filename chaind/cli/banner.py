@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from chaind.cli.layout import Place
+from chaind.cli.layout import HOST, Place, shell_line
 from chaind.cli.status import NodeSilent, fetch
 from chaind.primitives.address import key_address
-from chaind.primitives.genesis import Genesis
+from chaind.primitives.genesis import DEFAULT_ADDRESSES, Genesis
 from chaind.wallet.derivation import DEVELOPMENT_MNEMONIC, DEVELOPMENT_NAMES, development_key
 
 _POST = "curl -s -X POST -H 'Content-Type: application/json'"
@@ -15,6 +15,7 @@ def banner(nodes: Sequence[Place], genesis: Genesis) -> str:
     """The whole text. Balances are asked of the first node, since a chain may have been resumed."""
     lines = ["", f"Chain {genesis.name}, genesis {genesis.hash[::-1].hex()}", ""]
     lines += [f"  {node.name:<8}{node.url}   P2P {node.p2p_port}" for node in nodes]
+    lines += mining_lines(nodes)
     lines += ["", f"Dashboard and explorer, on any of them: {nodes[0].url}/"]
     lines += ["", f'Accounts of the published mnemonic "{DEVELOPMENT_MNEMONIC}"', ""]
     for index, name in enumerate(DEVELOPMENT_NAMES):
@@ -23,6 +24,22 @@ def banner(nodes: Sequence[Place], genesis: Genesis) -> str:
         lines.append(f"  {index + 1:>2}  {name:<6} {address}  {balance} {genesis.native_symbol}")
     lines += ["", "Try", "", *(f"  {line}" for line in examples(nodes)), ""]
     return "\n".join(lines)
+
+
+def mining_lines(nodes: Sequence[Place]) -> list[str]:
+    """Who mines, and how others can; nothing on a chain of validators."""
+    if not nodes[0].stratum_port:
+        return []
+    url = f"stratum+tcp://{HOST}:{nodes[0].stratum_port}"
+    address = DEFAULT_ADDRESSES.show(key_address(development_key(1).public))
+    who = ", ".join(node.name for node in nodes if node.mines)
+    return [
+        "",
+        f"{who} mine(s), at a pace that keeps blocks near their spacing. Miners connect to {url}",
+        "",
+        f"  {shell_line(['mine', '--url', url, '--address', f'{address}.rig'])}",
+        f"  minerd -a sha256d -o {url} -u {address}.rig -p x",
+    ]
 
 
 def examples(nodes: Sequence[Place]) -> list[str]:

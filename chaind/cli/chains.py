@@ -26,19 +26,20 @@ BROUGHT_ALONG = (
     "*.toml", "*.log", "log", "*.tmp", "lost+found",
 )  # fmt: skip
 NAMES_SHOWN_MAX = 3
-# A block every 2 s from a thousand hashes a second to a whole farm: the target halves or doubles
-# within 2 minutes of mining too fast or too slow.
+# A block every 2 s from hundreds of hashes a second to a whole farm: the target halves or doubles
+# with every minute of being ahead of the schedule or behind it. The first blocks take 16,384
+# hashes each, which plain Python does in a few hundredths of a second.
 DEVELOPMENT_WORK = ProofOfWork(
     rules=WorkParameters(
         retarget="asert",
         limit_bits=0x1F7FFFFF,
         target_spacing_ms=2_000,
-        half_life_ms=120_000,
+        half_life_ms=60_000,
         max_future_ms=10_000,
         min_block_interval_ms=1_000,
     ),
-    start_bits=0x1F00FFFF,
-    final_depth=10,
+    start_bits=0x1F03FFFF,
+    final_depth=6,
 )
 MINED_PARAMETERS = Parameters(subsidy_units=50 * 10**8, coinbase_maturity=10)
 
@@ -104,15 +105,18 @@ def create_network(nodes: Sequence[tuple[Home, Path]], brought: Collection[Path]
     return genesis
 
 
-def create_mined_chain(home: Home) -> Genesis:
-    """Begin a development chain of miners in a node's home. Raises what `refuse_taken` raises."""
-    refuse_taken(home)
-    home.create()
-    read_or_create_key(home.node_key)
+def create_mined_chain(homes: Sequence[Home]) -> Genesis:
+    """Begin a development chain of miners in nodes' homes. Raises what `refuse_taken` raises."""
+    for home in homes:
+        refuse_taken(home)
+    for home in homes:
+        home.create()
+        read_or_create_key(home.node_key)
     genesis = development_genesis((), time_ms=time.time_ns() // 1_000_000, work=DEVELOPMENT_WORK)
     genesis = msgspec.structs.replace(genesis, parameters=MINED_PARAMETERS)
     genesis.check()
-    home.write_genesis(genesis.to_json())
+    for home in homes:
+        home.write_genesis(genesis.to_json())
     return genesis
 
 

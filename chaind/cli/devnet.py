@@ -57,7 +57,7 @@ class OtherNetwork(LocalFault):
 
     code = "other-network"
     text = "{home} holds a network of {found} node(s), not {wanted}"
-    advice = "Resume it with --validators as it was, or delete it and begin anew with --reset."
+    advice = "Resume it with --nodes as it was, or delete it and begin anew with --reset."
     exit_code = 73  # EX_CANTCREAT
 
 
@@ -91,8 +91,35 @@ class SeedNotShared(LocalFault):
     exit_code = 78  # EX_CONFIG
 
 
+class OtherMode(LocalFault):
+    """The directory holds a chain of the other kind."""
+
+    code = "other-mode"
+    text = "{home} holds a chain of {found}, not of {wanted}"
+    advice = "Resume it without --mode and --miners, or delete it and begin anew with --reset."
+    exit_code = 73  # EX_CANTCREAT
+
+
 @click.command()
-@click.option("--validators", type=Whole(1, NODES_MAX), default=4, show_default=True)
+@click.option(
+    "--nodes",
+    "--validators",
+    "count",
+    type=Whole(1, NODES_MAX),
+    default=4,
+    show_default=True,
+    help="How many; each is a validator, unless miners make the blocks.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["bft", "pow"]),
+    help="Who makes the blocks: validators, or miners.  [default: as in --home, else bft]",
+)
+@click.option(
+    "--miners",
+    type=Whole(1, NODES_MAX),
+    help="With --mode pow: how many of the nodes mine, with one thread each.  [default: 1]",
+)
 @click.option(
     "--home",
     type=FilePath(path_type=Path, file_okay=False),
@@ -105,17 +132,32 @@ class SeedNotShared(LocalFault):
     type=Whole(BASE_PORT_MIN, BASE_PORT_MAX),
     default=BASE_PORT,
     show_default=True,
-    help="API of node i on this + i, P2P on this + 1000 + i.",
+    help="API of node i on this + i, P2P on this + 1000 + i, Stratum on this + 2000 + i.",
 )
 @click.option("--reset", is_flag=True, help="Delete the chain of --home and begin a new one.")
-@click.option("--detach", is_flag=True, help="Return once every node has a final block.")
+@click.option("--detach", is_flag=True, help="Return once every node has a block.")
 @click.option("--stop", is_flag=True, help="End the devnet of --home.")
 def devnet(
-    validators: int, home: Path, base_port: int, reset: bool, detach: bool, stop: bool
+    count: int,
+    mode: str | None,
+    miners: int | None,
+    home: Path,
+    base_port: int,
+    reset: bool,
+    detach: bool,
+    stop: bool,
 ) -> None:
-    """Run a network of validators on this machine.
+    """Run a network of nodes on this machine.
 
     Ten accounts are funded; the banner shows them and what to type.
+
+    With --mode pow the first --miners nodes mine, and each node serves miners with Stratum. A block
+    comes every 2 s on average and is final under 6 others. The nodes hold back: they hash only as
+    fast as that takes at the difficulty of the first blocks, 8,000 times a second, and no faster
+    than a quarter of a core allows when others have made it harder. Such a miner of 10 MH/s brings
+    a block a second for some ten minutes, until the difficulty is right for it; once it leaves,
+    blocks take up to 20 s for about as long. CHAIND_MINER_PACE_PERCENT=0 lets the nodes hash as
+    fast as they can.
 
     The chain lives in --home: a restart resumes it. Ctrl-C ends every node; a detached network is
     ended by --stop, and where nodes of it are down, the same command starts them again. Nodes read
@@ -126,19 +168,20 @@ def devnet(
       chaind devnet
       chaind devnet --validators 7 --home /tmp/seven --base-port 8200
       chaind devnet --detach
+      chaind devnet --mode pow --nodes 2 --home /tmp/mined
       chaind devnet --stop
     """
     from chaind.cli.chains import refuse_node_home
 
     home = home.resolve()  # what is printed and recorded holds in any directory
     if stop:
-        if reset or detach:
+        if reset or detach or mode or miners:
             raise click.UsageError("--stop goes with --home alone.")
         stop_network(home)
         return
     check_settings()
     refuse_node_home(home)
-    nodes = places(home, validators, base_port)
+    nodes = places(home, count, base_port, miners_of(home, mode, miners, reset=reset))
     refuse_busy_ports(vacant(home, nodes, reset=reset))  # a refusal must leave no directory
     OsFiles().make_dir(home)
     with DirectoryLock.acquire(home):
@@ -169,6 +212,24 @@ def check_settings() -> None:
             raise SeedNotShared(key=key)
 
 
+def miners_of(home: Path, mode: str | None, miners: int | None, *, reset: bool) -> int | None:
+    """How many nodes mine; None on a chain of validators. Raises `OtherMode`."""
+    from chaind.node.home import Home
+    from chaind.primitives.genesis import Genesis
+
+    if miners is not None and mode == "bft":
+        raise click.UsageError("A chain of validators has no --miners.")
+    wanted = mode or ("pow" if miners is not None else None)
+    first = Home(home / "node0")
+    found = Genesis.load(first.genesis).mode if first.initialised and not reset else None
+    if found and wanted and wanted != found:
+        who = {"bft": "validators", "pow": "miners"}
+        raise OtherMode(home=home, found=who[found], wanted=who[wanted])
+    if (wanted or found or "bft") == "bft":
+        return None
+    return miners or Record.read(home).miners or 1
+
+
 def vacant(home: Path, nodes: Sequence[Place], *, reset: bool) -> list[Place]:
     """Those of `nodes` that do not run. Raises `DevnetRunning` where they cannot be started.
 
@@ -178,7 +239,7 @@ def vacant(home: Path, nodes: Sequence[Place], *, reset: bool) -> list[Place]:
     running = record.alive()
     if not running:
         return list(nodes)
-    known = places(home, len(record.nodes), record.base_port)
+    known = places(home, len(record.nodes), record.base_port, record.miners)
     down = [node for node, process in zip(known, record.nodes, strict=True) if not process.alive()]
     supervised = record.supervisor in running
     if down and not supervised and not reset and known == list(nodes):
@@ -187,7 +248,10 @@ def vacant(home: Path, nodes: Sequence[Place], *, reset: bool) -> list[Place]:
     if down and supervised:
         words += ", and starts with: " + "; ".join(restart_line(node, known) for node in down)
     elif down:
-        options = ["--validators", str(len(known)), "--base-port", str(record.base_port)]
+        options = ["--validators" if record.miners is None else "--nodes", str(len(known))]
+        options += ["--base-port", str(record.base_port)]
+        if record.miners is not None:
+            options += ["--miners", str(record.miners)]
         words += ", and starts with: " + devnet_line(home, *options, "--detach")
     pids = ", ".join(str(process.pid) for process in running)
     raise DevnetRunning(home=home, pids=pids, down=words)
@@ -195,7 +259,9 @@ def vacant(home: Path, nodes: Sequence[Place], *, reset: bool) -> list[Place]:
 
 def refuse_busy_ports(nodes: Sequence[Place]) -> None:
     """Raise `DevnetPortsBusy` with every port that cannot be bound."""
-    wanted = sorted(port for node in nodes for port in (node.api_port, node.p2p_port))
+    wanted = sorted(
+        port for node in nodes for port in (node.api_port, node.p2p_port, node.stratum_port)
+    )
     taken = busy(HOST, wanted)
     if taken:
         raise DevnetPortsBusy(ports=", ".join(map(str, taken)), host=HOST)
@@ -203,7 +269,7 @@ def refuse_busy_ports(nodes: Sequence[Place]) -> None:
 
 def prepare_homes(home: Path, nodes: Sequence[Place], *, reset: bool) -> None:
     """See that `home` holds the homes of these nodes and no others, with one chain."""
-    from chaind.cli.chains import create_network
+    from chaind.cli.chains import create_mined_chain, create_network
     from chaind.node.home import Home
 
     found = sorted(path for path in home.glob("node[0-9]*") if path.is_dir())
@@ -216,8 +282,14 @@ def prepare_homes(home: Path, nodes: Sequence[Place], *, reset: bool) -> None:
         found = []
     if not any(Home(path).initialised for path in found):
         homes = [Home(node.home) for node in nodes]
-        create_network([(each, each.validator_key) for each in homes])
-        click.echo(f"Made a new development chain with {len(nodes)} validator(s) in {home}.")
+        if nodes[0].stratum_port:
+            create_mined_chain(homes)
+            click.echo(
+                f"Made a new development chain of miners for {len(nodes)} node(s) in {home}."
+            )
+        else:
+            create_network([(each, each.validator_key) for each in homes])
+            click.echo(f"Made a new development chain with {len(nodes)} validator(s) in {home}.")
         return
     complete = [path for path in found if Home(path).initialised]
     if set(complete) != {node.home for node in nodes}:
@@ -267,4 +339,5 @@ def record_network(
         supervisor=None if detach else mark(os.getpid()),
         nodes=tuple(marks[node] for node in nodes),
         base_port=nodes[0].api_port,
+        miners=sum(node.mines for node in nodes) if nodes[0].stratum_port else None,
     ).write(home)

@@ -62,7 +62,7 @@ def init(home: Path, validators: int | None, mode: str, genesis: Path | None) ->
     if mode == "pow":
         if validators is not None:
             raise click.UsageError("A chain of miners has no validators.")
-        create_mined_chain(Home(home))
+        create_mined_chain([Home(home)])
         click.echo(f"{home} holds a new development chain of miners. Start the node:\n")
         click.echo(f"  {shell_line(run_arguments(place(home), [place(home)]))}")
         return

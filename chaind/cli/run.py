@@ -81,6 +81,9 @@ class ValidatorKeyAbsent(LocalFault):
 @click.option("--api-port", type=Whole(0, 65_535), help="Port of the HTTP API.")
 @click.option("--p2p-port", type=Whole(0, 65_535), help="Port for other nodes.")
 @click.option(
+    "--stratum-port", type=Whole(0, 65_535), help="Port for miners, on a chain of miners."
+)
+@click.option(
     "--peer",
     "peers",
     multiple=True,
@@ -92,6 +95,7 @@ def run(
     home: str | None,
     api_port: int | None,
     p2p_port: int | None,
+    stratum_port: int | None,
     peers: tuple[str, ...],
 ) -> None:
     """Run one node until Ctrl-C.
@@ -113,6 +117,7 @@ def run(
         "node.home": home,
         "api.api_port": api_port,
         "network.p2p_port": p2p_port,
+        "miner.stratum_port": stratum_port,
         "network.peers": list(peers) or None,
     }
     config = named(load(config_file or settings_file(), os.environ, options))

@@ -41,10 +41,10 @@ class NodeDied(LocalFault):
 
 
 class NotReadyInTime(LocalFault):
-    """The network did not come to a first final block."""
+    """The network did not come to a first block."""
 
     code = "not-ready-in-time"
-    text = "no final block on {waiting} within {bound_s:.0f} s. The last lines of {log}:\n{tail}"
+    text = "no block on {waiting} within {bound_s:.0f} s. The last lines of {log}:\n{tail}"
     advice = "What was started was ended. A machine with less to do may be quick enough."
     exit_code = 75  # EX_TEMPFAIL
 
@@ -72,6 +72,7 @@ class Record(msgspec.Struct, frozen=True):
     supervisor: ProcessMark | None
     nodes: tuple[ProcessMark, ...]
     base_port: int = BASE_PORT
+    miners: int | None = None  # on a chain of miners
 
     @classmethod
     def path(cls, home: Path) -> Path:
@@ -138,25 +139,48 @@ def start_nodes(starting: Sequence[Place], nodes: Sequence[Place], children: lis
     for node in starting:
         log = node.home / "log"
         log_bytes = log.stat().st_size if log.exists() else 0
-        environ = {**inherited, **_development(), "CHAIND_NODE_NAME": node.name}
+        environ = {**inherited, **_development(node, nodes), "CHAIND_NODE_NAME": node.name}
         process = spawn_chaind(run_arguments(node, nodes), log, environ)
         children.append(Child(node, process, log_bytes))
 
 
-def _development() -> dict[str, str]:
+def _development(node: Place, nodes: Sequence[Place]) -> dict[str, str]:
     """The development accounts are in custody, and webhooks may go to this machine, unless the
-    user says otherwise."""
-    return {name: os.environ.get(name, "true") for name in (CUSTODY, PRIVATE_WEBHOOKS)}
+    user says otherwise. Nodes that mine share the work that blocks at the spacing take."""
+    values = dict.fromkeys((CUSTODY, PRIVATE_WEBHOOKS), "true")
+    if node.mines:
+        miners = sum(each.mines for each in nodes)
+        values |= {
+            "CHAIND_MINER_ENABLED": "true",
+            "CHAIND_MINER_ADDRESS": miner_address(nodes.index(node)),
+            "CHAIND_MINER_PACE_PERCENT": str(-(-100 // miners)),
+        }
+    return {name: os.environ.get(name, value) for name, value in values.items()}
+
+
+def miner_address(index: int) -> str:
+    """Who is paid for what node number `index` mines: the named accounts, from the last on."""
+    from chaind.primitives.address import key_address
+    from chaind.primitives.genesis import DEFAULT_ADDRESSES
+    from chaind.wallet.derivation import DEVELOPMENT_NAMES, development_key
+
+    account = len(DEVELOPMENT_NAMES) - 1 - index % len(DEVELOPMENT_NAMES)
+    return DEFAULT_ADDRESSES.show(key_address(development_key(account).public))
 
 
 def restart_line(node: Place, nodes: Sequence[Place]) -> str:
     """What a person types to start one node as the devnet did."""
-    variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in _development().items())
+    variables = " ".join(
+        f"{name}={shlex.quote(value)}" for name, value in _development(node, nodes).items()
+    )
     return f"{variables} {shell_line(run_arguments(node, nodes))}"
 
 
 def wait_ready(children: Sequence[Child], signals: Signals) -> None:
-    """Return when every child has a final block of height 1 or more, or when asked to stop."""
+    """Return when every child has a block that it goes by, or when asked to stop.
+
+    Of validators that is a final block, of miners the first on the best chain.
+    """
     deadline = time.monotonic() + READY_S_MAX
     waiting = list(children)
     while waiting and not signals.stopping:
@@ -164,10 +188,12 @@ def wait_ready(children: Sequence[Child], signals: Signals) -> None:
             if how := child.ended():
                 raise NodeDied(name=child.node.name, how=how, log=child.log, tail=child.tail())
         for child in list(waiting):
-            height = final_height(child.node)
+            mined = child.node.stratum_port > 0
+            height = height_of(child.node, "head_height" if mined else "height")
             if height >= 1:
                 waiting.remove(child)
-                click.echo(f"  {child.node.name} is up: {child.node.url}, final height {height}")
+                what = "height" if mined else "final height"
+                click.echo(f"  {child.node.name} is up: {child.node.url}, {what} {height}")
         if waiting and time.monotonic() > deadline:
             raise NotReadyInTime(
                 waiting=", ".join(child.node.name for child in waiting),
@@ -179,10 +205,10 @@ def wait_ready(children: Sequence[Child], signals: Signals) -> None:
             signals.wait(READY_POLL_S)
 
 
-def final_height(node: Place) -> int:
-    """The node's final height; -1 while it does not answer."""
+def height_of(node: Place, which: str) -> int:
+    """A height of the node's status; -1 while it does not answer."""
     try:
-        height = fetch(node.url, "/status", wait_s=READY_ANSWER_S_MAX).get("height")
+        height = fetch(node.url, "/status", wait_s=READY_ANSWER_S_MAX).get(which)
     except NodeSilent:
         return -1
     return height if isinstance(height, int) else -1

@@ -166,8 +166,9 @@ class Session:
         """
         assert self.ready
         self._vardiff.judge(now_s)
-        # A share that is harder than the block would hide blocks.
-        difficulty = min(self._vardiff.difficulty, _difficulty_of(template.target))
+        # A share that is harder than the block hides blocks: for him alone who finds many a second.
+        block = max(_difficulty_of(template.target), self._vardiff.quick)
+        difficulty = min(self._vardiff.difficulty, block)
         lines = []
         if difficulty != self._told:
             self._told = difficulty

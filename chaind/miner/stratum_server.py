@@ -7,7 +7,7 @@ few at a time from each in turn; who does not read, who floods and who breaks th
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import structlog
 
@@ -172,8 +172,7 @@ class Miner(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport = cast(asyncio.Transport, transport)
         self.host = str(transport.get_extra_info("peername")[0])
         extranonce = self._server.admit(self)
         if extranonce is None:

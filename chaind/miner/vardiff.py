@@ -18,6 +18,7 @@ JUDGED_S_MAX = 300.0  # then what was seen begins to be forgotten
 SURE = 4.0  # standard deviations: a miner is judged again and again
 NEAR_ENOUGH = 0.8, 1.25  # of what is due
 STEP_MAX = 64.0  # in one change
+QUICK_PER_SECOND = 10.0  # a miner for whom blocks are easy need not send more of them
 
 
 class Vardiff:
@@ -37,10 +38,12 @@ class Vardiff:
         self._due_s = 60.0 / shares_per_minute
         self.difficulty = max(START, floor)
         self._since_s = now_s
+        self._judged = False
         self._shares = 0.0  # in units of the present difficulty
 
     def suggest(self, difficulty: float, now_s: float) -> bool:
         """The miner knows better where to begin. True where the difficulty changes."""
+        self._judged = False
         return self._set(difficulty, now_s)
 
     def share(self, difficulty: float, now_s: float) -> bool:
@@ -57,12 +60,23 @@ class Vardiff:
             return False
         if abs(self._shares - due) > SURE * sqrt(max(due, self._shares)):
             times = (self._shares + 0.5) / due
+            self._judged = True
             return self._set(self.difficulty * min(max(times, 1 / STEP_MAX), STEP_MAX), now_s)
         if passed_s > JUDGED_S_MAX:
             times = self._shares / due
+            self._judged = True
             near = NEAR_ENOUGH[0] < times < NEAR_ENOUGH[1]
             return self._set(self.difficulty * (1.0 if near else times), now_s)
         return False
+
+    @property
+    def quick(self) -> float:
+        """A difficulty of which `QUICK_PER_SECOND` shares come, or what is due if that is more.
+
+        0 as long as no more is known than what the miner suggests.
+        """
+        per_due = max(1.0, QUICK_PER_SECOND * self._due_s)
+        return self.difficulty / per_due if self._judged else 0.0
 
     @property
     def hashes_per_second(self) -> float:

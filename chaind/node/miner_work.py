@@ -26,7 +26,6 @@ from chaind.primitives.hashes import display_hash, sha256d
 
 SALT_BYTES = 4  # two nodes that pay one address must not search the same headers
 POOL_FEW = 500  # transactions that are chosen within a few milliseconds; more come right after
-SOLVED_MAX = 64  # blocks that wait to be handed in; a tip takes one
 AHEAD_SLACK_S = 1  # of peers' clocks, where they allow so much
 
 log = structlog.get_logger("chaind.mining")
@@ -75,7 +74,8 @@ class MinerWork:
         self._branch: tuple[bytes, ...] = ()
         self._seen = 0  # arrivals at the pool that the plan knows of
         self._short = False  # the plan was made in haste and lacks what the pool has
-        self._solved: asyncio.Queue[Solved] = asyncio.Queue(SOLVED_MAX)
+        self._solved: Solved | None = None  # the first on its tip, until it is handed in
+        self._found = asyncio.Event()
         self.blocks_total = 0  # that were handed in and stand
 
     @property
@@ -163,19 +163,28 @@ class MinerWork:
         self.hand_in(Solved(share.template, share.extranonce, share.header, share.worker))
 
     def hand_in(self, solved: Solved) -> None:
-        """A block that was found; what comes of it is logged."""
-        try:
-            self._solved.put_nowait(solved)
-        except asyncio.QueueFull:
-            log.warning("block_late", worker=solved.worker, height=solved.template.height)
+        """A block that was found; what comes of it is logged. The first one on a tip counts."""
+        waits = self._solved
+        if solved.template.parent != self._engine.tip_hash or (
+            waits is not None and waits.template.parent == solved.template.parent
+        ):
+            log.debug("block_late", worker=solved.worker, height=solved.template.height)
+            return
+        self._solved = solved
+        self._found.set()
 
     async def run(self) -> None:
         """Hand in what is found, until cancelled."""
         while True:
-            solved = await self._solved.get()
-            if solved.template.parent == self._engine.tip_hash:
-                await self._when_due(Header.decode(solved.header).time)
+            await self._found.wait()
+            self._found.clear()
+            solved = self._solved
+            if solved is None:
+                continue
+            await self._when_due(Header.decode(solved.header).time)
             await self._submit(solved)
+            if self._solved is solved:
+                self._solved = None
 
     async def _when_due(self, time: int) -> None:
         """A header too far ahead of our clock would be refused, here or by peers."""
@@ -198,7 +207,7 @@ class MinerWork:
             "hash": display_hash(block.hash),
         }
         if block.parent != self._engine.tip_hash:
-            log.info("block_late", **shown)
+            log.info("block_overtaken", **shown)
             return
         try:
             await self._engine.submit(block)

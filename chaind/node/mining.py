@@ -172,7 +172,7 @@ class Mining:
         share = self._section.pace_percent / 100
         first, now = (work_of(target_of(each)) for each in (self._rules.start_bits, bits))
         spacing_s = self._rules.rules.target_spacing_ms / 1000
-        return share * max(first, now / PACED_SPACINGS) / spacing_s
+        return share * min(now, max(first, now / PACED_SPACINGS)) / spacing_s
 
     async def start(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Begin to serve; the tasks, to be cancelled. Raises `StratumBusy`."""

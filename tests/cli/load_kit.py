@@ -33,10 +33,11 @@ def free_port() -> int:
 
 
 def free_base_port() -> int:
-    """A base port under which the API and P2P ports of four nodes are free."""
+    """A base port from which the ports of four nodes are free: API, P2P and Stratum."""
     for base in range(20_000 + os.getpid() % 1_000 * 8, 60_000, 8):
         try:
-            for port in (*range(base, base + 4), *range(base + 1_000, base + 1_004)):
+            starts = (base, base + 1_000, base + 2_000)
+            for port in (start + index for start in starts for index in range(4)):
                 with socket.socket() as probe:
                     probe.bind(("127.0.0.1", port))
         except OSError:

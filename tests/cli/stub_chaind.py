@@ -20,7 +20,11 @@ class Node(BaseHTTPRequestHandler):
     height = 1
 
     def do_GET(self) -> None:
-        answer = {"balance": "7.5"} if "balance" in self.path else {"height": self.height}
+        answer = (
+            {"balance": "7.5"}
+            if "balance" in self.path
+            else {"height": self.height, "head_height": self.height}
+        )
         body = json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -38,6 +42,8 @@ def run_stub(arguments: list[str]) -> None:
     custody = os.environ["CHAIND_CUSTODY_ENABLED"]
     fault = os.environ.get(f"STUB_{name.upper()}")
     print(f"{name} custody={custody} {arguments}", flush=True)
+    miner = [os.environ.get(f"CHAIND_MINER_{key}", "-") for key in ("ADDRESS", "PACE_PERCENT")]
+    print(f"mines={miner[0]} {miner[1]}{'%' if miner[1] != '-' else ''}", flush=True)
     if fault == "dies":
         print("out of luck", flush=True)
         sys.exit(3)

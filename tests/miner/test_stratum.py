@@ -133,6 +133,18 @@ def test_a_share_is_never_harder_than_the_block(client: Client) -> None:
     assert client.submit() is True
 
 
+def test_blocks_that_are_far_too_easy_do_not_flood(client: Client) -> None:
+    """Ten a second are enough of one miner; it is told by what it sent, not by what it says."""
+    easy = 0x207FFFFF
+    assert client.work(template(1, bits=easy))[0]["params"][0] < DIFFICULTY_MIN / 64
+    now_s = 1.0
+    for _ in range(100):
+        now_s += 0.002
+        client.vardiff.share(client.vardiff.difficulty, now_s)
+    [difficulty] = client.work(template(2, bits=easy), now_s)[0]["params"]
+    assert difficulty == client.vardiff.difficulty / 40
+
+
 def mined(given: Template, difficulty: float) -> str:
     """A nonce whose share is of this difficulty, and of none that is 64 times as hard."""
     low, high = share_target(difficulty * 64), share_target(difficulty)
