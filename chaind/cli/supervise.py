@@ -44,7 +44,7 @@ class NotReadyInTime(LocalFault):
     """The network did not come to a first block."""
 
     code = "not-ready-in-time"
-    text = "no block on {waiting} within {bound_s:.0f} s. The last lines of {log}:\n{tail}"
+    text = "no {what} on {waiting} within {bound_s:.0f} s. The last lines of {log}:\n{tail}"
     advice = "What was started was ended. A machine with less to do may be quick enough."
     exit_code = 75  # EX_TEMPFAIL
 
@@ -196,6 +196,7 @@ def wait_ready(children: Sequence[Child], signals: Signals) -> None:
                 click.echo(f"  {child.node.name} is up: {child.node.url}, {what} {height}")
         if waiting and time.monotonic() > deadline:
             raise NotReadyInTime(
+                what="block" if waiting[0].node.stratum_port else "final block",
                 waiting=", ".join(child.node.name for child in waiting),
                 bound_s=READY_S_MAX,
                 log=waiting[0].log,
