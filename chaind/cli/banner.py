@@ -6,7 +6,7 @@ from chaind.cli.layout import HOST, Place, shell_line
 from chaind.cli.status import NodeSilent, fetch
 from chaind.primitives.address import key_address
 from chaind.primitives.genesis import DEFAULT_ADDRESSES, Genesis
-from chaind.wallet.derivation import DEVELOPMENT_MNEMONIC, DEVELOPMENT_NAMES, development_key
+from chaind.wallet.derivation import DEVELOPMENT_MNEMONIC, FIXED_NAMES, development_key
 
 _POST = "curl -s -X POST -H 'Content-Type: application/json'"
 
@@ -18,10 +18,10 @@ def banner(nodes: Sequence[Place], genesis: Genesis) -> str:
     lines += mining_lines(nodes)
     lines += ["", f"Dashboard and explorer, on any of them: {nodes[0].url}/"]
     lines += ["", f'Accounts of the published mnemonic "{DEVELOPMENT_MNEMONIC}"', ""]
-    for index, name in enumerate(DEVELOPMENT_NAMES):
+    for index, name in enumerate(FIXED_NAMES):
         address = genesis.addresses.show(key_address(development_key(index).public))
         balance = _balance(nodes[0], address)
-        lines.append(f"  {index + 1:>2}  {name:<6} {address}  {balance} {genesis.native_symbol}")
+        lines.append(f"  {index + 1:>2}  {name:<7} {address}  {balance} {genesis.native_symbol}")
     lines += ["", "Try", "", *(f"  {line}" for line in examples(nodes)), ""]
     return "\n".join(lines)
 

@@ -4,21 +4,59 @@ import time
 from collections.abc import Collection, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from chaind.node.home import Home, HomeInitialised, read_or_create_key
 from chaind.primitives.address import key_address
 from chaind.primitives.errors import LocalFault
-from chaind.primitives.genesis import Allocation, Genesis, Parameters, ProofOfWork, Validator
+from chaind.primitives.genesis import (
+    Allocation,
+    AssetEntry,
+    Genesis,
+    MarketEntry,
+    Parameters,
+    ProofOfWork,
+    Validator,
+)
 from chaind.primitives.keys import SecretKey
 from chaind.primitives.work import WorkParameters
 from chaind.storage.files import OsFiles
-from chaind.wallet.derivation import DEVELOPMENT_NAMES, development_key, faucet_key
+from chaind.wallet.derivation import (
+    DEVELOPMENT_NAMES,
+    FIXED_NAMES,
+    TRADER_NAMES,
+    development_key,
+    exchange_key,
+    faucet_key,
+)
 from chaind.wallet.errors import printable
 
 ACCOUNT_AMOUNT = "1000000"
 FAUCET_AMOUNT = "1000000000"
+TRADER_AMOUNTS = {"USD": "10000000", "BTC": "1000"}
+_FEES = {"maker_fee_ppm": 1_000, "taker_fee_ppm": 2_000}
+MARKETS: tuple[dict[str, Any], ...] = (
+    {
+        "symbol": "COIN/USD",
+        "tick": "0.0001",
+        "lot": "0.01",
+        "reference_price": "1",
+        "min_notional": "0.1",
+        "band_ppm": 500_000,
+        **_FEES,
+    },
+    {
+        "symbol": "BTC/USD",
+        "tick": "0.01",
+        "lot": "0.0001",
+        "reference_price": "45000",
+        "min_notional": "1",
+        "band_ppm": 200_000,
+        **_FEES,
+    },
+)
 # What may lie in a directory before it becomes a home: keys brought along, settings, output of the
 # node to be; what a crash leaves of a file that was being written; what makes a file system.
 BROUGHT_ALONG = (
@@ -126,7 +164,7 @@ def development_genesis(
     time_ms: int,
     work: ProofOfWork | msgspec.UnsetType = msgspec.UNSET,
 ) -> Genesis:
-    """A development chain: money for the faucet and the named accounts, and these voters.
+    """A development chain: money for the faucet and the named accounts, two markets, these voters.
 
     With `work` it is mined and has none.
     """
@@ -141,12 +179,23 @@ def development_genesis(
     )
     funded = [(faucet_key(), FAUCET_AMOUNT)]
     funded += [(development_key(index), ACCOUNT_AMOUNT) for index in range(len(DEVELOPMENT_NAMES))]
+    traders = [development_key(FIXED_NAMES.index(name)) for name in TRADER_NAMES]
+    funded += [(key, ACCOUNT_AMOUNT) for key in traders]
+    show = genesis.addresses.show
+    exchange = show(key_address(exchange_key().public))
+    allocations = [
+        Allocation(address=show(key_address(key.public)), amount=amount) for key, amount in funded
+    ]
+    allocations += [
+        Allocation(address=show(key_address(key.public)), amount=amount, asset=asset)
+        for key in traders
+        for asset, amount in TRADER_AMOUNTS.items()
+    ]
     genesis = msgspec.structs.replace(
         genesis,
-        allocations=tuple(
-            Allocation(address=genesis.addresses.show(key_address(key.public)), amount=amount)
-            for key, amount in funded
-        ),
+        allocations=tuple(allocations),
+        assets=tuple(AssetEntry(symbol=asset, issuer=exchange) for asset in TRADER_AMOUNTS),
+        markets=tuple(MarketEntry(**rules, fee_account=exchange) for rules in MARKETS),
     )
     genesis.check()
     return genesis

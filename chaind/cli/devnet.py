@@ -149,7 +149,8 @@ def devnet(
 ) -> None:
     """Run a network of nodes on this machine.
 
-    Ten accounts are funded; the banner shows them and what to type.
+    Twelve accounts are funded, two of them with what the markets trade; the banner shows them
+    and what to type.
 
     With --mode pow the first --miners nodes mine, and each node serves miners with Stratum. A block
     comes every 2 s on average and is final under 6 others. The nodes hold back: they hash only as

@@ -19,7 +19,7 @@ from chaind.ledger.keys import (
     coin_key,
     supply_key,
 )
-from chaind.ledger.trading import check_turns, cost_of, settle_events
+from chaind.ledger.trading import Booked, check_turns, cost_of, settle_events
 from chaind.market.events import Event
 from chaind.primitives.amounts import AMOUNT_MAX, parse_amount
 from chaind.primitives.block import BFT_BITS, BLOCK_VERSION, Block
@@ -41,6 +41,7 @@ class Executed(NamedTuple):
 
     `events` are what it did to order books, in order: one entry for each order action (its txid,
     its events), and entries of nobody for what expired at its begin and was triggered at its end.
+    `booked` is what those of nobody changed of balances.
     """
 
     delta: Delta
@@ -48,6 +49,7 @@ class Executed(NamedTuple):
     receipts: tuple[Receipt, ...]
     fees: int
     events: Told = ()
+    booked: tuple[Booked, ...] = ()
 
 
 def reward_of(executed: Executed, height: int, parameters: Parameters) -> int:
@@ -159,6 +161,7 @@ class Applying:
         self.receipts: list[Receipt] = []
         self.cost = 0
         self._events: list[tuple[bytes | None, tuple[Event, ...]]] = []
+        self._booked: tuple[Booked, ...] = ()
         self._state = state
         self._context = context
         self._cost_max = context.parameters.block_cost_max
@@ -193,12 +196,13 @@ class Applying:
             tuple(self.receipts),
             fees,
             tuple(self._events),
+            self._booked,
         )
 
     def _tell(self, events: Sequence[Event]) -> None:
         """Book what nobody's transaction did."""
         if events:
-            settle_events(self._state, events, self._context.native_symbol)
+            self._booked += settle_events(self._state, events, self._context.native_symbol)
             self._events.append((None, tuple(events)))
 
 

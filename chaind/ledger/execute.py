@@ -43,6 +43,7 @@ from chaind.ledger.keys import (
     supply_key,
 )
 from chaind.ledger.trading import (
+    Booked,
     Refused,
     apply_order,
     check_market_creation,
@@ -71,8 +72,8 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
     """What applying a transaction found out: its fee, and the coins that it spent, in order.
 
     `held` is what an order takes from a balance for its reserve, as another of its moves. After
-    `execute`, `events` say what an order led to; `refused` what the book has against it, which
-    changed nothing but the fee that was paid.
+    `execute`, `events` say what an order led to and `booked` what of it changed balances;
+    `refused` is what the book has against it, then nothing but its fee was paid.
     """
 
     checked: Checked
@@ -80,6 +81,7 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
     spent: tuple[Coin, ...]
     held: Move | None = None
     events: tuple[Event, ...] = ()
+    booked: tuple[Booked, ...] = ()
     refused: Refused | None = None
 
 
@@ -148,7 +150,6 @@ def execute(state: State, checked: Checked, context: Context) -> Receipt:
     receipt = check_on_state(state, checked, context)
     if checked.order is not None:  # what forbids it is raised before the first write
         events, refused = apply_order(state.books, checked.txid, checked.order)
-        receipt = replace(receipt, events=tuple(events), refused=refused)
     for key, debit, credit, _, _ in checked.moves:
         state.add(key, credit - debit)
     put = state.put
@@ -163,8 +164,9 @@ def execute(state: State, checked: Checked, context: Context) -> Receipt:
         coin = Coin(address, amount, context.height, coinbase=False)
         put(coin_key(checked.txid, index), coin.encode())
     if checked.order is not None:
-        settle_events(state, receipt.events, context.native_symbol)
-    elif body.action is not None:
+        booked = settle_events(state, events, context.native_symbol)
+        return replace(receipt, events=tuple(events), booked=booked, refused=refused)
+    if body.action is not None:
         _perform(state, checked)
     return receipt
 

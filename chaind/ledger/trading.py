@@ -57,6 +57,9 @@ OUTCOMES: tuple[type[ChaindError], ...] = (
 )
 
 
+Booked = tuple[bytes, str, int]  # whose balance, of which asset, how many units more or less
+
+
 class Refused(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """An outcome as a row keeps it: the error's code, and its values as its text names them."""
 
@@ -156,15 +159,26 @@ def apply_order(
         return (), Refused.of(error)
 
 
-def settle_events(state: State, events: Iterable[Event], native_symbol: str) -> None:
-    """Book what events move: between balances and reserves, and fees to the market's account."""
+def settle_events(state: State, events: Iterable[Event], native_symbol: str) -> tuple[Booked, ...]:
+    """Book what events move between balances and reserves, and fees to the market's account.
+
+    What each balance has more or less in the end, in order of first appearance.
+    """
     books = state.books.journal.books
+    sums: dict[tuple[bytes, str], int] = {}
     for event in events:
         market = books[event.symbol].market
         for account, asset, available, _ in moves(market, event):
-            if available:
-                who = market.fee_account if account is None else account
-                state.add(balance_key(who, ledger_asset(asset, native_symbol)), available)
+            key = (market.fee_account if account is None else account, asset)
+            sums[key] = sums.get(key, 0) + available
+    booked = tuple(
+        (account, ledger_asset(asset, native_symbol), units)
+        for (account, asset), units in sums.items()
+        if units
+    )
+    for account, asset, units in booked:
+        state.add(balance_key(account, asset), units)
+    return booked
 
 
 def cost_of(order_id: bytes, events: Iterable[Event]) -> int:

@@ -16,7 +16,7 @@ from chaind.primitives.errors import Conflict, LocalFault, Malformed, RuleBroken
 from chaind.primitives.hashes import sha256
 from chaind.primitives.keys import SecretKey
 from chaind.storage.files import Files
-from chaind.wallet.derivation import DEVELOPMENT_NAMES, derive
+from chaind.wallet.derivation import FIXED_NAMES, derive
 
 ACCOUNT_ID_MAX = 1_000_000  # numbers that need no name
 NAMES_MAX = 1_000  # one page of an answer, and what is looked through for each
@@ -99,7 +99,7 @@ class NamedAddress(NamedTuple):
 
 
 def name_number(name: str) -> int:
-    """The account number of a name that is not one of the first ten."""
+    """The account number of a name that is not one of the fixed ones."""
     return ACCOUNT_ID_MAX + 1 + int.from_bytes(sha256(name.encode())[:4], "big") % _NAME_NUMBERS
 
 
@@ -109,7 +109,7 @@ def account_key(seed: bytes, number: int) -> SecretKey:
 
 
 class Accounts:
-    """Accounts of one seed (None: none). The first ten have fixed names; `names` came later, and
+    """Accounts of one seed (None: none). The first twelve have fixed names; `names` came later, and
     `book` keeps them (None: until the node ends). Numbers begin at 1."""
 
     def __init__(
@@ -118,7 +118,7 @@ class Accounts:
         self._seed = seed
         self._book = book
         self._names = list(names)
-        self._numbers = {name: index for index, name in enumerate(DEVELOPMENT_NAMES, start=1)}
+        self._numbers = {name: index for index, name in enumerate(FIXED_NAMES, start=1)}
         self._numbers |= {name: name_number(name) for name in names}
         self._by_address: dict[bytes, NamedAddress] = {}
         self.key = lru_cache(maxsize=10_000)(self._derive)  # a tenth of a millisecond each

@@ -97,6 +97,8 @@ class Finality:
                     proof,
                     reward_of(executed, block.height, self._chain.genesis.parameters),
                     info.time_ms,
+                    executed.events,
+                    executed.booked,
                 )
             )
             rows += len(executed.delta.writes) + 4 * len(executed.receipts)

@@ -23,7 +23,7 @@ from chaind.storage.schema import Location, TransactionRow
 
 EXAMINED_MAX = 500  # movements and blocks looked at for one page: some ms of the loop
 
-Kind = Literal["genesis", "payment", "issue", "burn", "reward"]
+Kind = Literal["genesis", "payment", "issue", "burn", "reward", "trade"]
 Held = Literal["account", "coin"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -31,7 +31,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 class Position(NamedTuple):
     """A place in the trail: height, transaction within the block, movement within that.
 
-    The reward of a block stands behind its transactions; block 0 has a place per allocation.
+    Behind its transactions stands what a block moved by itself on order books, then its reward;
+    block 0 has a place per allocation.
     """
 
     height: int
@@ -50,7 +51,8 @@ class Movement(NamedTuple):
 
     `units` are signed and all of the change; `fee` is the part of it that was the fee, where the
     account paid it. `txid` is None where no transaction moved it. `counterparties` are the other
-    addresses of the transaction, at most `COUNTERPARTIES_MAX`.
+    addresses of the transaction, at most `COUNTERPARTIES_MAX`. What an order reserves, has left
+    and trades is of the kind trade.
     """
 
     position: Position
@@ -205,26 +207,34 @@ class Feed:
             if row.height > self._chain.final.height:  # on disk, and not told yet
                 return
             first = start.part if (row.height, row.place) == since else 0
-            yield from _followed(movements_of(txid, row), first)
+            yield from _followed(movements_of(txid if row.payer else None, row), first)
 
     def _of_block(self, start: Position) -> Iterator[tuple[Movement | None, Position]]:
         height, place, part = start
         row = self._store.block_row(height)
         assert row is not None, "every final block has one"
-        if row.transactions or subsidy(height, self._genesis.parameters):
+        own = self._store.block_trades(height) if self._trades() else None
+        if row.transactions or own or subsidy(height, self._genesis.parameters):
             block = self._store.block(height)
             assert block is not None, "its row is there"
             for number in range(place, row.transactions):
                 txid = block.transactions[number].txid
                 yield from _followed(movements_of(txid, self._row(txid)), part)
                 part = 0
-            reward = self._reward(block)
-            if reward is not None and place <= row.transactions:
+            if own is not None and place <= row.transactions:
+                yield from _followed(movements_of(None, own), part)
+            behind = row.transactions + (own is not None)
+            reward = self._reward(block, behind)
+            if reward is not None and place <= behind:
                 yield reward, Position(height + 1, 0, 0)
                 return
         yield None, Position(height + 1, 0, 0)
 
-    def _reward(self, block: Block) -> Movement | None:
+    def _trades(self) -> bool:
+        """Whether there are markets, without which no block moves anything by itself."""
+        return bool(self._chain.state.books.journal.books)
+
+    def _reward(self, block: Block, place: int) -> Movement | None:
         """What the proposer was credited; None where a coinbase pays instead."""
         height, commitment = block.height, block.commitment
         if commitment.proposer is None:
@@ -234,7 +244,7 @@ class Feed:
         if not units:
             return None
         return Movement(
-            Position(height, len(block.transactions), 0),
+            Position(height, place, 0),
             commitment.time_ms,
             "reward",
             None,
@@ -260,7 +270,7 @@ def _followed(movements: list[Movement], first: int) -> Iterator[tuple[Movement 
         yield movement, Position(height, place, part + 1)
 
 
-def movements_of(txid: bytes, row: TransactionRow) -> list[Movement]:
+def movements_of(txid: bytes | None, row: TransactionRow) -> list[Movement]:
     """What a transaction changed: accounts first, then coins, each holding once."""
     sums: dict[tuple[Held, bytes, str], int] = {}
     for address, asset, units in row.moves:
@@ -276,7 +286,7 @@ def movements_of(txid: bytes, row: TransactionRow) -> list[Movement]:
         Movement(
             Position(row.height, row.place, part),
             row.time_ms,
-            kinds.get(asset, "payment"),
+            "trade" if row.trades else kinds.get(asset, "payment"),
             txid,
             address,
             asset,

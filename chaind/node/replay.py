@@ -93,6 +93,8 @@ class Replay:
             certificate,
             reward_of(executed, block.height, self._genesis.parameters),
             info.time_ms,
+            executed.events,
+            executed.booked,
         )
         self._store.write([final], sync=sync)
         self._state.settle(executed.delta)

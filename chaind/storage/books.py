@@ -32,7 +32,8 @@ PLACE_MAX = 2**32 - 1  # where a reward stands: after all transactions of its bl
 
 
 class Movement(NamedTuple):
-    """One change of a balance: a transaction's, or what a block brought its proposer (no txid)."""
+    """One change of a balance: a transaction's, or (no txid) what a block brought its proposer or
+    moved by itself on order books."""
 
     where: Location
     txid: bytes | None
@@ -104,7 +105,15 @@ class Books:
                 continue
             yield (
                 where,
-                Movement(where, txid, row.time_ms, change, fee, found.counterparties, found.memo),
+                Movement(
+                    where,
+                    txid if row.payer else None,
+                    row.time_ms,
+                    change,
+                    fee,
+                    found.counterparties,
+                    found.memo,
+                ),
             )
 
     def _rewards(

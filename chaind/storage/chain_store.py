@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from chaind.ledger.block import Told
 from chaind.ledger.execute import Receipt
 from chaind.ledger.journal import Writes
+from chaind.ledger.trading import Booked
 from chaind.primitives.block import HEADER_BYTES, Block
 from chaind.primitives.errors import LocalFault, NotReady
 from chaind.primitives.hashes import sha256d
@@ -26,6 +28,7 @@ from chaind.storage.indexes import (
     Activity,
     activity_of,
     block_rows,
+    block_trades_rows,
     coinbase_rows,
     paid_by_coinbase,
     state_coin_rows,
@@ -49,6 +52,7 @@ from chaind.storage.schema import (
     TransactionRow,
     activity_prefix,
     block_row,
+    block_trades_id,
     certificate_key,
     coin_prefix,
     header_key,
@@ -98,6 +102,8 @@ class FinalBlock(NamedTuple):
     certificate: Certificate | None  # None where a descendant's certificate covers it
     reward: int  # base units that were due to its maker: fees and subsidy
     time_ms: int  # chain time that its children see
+    events: Told = ()  # of order books, see `Executed`
+    booked: tuple[Booked, ...] = ()
 
 
 class ChainStore:
@@ -220,6 +226,7 @@ class ChainStore:
         if final.certificate is not None:
             rows.append((certificate_key(height), final.certificate.encode()))
         rows += block_rows(height, time_ms, final.receipts)
+        rows += block_trades_rows(height, len(final.receipts), time_ms, final.booked)
         proposer = block.commitment.proposer
         if proposer is not None and final.reward:
             rows.append((reward_prefix(proposer) + number(height), number(final.reward)))
@@ -321,13 +328,20 @@ class ChainStore:
         """Newest first: transactions of an address strictly before a location."""
         prefix = activity_prefix(address)
         stop = prefix_end(prefix) if before is None else prefix + location_suffix(*before)
-        found = []
-        for _, txid in self._database.scan(prefix, stop, reverse=True, limit=limit):
+        found: list[tuple[Location, Activity]] = []
+        for _, txid in self._database.scan(prefix, stop, reverse=True):
+            if len(found) == limit:
+                break
             value = self._database.get(TRANSACTION + txid)
             assert value is not None, "both rows are of one batch"
             row = transaction_row.decode(value)
-            found.append((Location(row.height, row.place), activity_of(txid, row, address)))
+            if row.payer:  # what a block moved by itself is no transaction
+                found.append((Location(row.height, row.place), activity_of(txid, row, address)))
         return found
+
+    def block_trades(self, height: int) -> TransactionRow | None:
+        """What a final block moved by itself, by expiries and triggers."""
+        return self.transaction_row(block_trades_id(height))
 
     def activity_from(self, address: bytes, start: Location, limit: int) -> list[bytes]:
         """Oldest first: ids of transactions of an address at a location or above it."""

@@ -11,6 +11,7 @@ from chaind.ledger.checks import Checked
 from chaind.ledger.execute import Receipt
 from chaind.ledger.journal import Writes
 from chaind.ledger.keys import COIN, Coin
+from chaind.ledger.trading import Booked
 from chaind.primitives.coinbase import Coinbase
 from chaind.primitives.references import (
     invoice_of,
@@ -24,6 +25,7 @@ from chaind.storage.schema import (
     TRANSACTION,
     TransactionRow,
     activity_prefix,
+    block_trades_id,
     coin_key,
     location_suffix,
     reference_prefix,
@@ -93,6 +95,19 @@ def state_coin_rows(writes: Writes) -> Iterator[Change]:
             yield coin_key(Coin.decode(value).address, txid, output), value
 
 
+def block_trades_rows(
+    height: int, place: int, time_ms: int, booked: tuple[Booked, ...]
+) -> list[Change]:
+    """Rows of what a block moved by expiries and triggers, `place` being behind all else."""
+    if not booked:
+        return []
+    row = TransactionRow(height, place, time_ms, b"", 0, booked, (), b"", trades=True)
+    name, where = block_trades_id(height), location_suffix(height, place)
+    rows: list[Change] = [(TRANSACTION + name, row.encode())]
+    rows += [(activity_prefix(address) + where, name) for address in addresses_of(row)]
+    return rows
+
+
 def _transaction_row(height: int, place: int, time_ms: int, receipt: Receipt) -> TransactionRow:
     checked = receipt.checked
     body = checked.transaction.body
@@ -103,6 +118,19 @@ def _transaction_row(height: int, place: int, time_ms: int, receipt: Receipt) ->
     coins = [(coin.address, -coin.amount) for coin in receipt.spent]
     coins += [(address, amount) for _, address, amount in checked.coin_outputs]
     payer = checked.demands[0].address
+    if checked.order is not None:
+        return TransactionRow(
+            height,
+            place,
+            time_ms,
+            payer,
+            receipt.fee,
+            (*moves, *receipt.booked),
+            tuple(coins),
+            body.memo,
+            trades=True,
+            refused=receipt.refused,
+        )
     return TransactionRow(
         height, place, time_ms, payer, receipt.fee, tuple(moves), tuple(coins), body.memo
     )
@@ -118,6 +146,8 @@ def addresses_of(row: TransactionRow) -> dict[bytes, None]:
     found = dict.fromkeys([coin[0] for coin in row.coins]) if row.coins else {}
     for move in row.moves:
         found[move[0]] = None
+    if row.trades and row.payer:  # whatever it moved
+        found[row.payer] = None
     return found
 
 

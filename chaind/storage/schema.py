@@ -5,7 +5,9 @@
     B ‖ block hash                              height(8)
     W ‖ height(8)                               header of a final mined block, 80 bytes
     C ‖ height(8)                               certificate that finalised this block
-    X ‖ txid                                    where a final transaction is, and what it moved
+    X ‖ txid                                    where a final transaction is, and what it moved;
+                                                also what a block's expiries and triggers moved, as
+                                                `block_trades_id`
     A ‖ len ‖ address ‖ height(8) ‖ index(4)    txid of a final transaction that meant it
     U ‖ len ‖ address ‖ txid ‖ index(4)         a final unspent coin of an address
     R ‖ len ‖ address ‖ len ‖ reference ‖ height(8) ‖ index(4)
@@ -25,7 +27,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from chaind.ledger.trading import Refused
 from chaind.primitives.codec import Decoder, encode
+from chaind.primitives.hashes import tagged_hash
 
 FORMAT_VERSION = 5
 
@@ -78,6 +82,9 @@ class TransactionRow(_Row, frozen=True, gc=False):
 
     `place` counts within the block. `moves` are (address, asset, signed base units) of accounts,
     `coins` (address, signed base units) of every coin that it spent or made. `payer` paid the fee.
+    `trades` where it acted on an order book: moves are then also between balances and reserves, and
+    of those who traded with it; `refused` is what the book had against it. What a block moved by
+    itself, by expiries and triggers, has such a row too, behind its transactions, and no payer.
     """
 
     height: int
@@ -88,6 +95,8 @@ class TransactionRow(_Row, frozen=True, gc=False):
     moves: tuple[tuple[bytes, str, int], ...]
     coins: tuple[tuple[bytes, int], ...]
     memo: bytes
+    trades: bool = False
+    refused: Refused | None = None
 
 
 class OutcomeRow(_Row, frozen=True, gc=False):
@@ -118,6 +127,11 @@ _ACTIVITY_OF = tuple(ACTIVITY + bytes([length]) for length in range(64))  # buil
 def number(value: int) -> bytes:
     """8 bytes, so that scans go by number."""
     return value.to_bytes(8, "big")
+
+
+def block_trades_id(height: int) -> bytes:
+    """What stands for a txid where a block itself moved money on order books."""
+    return tagged_hash("chaind/block-trades", number(height))
 
 
 def height_key(height: int) -> bytes:

@@ -1,7 +1,9 @@
 """Building and signing transactions: values in, signed `Transaction` out. No clock, no dice."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypedDict, Unpack
+
+from msgspec.structs import replace
 
 from chaind.ledger.checks import LEASE_EXTRA_BYTES
 from chaind.primitives.address import key_address
@@ -12,6 +14,7 @@ from chaind.primitives.transaction import (
     VERSION,
     AccountInput,
     AccountOutput,
+    Action,
     Body,
     KeyWitness,
     Lease,
@@ -62,8 +65,35 @@ def build_payout(
     parameters: Parameters,
 ) -> Transaction:
     """A signed payment to many from the key's account, paying exactly the minimum fee."""
+    outputs = tuple(AccountOutput(*part) for part in parts)
+    body = Body(VERSION, chain_prefix, salt, valid_until_ms, lease, (), outputs, None, memo)
+    return _with_fee(key, body, totals(parts), parameters)
+
+
+def build_action(
+    *,
+    key: SecretKey,
+    action: Action,
+    memo: bytes,
+    lease: Lease | None,
+    valid_until_ms: int,
+    salt: bytes,
+    chain_prefix: bytes,
+    parameters: Parameters,
+) -> Transaction:
+    """A signed action of the key's account, such as an order, paying exactly the minimum fee.
+
+    An order is named by the transaction's id, and reserves what it needs by itself.
+    """
+    body = Body(VERSION, chain_prefix, salt, valid_until_ms, lease, (), (), action, memo)
+    return _with_fee(key, body, {}, parameters)
+
+
+def _with_fee(
+    key: SecretKey, body: Body, sums: Mapping[str, int], parameters: Parameters
+) -> Transaction:
+    """The body signed, with the key's account paying these sums and the least fee."""
     source = key_address(key.public)
-    sums = totals(parts)
 
     def build(fee: int) -> Transaction:
         inputs = [
@@ -72,20 +102,9 @@ def build_payout(
         ]
         if NATIVE not in sums and fee:
             inputs.append(AccountInput(source, NATIVE, fee))
-        body = Body(
-            VERSION,
-            chain_prefix,
-            salt,
-            valid_until_ms,
-            lease,
-            tuple(inputs),
-            tuple(AccountOutput(*part) for part in parts),
-            None,
-            memo,
-        )
-        return sign(body, key)
+        return sign(replace(body, inputs=tuple(inputs)), key)
 
-    extra = LEASE_EXTRA_BYTES if lease is not None else 0
+    extra = LEASE_EXTRA_BYTES if body.lease is not None else 0
     transaction, fee = build(0), 0
     while fee < (needed := (transaction.size + extra) * parameters.min_fee_per_byte):
         fee = needed  # a higher fee may need a byte more to write down: at most a few rounds

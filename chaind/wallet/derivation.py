@@ -33,7 +33,10 @@ DEVELOPMENT_NAMES = (
     "ivan",
     "judy",
 )
+TRADER_NAMES = ("trader1", "trader2")  # whom a development chain gives what its markets trade
+FIXED_NAMES = (*DEVELOPMENT_NAMES, *TRADER_NAMES)  # numbered from 1 in this order
 FAUCET_ACCOUNT = 1_000_000  # an account number that no person is given
+EXCHANGE_ACCOUNT = FAUCET_ACCOUNT + 1
 MNEMONIC_WORDS = (12, 15, 18, 21, 24)  # 128 to 256 bits of entropy in steps of 32
 HARDENED = 1 << 31
 XPUB_VERSION = bytes.fromhex("0488b21e")  # BIP-32, main net: what every tool writes as "xpub…"
@@ -204,6 +207,12 @@ def derive(seed: bytes, path: str) -> SecretKey:
 def development_key(index: int) -> SecretKey:
     """Key number `index` (from 0) of the development mnemonic, path m/44'/1'/0'/0/index."""
     return derive(seed_from_mnemonic(DEVELOPMENT_MNEMONIC), f"m/44'/1'/0'/0/{index}")
+
+
+def exchange_key() -> SecretKey:
+    """Key of the account that issues the assets of a development chain, and is paid the fees of
+    its markets."""
+    return derive(seed_from_mnemonic(DEVELOPMENT_MNEMONIC), f"m/44'/1'/{EXCHANGE_ACCOUNT}'/0/0")
 
 
 def faucet_key() -> SecretKey:
