@@ -24,11 +24,12 @@ from chaind.cli.daemon import DATABASE_CACHE_BYTES, GC_THRESHOLDS, WRITE_BUFFER_
 from chaind.cli.load_orders import Orders, Plan
 from chaind.ledger.checks import check_transaction, verify_signatures
 from chaind.ledger.execute import check_on_state
-from chaind.ledger.journal import FinalState, State
+from chaind.ledger.journal import FinalState
 from chaind.ledger.keys import decode_units
 from chaind.mempool.pool import Pool, PoolLimits
 from chaind.node.chain import Body, Candidate, Chain
 from chaind.node.recovery import open_disk
+from chaind.node.replay import open_state
 from chaind.node.tracker import Tracker
 from chaind.primitives.address import key_address
 from chaind.primitives.amounts import format_amount
@@ -107,7 +108,7 @@ class Parts:
         self.pool = Pool(PoolLimits(), genesis.native_symbol)
         self.tracker = Tracker(self.disk.journal)
         leader = key_address(VALIDATOR.public)
-        state, tip = State(self.disk.store), self.disk.store.tip
+        state, tip = open_state(self.disk.store, genesis), self.disk.store.tip
         self.chain = Chain(genesis, state, self.pool, tip, lambda _view: leader)
 
     def take_in(self, raws: Sequence[bytes]) -> None:

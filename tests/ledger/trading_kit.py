@@ -1,6 +1,8 @@
 """A chain with a market, and words to trade on it: GOLD for COIN, a lot 1 GOLD, a tick 1 COIN."""
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ledger_builders import ALICE, BOB, CAROL, DAVE, Person, pay_in, pay_out
@@ -33,6 +35,10 @@ from chaind.primitives.orders import (
     TimeInForce,
 )
 from chaind.primitives.transaction import NATIVE, Action, Transaction
+
+sys.path.append(str(Path(__file__).parents[1] / "market"))
+from market_books import check_books as check_books
+from market_books import dump as dump
 
 SYMBOL = "GOLD/COIN"
 FEE_PPM = 10_000  # of either side: a hundredth

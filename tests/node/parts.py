@@ -17,7 +17,6 @@ from chaind.consensus.core import Verdict
 from chaind.consensus.quorums import Quorums
 from chaind.ledger.checks import Checked, check_transaction, verify_signatures
 from chaind.ledger.execute import Receipt
-from chaind.ledger.journal import State
 from chaind.mempool.pool import Pool, PoolLimits
 from chaind.network.messages import Message, Proposal
 from chaind.node.bodies import Bodies
@@ -27,6 +26,7 @@ from chaind.node.events import Event, Events
 from chaind.node.finality import Finality
 from chaind.node.intake import Intake, Verifier
 from chaind.node.recovery import open_disk
+from chaind.node.replay import open_state
 from chaind.node.rules import EPOCH, tip_info
 from chaind.node.signatures import SignatureChecker
 from chaind.node.tracker import Tracker
@@ -136,7 +136,7 @@ class World:
         addresses = [validator.address for validator in genesis.validators]
         self.chain = Chain(
             genesis,
-            State(self.store),
+            open_state(self.store, genesis),
             self.pool,
             tip_info(genesis, self.store.tip, self.store),
             lambda view: addresses[view % len(addresses)],
