@@ -1,8 +1,8 @@
 """Rows of the route table about mining over plain HTTP."""
 
-from chaind.api import mining
+from chaind.api import mining, mining_view
 from chaind.api.refusals import NAMES
-from chaind.api.route import V1, Route
+from chaind.api.route import V1, Parameter, Route, number
 from chaind.consensus.pow import errors as headers
 from chaind.consensus.pow.tree_errors import ParentInvalid, ReorgTooDeep
 from chaind.ledger.errors import BlockInvalid, BlockTransactionInvalid, RootMismatch
@@ -10,6 +10,37 @@ from chaind.node.template_book import BlockStale, HeaderForeign, TemplateUnknown
 from chaind.node.work_engine import ParentUnknown
 
 MINING_ROUTES: tuple[Route, ...] = (
+    Route(
+        "GET",
+        f"{V1}/mining",
+        mining_view.get_mining,
+        "The next block to be mined, and who works on it",
+        {200: mining_view.MiningAnswer},
+        errors=(mining.NotMined,),
+    ),
+    Route(
+        "GET",
+        f"{V1}/mining/workers",
+        mining_view.get_workers,
+        "Who mines through this node: rates and shares by name",
+        {200: mining_view.WorkersAnswer},
+        errors=(mining.NotMined,),
+    ),
+    Route(
+        "GET",
+        f"{V1}/mining/attribution",
+        mining_view.get_attribution,
+        "Blocks and rewards by the address that they were mined for, of the best chain",
+        {200: mining_view.AttributionAnswer},
+        parameters=(
+            number("blocks", "How many", 1, mining_view.BLOCKS_MAX, default=mining_view.BLOCKS),
+            number(
+                "end", "The last of them; the tip where none is given", 0, mining_view.HEIGHT_MAX
+            ),
+            Parameter("who", "Only what was mined for this address or named account"),
+        ),
+        errors=(*NAMES, mining.NotMined),
+    ),
     Route(
         "POST",
         f"{V1}/mining/template",

@@ -44,7 +44,11 @@ _TAGS = {  # by the module of the handler, in the order of the page
     "payouts": ("Payments", ""),
     "refunds": ("Payments", ""),
     "invoices": ("Invoices", "Ask for a payment, and see what became of it."),
-    "mining": ("Mining", "A template out, a mined header back, on chains of miners."),
+    "mining": (
+        "Mining",
+        "On chains of miners: a template out, a mined header back; who mines what.",
+    ),
+    "mining_view": ("Mining", ""),
     "events": ("Events", "Every final movement of money, to be read, posted or heard live."),
     "webhooks": ("Events", ""),
     "websocket": ("Events", ""),

@@ -73,6 +73,7 @@ class StratumServer:
         self._hosts: Counter[str] = Counter()
         self._last_extranonce = 0
         self.workers = Roster()
+        self.accepted_total = self.stale_total = self.rejected_total = 0  # shares
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
@@ -148,9 +149,16 @@ class StratumServer:
         """Work for an address."""
         return self._work.template(payee)
 
+    def refused(self, worker: str, *, stale: bool) -> None:
+        """A share was not."""
+        self.stale_total += stale
+        self.rejected_total += not stale
+        self.workers.refused(worker, self.monotonic_s(), stale=stale)
+
     def took(self, share: Share) -> None:
         """A share was accepted."""
         now_s = self.monotonic_s()
+        self.accepted_total += 1
         self.workers.accepted(share.worker, share.hashes, now_s, is_block=share.is_block)
         if share.is_block:
             self._work.solved(share)
@@ -262,7 +270,7 @@ class Miner(asyncio.Protocol):
             server.workers.came(name, now_s)
         if session.refused != refused and session.worker in self._known:
             stale = session.refused[Refusal.STALE] > refused[Refusal.STALE]
-            server.workers.refused(session.worker, now_s, stale=stale)
+            server.refused(session.worker, stale=stale)
         if session.ready and not was_ready:
             if self._joining is not None:
                 self._joining.cancel()

@@ -10,6 +10,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from chaind.node.mining import Mining
+
 if TYPE_CHECKING:
     from chaind.node.node import Node
 
@@ -24,7 +26,7 @@ class NodeCollector(Collector):
         """One family per figure."""
         node = self._node
         final, age_ms = node.chain.final, node.vitals.final_age_ms()
-        gauges = {
+        gauges: dict[str, tuple[str, float]] = {
             "consensus_height": ("Height of the last final block", final.height),
             "consensus_view": ("Current view", node.engine.view),
             "consensus_latest_block_time_ms": ("Chain time of the last final block", final.time_ms),
@@ -39,9 +41,11 @@ class NodeCollector(Collector):
             "clock_offset_ms": ("How far a wrong clock is ahead", node.clock_watch.offset_ms),
             "loop_lag_ms": ("How late the last timer of the event loop was", node.loop_lag_ms),
         }
+        if node.mining is not None:
+            gauges |= _miners(node.mining)
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(f"chaind_{name}", text, value)
-        counters = {
+        counters: dict[str, tuple[str, float]] = {
             "consensus_blocks": ("Blocks made final", node.finality.blocks_total),
             "consensus_txs": ("Transactions made final", node.finality.transactions_total),
             "consensus_evidence": ("Proofs of misbehaviour seen", node.engine.evidence_total),
@@ -50,5 +54,35 @@ class NodeCollector(Collector):
             "store_healed_blocks": ("Damaged blocks fetched again", node.healer.healed_total),
             "sync_blocks": ("Blocks fetched in ranges", node.sync.blocks_total),
         }
+        if node.mining is not None:
+            counters |= _mined(node.mining)
         for name, (text, value) in counters.items():
             yield CounterMetricFamily(f"chaind_{name}", text, value)
+
+
+def _miners(mining: Mining) -> dict[str, tuple[str, float]]:
+    workers = mining.workers()
+    rates = [] if mining.own is None else mining.own.rates()
+    connections = 0 if mining.stratum is None else mining.stratum.connected
+    served = sum(worker.hashes_per_second for worker in workers)
+    return {
+        "mining_own_hashes_per_second": ("Hash rate of this node's own miner", sum(rates)),
+        "mining_served_hashes_per_second": ("Hash rate of the miners served", served),
+        "mining_workers": ("Names that mine here, seen within the hour", len(workers)),
+        "mining_connections": ("Miners connected", connections),
+    }
+
+
+def _mined(mining: Mining) -> dict[str, tuple[str, float]]:
+    server = mining.stratum
+    shares = (
+        (0, 0, 0)
+        if server is None
+        else (server.accepted_total, server.stale_total, server.rejected_total)
+    )
+    return {
+        "mining_blocks": ("Blocks mined here", mining.work.blocks_total),
+        "mining_shares_accepted": ("Shares that counted", shares[0]),
+        "mining_shares_stale": ("Shares that came after the tip had changed", shares[1]),
+        "mining_shares_rejected": ("Shares that broke a rule", shares[2]),
+    }

@@ -44,6 +44,7 @@ class Solved(NamedTuple):
     extranonce: bytes
     header: bytes
     worker: str
+    own: bool = False
 
 
 class MinerWork:
@@ -76,7 +77,8 @@ class MinerWork:
         self._short = False  # the plan was made in haste and lacks what the pool has
         self._solved: Solved | None = None  # the first on its tip, until it is handed in
         self._found = asyncio.Event()
-        self.blocks_total = 0  # that were handed in and stand
+        self.blocks_total = 0  # that were mined with this work, and taken
+        self.own_blocks_total = 0  # of them by this node itself
 
     @property
     def plan(self) -> Plan | None:
@@ -217,4 +219,5 @@ class MinerWork:
             log.warning("block_refused", error=str(error), **shown)
             return
         self.blocks_total += 1
+        self.own_blocks_total += solved.own
         log.info("block_mined", transactions=len(block.transactions), **shown)

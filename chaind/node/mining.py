@@ -10,6 +10,7 @@ from collections.abc import Callable
 import structlog
 
 from chaind.mempool.pool import Pool
+from chaind.miner.roster import MinerInfo
 from chaind.miner.stratum_server import StratumServer
 from chaind.node.clock import Clock, Workers
 from chaind.node.config import Config, MinerSection
@@ -173,6 +174,15 @@ class Mining:
         first, now = (work_of(target_of(each)) for each in (self._rules.start_bits, bits))
         spacing_s = self._rules.rules.target_spacing_ms / 1000
         return share * min(now, max(first, now / PACED_SPACINGS)) / spacing_s
+
+    @property
+    def stratum_host(self) -> str:
+        """Where it is told to listen."""
+        return self._section.stratum_host
+
+    def workers(self) -> list[MinerInfo]:
+        """Names that mine through Stratum, the newest first."""
+        return [] if self.stratum is None else self.stratum.workers.all(self._monotonic_s())
 
     async def start(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Begin to serve; the tasks, to be cancelled. Raises `StratumBusy`."""

@@ -108,6 +108,7 @@ class Node:
         self.started_ms = clock.monotonic_ms()
         self.clock_watch = ClockWatch(clock, genesis.parameters.max_drift_ms)
         self._disk = disk
+        self.store = disk.store
         self._workers = workers
         self._entropy = entropy
         voters, secret = Voters(genesis), identity.validator

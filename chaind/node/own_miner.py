@@ -64,7 +64,6 @@ class OwnMiner:
         self._number = 0
         self._extranonce2 = 0
         self._reports: list[deque[Searched]] = []
-        self.found_total = 0
 
     @property
     def threads(self) -> int:
@@ -176,8 +175,8 @@ class OwnMiner:
             case Found(number, nonce):
                 job = self._jobs.get(number)
                 if job is not None:
-                    self.found_total += 1
                     header = job.prefix + nonce.to_bytes(NONCE_BYTES, "little")
-                    self._work.hand_in(Solved(job.template, job.extranonce, header, NAME))
+                    solved = Solved(job.template, job.extranonce, header, NAME, own=True)
+                    self._work.hand_in(solved)
             case Exhausted(number) if number == self._number and number in self._jobs:
                 self.give_work()

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -18,6 +18,7 @@ from chaind.consensus.core import Record, Verdict
 from chaind.consensus.pow.sync import Action, AskBody, AskHeaders, Drop, Note, Passed, SyncPlanner
 from chaind.consensus.pow.tree import Entry, Tree
 from chaind.consensus.pow.tree_errors import ReorgTooDeep
+from chaind.ledger.block import subsidy
 from chaind.ledger.checks import Checked
 from chaind.network import messages as wire
 from chaind.network.peer import Peer
@@ -48,6 +49,14 @@ class ParentUnknown(Unknown):
     code = "parent-unknown"
     text = "block {hash} stands on {parent}, which this node does not have"
     advice = "Get a new template: the one that was mined is not of this node's chain."
+
+
+class NextHeader(NamedTuple):
+    """What a block on the head has to be; `subsidy` in base units."""
+
+    height: int
+    bits: int
+    subsidy: int
 
 
 class Wire(Protocol):
@@ -272,6 +281,13 @@ class WorkEngine:
         candidate = self._chain.candidate(block.hash)
         if candidate is not None and candidate.error is not None:
             raise candidate.error
+
+    def next_header(self) -> NextHeader:
+        """What a block on the head has to be."""
+        head = self._head()
+        height = head.height + 1
+        due = subsidy(height, self._chain.genesis.parameters)
+        return NextHeader(height, self.tree.next_bits(head), due)
 
     def plan(self, *, empty: bool = False) -> Plan:
         """A block on the head, to be mined by anybody; `empty` takes nothing from the pool."""

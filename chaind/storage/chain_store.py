@@ -55,6 +55,7 @@ from chaind.storage.schema import (
     block_trades_id,
     certificate_key,
     coin_prefix,
+    coinbase_key,
     header_key,
     height_key,
     location_suffix,
@@ -232,6 +233,7 @@ class ChainStore:
             rows.append((reward_prefix(proposer) + number(height), number(final.reward)))
         if proposer is None:
             rows.append((header_key(height), block.header_bytes))
+            rows.append((coinbase_key(height), block.coinbase_bytes))
             rows += coinbase_rows(height, sha256d(block.coinbase_bytes), block.coinbase)
             for address, units in paid_by_coinbase(block.coinbase).items():
                 rows.append((reward_prefix(address) + number(height), number(units)))
@@ -241,6 +243,11 @@ class ChainStore:
         """Headers of final mined blocks from height `start` up to below `stop`, 80 bytes each."""
         for _, header in self._database.scan(header_key(start), header_key(stop)):
             yield header
+
+    def coinbases(self, start: int, stop: int) -> Iterator[bytes]:
+        """Coinbases of final mined blocks from height `start` up to below `stop`."""
+        for _, coinbase in self._database.scan(coinbase_key(start), coinbase_key(stop)):
+            yield coinbase
 
     def block_row(self, height: int) -> BlockRow | None:
         """Where and what the final block of this height is."""

@@ -4,6 +4,7 @@
     H ‖ height(8)                               [block hash, segment, offset, transactions, time_ms]
     B ‖ block hash                              height(8)
     W ‖ height(8)                               header of a final mined block, 80 bytes
+    K ‖ height(8)                               its coinbase
     C ‖ height(8)                               certificate that finalised this block
     X ‖ txid                                    where a final transaction is, and what it moved;
                                                 also what a block's expiries and triggers moved, as
@@ -31,12 +32,13 @@ from chaind.ledger.trading import Refused
 from chaind.primitives.codec import Decoder, encode
 from chaind.primitives.hashes import tagged_hash
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 
 STATE = b"S"
 HEIGHT = b"H"
 BLOCK = b"B"
 HEADER = b"W"
+COINBASE = b"K"
 CERTIFICATE = b"C"
 TRANSACTION = b"X"
 ACTIVITY = b"A"
@@ -142,6 +144,11 @@ def height_key(height: int) -> bytes:
 def header_key(height: int) -> bytes:
     """Row of the header of a final mined block."""
     return HEADER + number(height)
+
+
+def coinbase_key(height: int) -> bytes:
+    """Row of the coinbase of a final mined block."""
+    return COINBASE + number(height)
 
 
 def certificate_key(height: int) -> bytes:

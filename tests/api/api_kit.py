@@ -1,6 +1,7 @@
 """What the tests of the API share: a node to talk to, a client to talk with, things to submit."""
 
 import asyncio
+import socket
 import time
 from pathlib import Path
 from random import Random
@@ -18,6 +19,7 @@ from chaind.node.config import (
     Config,
     CustodySection,
     FaucetSection,
+    MinerSection,
     NetworkSection,
     NodeSection,
     PaymentsSection,
@@ -48,7 +50,14 @@ COIN_AMOUNT = "77.5"
 NO_SETTINGS = FaucetSection()
 NO_KEYS = PaymentsSection()
 NO_HOOKS = WebhooksSection()
+NO_MINING = MinerSection()
 TOKEN = "GOLD"
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def make_genesis(**changes: Any) -> Genesis:
@@ -89,6 +98,7 @@ async def start_node(
     faucet: FaucetSection = NO_SETTINGS,
     payments: PaymentsSection = NO_KEYS,
     webhooks: WebhooksSection = NO_HOOKS,
+    miner: MinerSection = NO_MINING,
 ) -> tuple[Node, "asyncio.Task[None]"]:
     """A running node."""
     workers = SystemWorkers(2)
@@ -103,6 +113,7 @@ async def start_node(
             faucet=faucet,
             payments=payments,
             webhooks=webhooks,
+            miner=miner,
         ),
         genesis=genesis,
         identity=Identity(KeyPair(b"\x05" * 32), VALIDATOR),

@@ -1,6 +1,7 @@
 """A real node with one validator, its API listening on a port of this machine."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,15 @@ import pytest
 from api_kit import Door, make_genesis, start_node
 
 from chaind.api.app import ApiServer
-from chaind.node.config import ApiSection, FaucetSection, PaymentsSection, WebhooksSection
+from chaind.node.config import (
+    ApiSection,
+    FaucetSection,
+    MinerSection,
+    PaymentsSection,
+    WebhooksSection,
+)
+
+sys.path.append(str(Path(__file__).parents[1] / "miner"))  # miners as tests write them
 
 
 @pytest.fixture
@@ -43,6 +52,12 @@ def webhook_settings() -> dict[str, Any]:
 
 
 @pytest.fixture
+def miner_settings() -> dict[str, Any]:
+    """Settings of [miner]."""
+    return {}
+
+
+@pytest.fixture
 async def door(
     tmp_path: Path,
     api_settings: dict[str, Any],
@@ -50,6 +65,7 @@ async def door(
     faucet_settings: dict[str, Any],
     payment_settings: dict[str, Any],
     webhook_settings: dict[str, Any],
+    miner_settings: dict[str, Any],
 ) -> AsyncIterator[Door]:
     """A node of a development chain that keeps keys, reached over HTTP."""
     section = ApiSection(**{"api_port": 0, **api_settings})
@@ -62,6 +78,7 @@ async def door(
         faucet=faucet,
         payments=PaymentsSection(**payment_settings),
         webhooks=WebhooksSection(**webhook_settings),
+        miner=MinerSection(**miner_settings),
     )
     server = ApiServer(node)
     try:

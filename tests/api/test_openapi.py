@@ -96,7 +96,7 @@ async def test_bounds_of_numbers_are_those_that_hold(door: Door) -> None:
             for value in (low, high):
                 async with door.session.get(path, params={name: value}) as response:
                     code = "" if response.ok else (await response.json(content_type=None))["code"]
-                    assert code in ("", "range-invalid"), path
+                    assert code in ("", "not-mined", "range-invalid"), path
 
 
 UNMADE = ("get_lease", "get_transaction", "get_refunds", "post_refund")  # what names a payment
@@ -187,6 +187,8 @@ async def test_a_misspelt_wait_pays_nothing(door: Door) -> None:
 async def test_answers_are_of_the_described_type(door: Door, route: Route) -> None:
     kind = route.answers.get(200)
     if route.path in ("/ws", "/health/ready") or kind is None or route.answer_media != JSON_MEDIA:
+        return
+    if route in MINING_ROUTES:  # on chains of miners: test_mining_view
         return
     await door.post("/transfer?wait=final", {"from": "alice", "to": "bob", "amount": "1"})
     for path in (route.path, *route.aliases):

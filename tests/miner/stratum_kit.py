@@ -133,6 +133,11 @@ class StratumClient:
                 return [self.name, job, more, time, f"{nonce:08x}"]
         raise AssertionError
 
+    async def send(self, share: list[str]) -> str:
+        """What comes of a share: accepted, or code and words of the refusal."""
+        told = await self.ask("mining.submit", *share)
+        return "accepted" if told is True else f"{told[0]} {told[1]}"
+
     async def leave(self) -> None:
         self.writer.close()
         if self.reading is not None:

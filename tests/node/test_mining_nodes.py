@@ -25,6 +25,7 @@ from work_kit import EASY, RULES, SUBSIDY, WorkCluster
 from chaind.miner.stratum import LINE_BYTES_MAX
 from chaind.miner.vardiff import DIFFICULTY_MIN
 from chaind.node.mining import Mining, NotMinable, PayeeUnknown
+from chaind.node.mining_view import Mined, mined_by
 from chaind.primitives.genesis import ProofOfWork
 
 BLOCKS = int(os.environ.get("CHAIND_TEST_BLOCKS", "3"))
@@ -59,24 +60,19 @@ class Mine(WorkCluster):
             await client.leave()
 
 
-async def answer_of(client: StratumClient, share: list[str]) -> str:
-    told = await client.ask("mining.submit", *share)
-    return "accepted" if told is True else f"{told[0]} {told[1]}"
-
-
 async def test_a_miner_finds_blocks_through_a_node(tmp_path: Path) -> None:
     async with Mine(tmp_path) as mine, mine.miner() as client:
         await client.until(lambda: client.job)
         told: Counter[str] = Counter()
         for height in range(1, BLOCKS + 1):
             job = client.job[0]
-            told[await answer_of(client, client.search())] += 1
+            told[await client.send(client.search())] += 1
             await client.until(lambda job=job: client.job[0] != job)
             assert client.job[-1] is True
             assert mine[0].chain.head.height == height
         assert told == {"accepted": BLOCKS}
         stale = [client.name, job, "00000000", "0", "0"]
-        assert await answer_of(client, stale) == "21 the block below has changed"
+        assert await client.send(stale) == "21 the block below has changed"
         await mine.height(BLOCKS - 2)
         coins = mine[0].queries.coins(address("carol"), 100)
         assert [coin.amount for coin in coins] == [SUBSIDY] * (BLOCKS - 2)
@@ -92,7 +88,7 @@ async def test_a_miner_sends_shares_through_a_node(tmp_path: Path) -> None:
         told: Counter[str] = Counter()
         for number in range(SHARES):
             share = await asyncio.to_thread(client.search, number)
-            told[await answer_of(client, share)] += 1
+            told[await client.send(share)] += 1
         stale = told.pop("21 the block below has changed", 0)
         assert told == {"accepted": SHARES - stale}
         assert stale <= mine[0].chain.head.height
@@ -106,9 +102,9 @@ async def test_what_waits_is_in_the_next_work_and_the_last_still_counts(tmp_path
         await client.until(lambda: client.job[0] != before)
         assert client.job[-1] is False, "only the fees are others"
         share = client.search()
-        known = await answer_of(client, [share[0], before, "", share[3], "0"])
+        known = await client.send([share[0], before, "", share[3], "0"])
         assert known == "20 extranonce2 is not 8 hex digits", "not stale"
-        assert await answer_of(client, share) == "accepted"
+        assert await client.send(share) == "accepted"
         await mine.until(lambda: mine[0].queries.transaction(payment.txid).status == "included")
 
 
@@ -121,7 +117,7 @@ async def test_nothing_is_mined_without_peers_where_there_should_be_some(tmp_pat
             assert client.job == []
             await mine.start(1)
             await client.until(lambda: client.job)
-            assert await answer_of(client, client.search()) == "accepted"
+            assert await client.send(client.search()) == "accepted"
             await mine.heads()
             assert mine[1].chain.head.height == 1
 
@@ -145,8 +141,26 @@ async def test_who_misbehaves_is_cut_and_others_mine_on(tmp_path: Path, name: st
             with suppress(ConnectionResetError):
                 await reader.read()  # until it is cut
         writer.close()
-        assert await answer_of(client, client.search()) == "accepted"
+        assert await client.send(client.search()) == "accepted"
         await mine.until(lambda: mine[0].chain.head.height == 1)
+
+
+async def test_attribution_follows_the_chain_through_a_reorganisation(tmp_path: Path) -> None:
+    async with Mine(tmp_path, nodes=2) as mine:
+        mine.cut({0}, {1})
+        await mine.mine(at=0, count=1, to="alice")
+        await mine.mine(at=1, count=2, to="bob")
+        node = mine[0]
+        assert mined_by(node.chain, node.store, 1, 9) == [Mined(address("alice"), 1, SUBSIDY, 0, 0)]
+        mine.cut()
+        await mine.mine(at=1, count=1, to="carol")
+        await mine.until(lambda: node.chain.head.height == 3)
+        await mine.height(1)
+        assert mined_by(node.chain, node.store, 1, 9) == [
+            Mined(address("bob"), 2, 2 * SUBSIDY, 1, SUBSIDY),
+            Mined(address("carol"), 1, SUBSIDY, 0, 0),
+        ]
+        assert mined_by(node.chain, node.store, 2, 3) == [Mined(address("bob"), 1, SUBSIDY, 0, 0)]
 
 
 # The node's own miner.
