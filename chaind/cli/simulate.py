@@ -10,8 +10,8 @@ from chaind.primitives.errors import LocalFault
 
 if TYPE_CHECKING:
     from chaind.simulation.campaign import Report
-    from chaind.simulation.simulation import Options as RunOptions
-    from chaind.simulation.simulation import Outcome
+    from chaind.simulation.options import Options as RunOptions
+    from chaind.simulation.options import Outcome
 
 TRACE_LINES = 80  # of a failing seed
 SEEDS_PER_LINE = 50
@@ -55,6 +55,13 @@ class SimulationFailed(LocalFault):
 @click.command()
 @click.option("--seed", type=int, help="One seed, told in full.")
 @click.option("--seeds", metavar="FIRST:END", help="Many seeds; END is left out.")
+@click.option(
+    "--mode",
+    type=click.Choice(("bft", "pow")),
+    default="bft",
+    show_default=True,
+    help="Validators that vote, or miners.",
+)
 @click.option("--nodes", type=click.IntRange(1, 100), default=4, show_default=True)
 @click.option(
     "--faults",
@@ -66,12 +73,14 @@ class SimulationFailed(LocalFault):
     "--adversary",
     default="any",
     show_default=True,
-    help="How one Byzantine validator lies; none, or any: each seed decides.",
+    help="How one Byzantine node lies; none, or any: each seed decides.",
 )
 @click.option("--overlay", is_flag=True, help="Votes are passed on, as among many validators.")
 @click.option("--skip", default="", help="Numbers of faults of the plan to leave out: 1,4,5.")
 @click.option(
-    "--minutes", type=Number(0.01, 1_440), help="Virtual minutes of faults.  [default: 62 seconds]"
+    "--minutes",
+    type=Number(0.01, 1_440),
+    help="Virtual minutes of faults.  [default: 62 seconds, of miners 182]",
 )
 @click.option(
     "--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes."
@@ -79,6 +88,7 @@ class SimulationFailed(LocalFault):
 def simulate(
     seed: int | None,
     seeds: str | None,
+    mode: str,
     nodes: int,
     faults: str,
     adversary: str,
@@ -92,7 +102,8 @@ def simulate(
     The same seed gives the same trace, whose hash is printed. A run checks that no two blocks are
     final at one height, that no node contradicts itself, that what was answered stays true, that
     money is conserved, and that all agree again once faults have ended. One that falls short of
-    60 virtual seconds, 30 final blocks, 300 operations or 5 faults fails.
+    60 virtual seconds, 30 final blocks, 300 operations or 5 faults fails; of miners, of 180
+    seconds, 100 blocks, 200 operations or 5 faults.
 
     \b
     Examples:
@@ -100,18 +111,20 @@ def simulate(
       chaind simulate --seeds 0:2000 --nodes 4 --faults all --jobs 2
       chaind simulate --seed 7 --nodes 7 --minutes 10 --faults crash,disk
       chaind simulate --seeds 0:20 --adversary "equivocating leader"
+      chaind simulate --seeds 0:200 --mode pow --nodes 4 --faults all
     """
     if seed is not None and seeds is not None:
         raise click.UsageError("Give --seed or --seeds, not both.")
     from chaind.simulation.campaign import run_all
-    from chaind.simulation.simulation import Options
+    from chaind.simulation.options import Options
 
     base = Options(
         seed=0,
         nodes=nodes,
         groups=_groups(faults),
         skip=_numbers(skip),
-        adversary=_adversary(adversary),
+        adversary=_adversary(adversary, mode),
+        mode=mode,
         overlay=overlay,
     )
     if minutes is not None:
@@ -162,12 +175,13 @@ def _explain(failed: "Outcome") -> None:
 def _command(options: "RunOptions") -> str:
     """What to type to see this run again."""
     from chaind.simulation.faults import GROUPS
-    from chaind.simulation.simulation import Options
 
     groups = "all" if options.groups == GROUPS else ",".join(options.groups) or "none"
     parts = ["chaind simulate", f"--seed {options.seed}", f"--nodes {options.nodes}"]
+    if options.mode != "bft":
+        parts.append(f"--mode {options.mode}")
     parts.append(f"--faults {groups}")
-    if options.seconds != Options(seed=0).seconds:
+    if options.seconds is not None:
         parts.append(f"--minutes {options.seconds / 60!r}")
     if options.adversary != "any":
         parts.append(f'--adversary "{options.adversary}"')
@@ -207,11 +221,12 @@ def _groups(text: str) -> tuple[str, ...]:
     return names
 
 
-def _adversary(name: str) -> str:
-    from chaind.simulation.adversaries import KINDS
+def _adversary(name: str, mode: str) -> str:
+    from chaind.simulation.simulation import MODES
 
-    if name not in ("any", "none", *KINDS):
-        raise AdversaryUnknown(name=name, kinds=", ".join(KINDS))
+    kinds = MODES[mode].kinds
+    if name not in ("any", "none", *kinds):
+        raise AdversaryUnknown(name=name, kinds=", ".join(kinds))
     return name
 
 

@@ -1,11 +1,7 @@
-"""Byzantine validators: the node's own code, with a liar between it and its connections.
-
-Law: an adversary has its own key and nobody else's, and sends what it likes to whom it likes. What
-it runs and keeps is sound, so that its lies are timely and well informed.
-"""
+"""Byzantine validators: what they say of blocks, votes, certificates and transactions."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 import msgspec
@@ -18,28 +14,22 @@ from chaind.primitives.block import BFT_BITS, Block
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.hashes import sha256
 from chaind.primitives.keys import SecretKey
-from chaind.primitives.transaction import KeyWitness, Lease, Transaction
+from chaind.primitives.transaction import Lease, Transaction
 from chaind.primitives.votes import Vote, VoteKind, vote_digest
-from chaind.simulation.program import Program
+from chaind.simulation.liars import SLOW_S, Liar, Said, be_slow, garbage, to_all
 
-Said = Iterable[tuple[Peer, Message]]
 MEMORY = 200  # old messages that a liar keeps to send again
 SPAM = 40  # transactions in one burst
-SLOW_S = 0.4  # how long a slow peer reads nothing, again and again
 
 
-class Adversary:
+class Adversary(Liar):
     """`Tap` of a Byzantine node. `lie` is its kind of lying, `to` what it does to what it hears."""
 
     def __init__(self, kind: str, genesis: Genesis, key: SecretKey, rng: Random) -> None:
-        self.program: Program | None = None
+        super().__init__(genesis, key, rng)
         self.kind = kind
-        self.genesis = genesis
-        self.key = key
-        self.rng = rng
         self.me = [validator.key for validator in genesis.validators].index(key.public)
         self.old: deque[Message] = deque(maxlen=MEMORY)
-        self.lies = 0
         self._lie: Callable[[Adversary, Message, Sequence[Peer]], Said] = KINDS[kind]
 
     def incoming(self, _peer: Peer, message: Message) -> Sequence[float]:
@@ -94,41 +84,31 @@ class Adversary:
             vote=self.vote(real.vote.view, VoteKind.FIRST, other.hash),
         )
 
-    def swapped(self, transaction: Transaction) -> Transaction:
-        """The same transaction with a witness that does not hold."""
-        self.lies += 1
-        forged = KeyWitness(self.key.public, self.key.sign(transaction.sighash))
-        return Transaction(transaction.body, (forged,) * len(transaction.witnesses))
-
-
-def _to(peers: Iterable[Peer], message: Message) -> list[tuple[Peer, Message]]:
-    return [(peer, message) for peer in peers]
-
 
 def _equivocate(self: Adversary, message: Message, peers: Sequence[Peer]) -> Said:
     """Two blocks for one view, each to a part of the network."""
     if not isinstance(message, wire.Proposal) or (block := self.block_of(message)) is None:
-        return _to(peers, message)
+        return to_all(peers, message)
     one, other = self.halves(peers)
     time_ms = block.commitment.time_ms
     assert time_ms is not None
     later = time_ms + 1 if (time_ms + 1) // 1000 == time_ms // 1000 else time_ms - 1
     second = self.proposal(message, block, block.transactions, time_ms=later)
-    return [*_to(one, message), *_to(other, second)]
+    return [*to_all(one, message), *to_all(other, second)]
 
 
 def _withhold(self: Adversary, message: Message, peers: Sequence[Peer]) -> Said:
     """Own votes to some peers only, or to none."""
     if isinstance(message, wire.Votes | wire.Proposal):
         self.lies += 1
-        return _to((peer for peer in peers if self.rng.random() < 0.4), message)
-    return _to(peers, message)
+        return to_all((peer for peer in peers if self.rng.random() < 0.4), message)
+    return to_all(peers, message)
 
 
 def _vote_twice(self: Adversary, message: Message, peers: Sequence[Peer]) -> Said:
     """What an honest voter never signs both of, each to a part of the network."""
     if not isinstance(message, wire.Votes):
-        return _to(peers, message)
+        return to_all(peers, message)
     one, other = self.halves(peers)
     lies: list[Vote] = []
     for vote in message.votes:
@@ -140,16 +120,16 @@ def _vote_twice(self: Adversary, message: Message, peers: Sequence[Peer]) -> Sai
             lies.append(self.vote(vote.view, VoteKind.NULLIFY, None))
             lies.append(self.vote(vote.view, VoteKind.FALLBACK, vote.block))
             lies.append(self.vote(vote.view, VoteKind.FINALIZE, vote.block))
-    return [*_to(one, message), *(_to(other, wire.Votes(tuple(lies))) if lies else ())]
+    return [*to_all(one, message), *(to_all(other, wire.Votes(tuple(lies))) if lies else ())]
 
 
 def _repeat_old(self: Adversary, message: Message, peers: Sequence[Peer]) -> Said:
     """Certificates, votes and standings of long ago, between the new ones."""
-    said = _to(peers, message)
+    said = to_all(peers, message)
     if isinstance(message, wire.Certificates | wire.Votes | wire.Status | wire.Proposal):
         if self.old and self.rng.random() < 0.5:
             self.lies += 1
-            said += _to(peers, self.rng.choice(self.old))
+            said += to_all(peers, self.rng.choice(self.old))
         self.old.append(message)
     return said
 
@@ -157,58 +137,37 @@ def _repeat_old(self: Adversary, message: Message, peers: Sequence[Peer]) -> Sai
 def _invalid_block(self: Adversary, message: Message, peers: Sequence[Peer]) -> Said:
     """Blocks that break a rule: money from nowhere in time, twice, or out of order."""
     if not isinstance(message, wire.Proposal) or (block := self.block_of(message)) is None:
-        return _to(peers, message)
+        return to_all(peers, message)
     wrong = self.rng.randrange(3)
     if wrong == 0:
-        return _to(
+        return to_all(
             peers, self.proposal(message, block, block.transactions, height=block.height + 1)
         )
     if wrong == 1 and block.transactions:
         twice = (*block.transactions, block.transactions[0])
-        return _to(peers, self.proposal(message, block, twice))
-    return _to(peers, self.proposal(message, block, block.transactions, proposer=bytes(20)))
+        return to_all(peers, self.proposal(message, block, twice))
+    return to_all(peers, self.proposal(message, block, block.transactions, proposer=bytes(20)))
 
 
 def _wrong_root(self: Adversary, message: Message, peers: Sequence[Peer]) -> Said:
     """Blocks on a state that nobody has."""
     if not isinstance(message, wire.Proposal) or (block := self.block_of(message)) is None:
-        return _to(peers, message)
+        return to_all(peers, message)
     root = self.rng.randbytes(32)
-    return _to(peers, self.proposal(message, block, block.transactions, parent_root=root))
+    return to_all(peers, self.proposal(message, block, block.transactions, parent_root=root))
 
 
 def _swap_witness(self: Adversary, message: Message, peers: Sequence[Peer]) -> Said:
     """Real transactions whose signatures do not hold, in gossip and in proposals."""
     if isinstance(message, wire.Transactions):
         raws = [self.swapped(Transaction.decode(raw)).raw for raw in message.raws]
-        return _to(peers, wire.Transactions(tuple(raws)))
+        return to_all(peers, wire.Transactions(tuple(raws)))
     if isinstance(message, wire.Proposal):
         block = self.block_of(message)
         if block is not None and block.transactions:
             swapped = [self.swapped(one) for one in block.transactions]
-            return _to(peers, self.proposal(message, block, swapped))
-    return _to(peers, message)
-
-
-def _garbage(self: Adversary, message: Message, peers: Sequence[Peer]) -> Said:
-    """Frames that hold no message."""
-    if self.rng.random() < 0.02:
-        self.lies += 1
-        for peer in peers:
-            peer.connection.send(self.rng.randbytes(self.rng.randint(1, 300)))
-    return _to(peers, message)
-
-
-def _be_slow(self: Adversary, message: Message, peers: Sequence[Peer]) -> Said:
-    """Nothing is read for a while, again and again."""
-    if self.rng.random() < 0.02:
-        self.lies += 1
-        for peer in peers:
-            transport = peer.connection._transport
-            if transport is not None:
-                transport.pause_reading()
-                peer.connection._loop.call_later(5 * SLOW_S, transport.resume_reading)
-    return _to(peers, message)
+            return to_all(peers, self.proposal(message, block, swapped))
+    return to_all(peers, message)
 
 
 def _lie_about_blocks(self: Adversary, message: Message, peers: Sequence[Peer]) -> Said:
@@ -216,11 +175,11 @@ def _lie_about_blocks(self: Adversary, message: Message, peers: Sequence[Peer]) 
     match message:
         case wire.Tip(height):
             self.lies += 1
-            return _to(peers, wire.Tip(height + self.rng.choice((1, 5, 10**6))))
+            return to_all(peers, wire.Tip(height + self.rng.choice((1, 5, 10**6))))
         case wire.Status():
             self.lies += 1
             higher = message.final_height + self.rng.choice((1, 600))
-            return _to(peers, msgspec.structs.replace(message, final_height=higher))
+            return to_all(peers, msgspec.structs.replace(message, final_height=higher))
         case wire.Blocks(start, raws, certificate):
             self.lies += 1
             lies: list[Message] = [
@@ -228,16 +187,16 @@ def _lie_about_blocks(self: Adversary, message: Message, peers: Sequence[Peer]) 
                 wire.Blocks(start, raws[:-1], certificate),
                 wire.Blocks(start, tuple(reversed(raws)), certificate),
             ]
-            return _to(peers, self.rng.choice(lies))
+            return to_all(peers, self.rng.choice(lies))
         case wire.BlockData(block_hash, raw) if raw is not None:
             self.lies += 1
-            return _to(peers, wire.BlockData(block_hash, None))
-    return _to(peers, message)
+            return to_all(peers, wire.BlockData(block_hash, None))
+    return to_all(peers, message)
 
 
 def _spam(self: Adversary, message: Message, peers: Sequence[Peer]) -> Said:
     """Bursts of transactions that cannot be paid, leases of others, and questions."""
-    said = _to(peers, message)
+    said = to_all(peers, message)
     if self.rng.random() < 0.03:
         self.lies += 1
         node = None if self.program is None else self.program.node
@@ -253,15 +212,15 @@ def _spam(self: Adversary, message: Message, peers: Sequence[Peer]) -> Said:
                     self.swapped(Transaction(other, entry.checked.transaction.witnesses)).raw
                 )
         if raws:
-            said += _to(peers, wire.Transactions(tuple(raws)))
-        said += _to(peers, wire.GetBlocks(1, wire.BLOCKS_MAX))
-        said += _to(peers, wire.GetCertificates(EPOCH, 1, 10**6))
+            said += to_all(peers, wire.Transactions(tuple(raws)))
+        said += to_all(peers, wire.GetBlocks(1, wire.BLOCKS_MAX))
+        said += to_all(peers, wire.GetCertificates(EPOCH, 1, 10**6))
     return said
 
 
 def _tell_all(_self: Adversary, message: Message, peers: Sequence[Peer]) -> Said:
     """Nothing but the truth: a twin lies by being two."""
-    return _to(peers, message)
+    return to_all(peers, message)
 
 
 KINDS: dict[str, Callable[[Adversary, Message, Sequence[Peer]], Said]] = {
@@ -272,8 +231,8 @@ KINDS: dict[str, Callable[[Adversary, Message, Sequence[Peer]], Said]] = {
     "invalid block": _invalid_block,
     "wrong root": _wrong_root,
     "witness swapper": _swap_witness,
-    "garbage": _garbage,
-    "slow peer": _be_slow,
+    "garbage": garbage,
+    "slow peer": be_slow,
     "lying sync server": _lie_about_blocks,
     "spammer": _spam,
     "twins": _tell_all,

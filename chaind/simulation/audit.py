@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from chaind.ledger.checks import Checked
 from chaind.ledger.errors import REFUSALS
@@ -19,15 +20,24 @@ from chaind.simulation.client import Promises
 from chaind.simulation.disk import CrashDisk
 from chaind.simulation.program import Program
 from chaind.simulation.world import World
+from chaind.storage.chain_store import ChainStore
 from chaind.storage.kv import MemoryStore
 from chaind.storage.log import AppendLog
 from chaind.storage.segment import Position
 
-UNDER_WAY_MAX = 12  # blocks of the views in hand, and what liars propose there
+
+class Replayed(NamedTuple):
+    """Final blocks executed once more: where that has come to, and its sums."""
+
+    replay: Replay
+    store: ChainStore
+    tally: Tally
 
 
 class Audit:
     """Holds nodes against the blocks that they made final."""
+
+    under_way_max = 12  # blocks of the views in hand, and what liars propose there
 
     def __init__(self, world: World, genesis: Genesis, checks: Checks, promises: Promises) -> None:
         self._world = world
@@ -54,7 +64,7 @@ class Audit:
     def _nothing_left(self, name: str, node: Node) -> None:
         """What was wanted is there or given up: memory does not grow with every fault."""
         left = len(node.bodies._wants) + len(node.bodies._compact) + len(node.chain._candidates)
-        if left > UNDER_WAY_MAX:
+        if left > self.under_way_max:
             self._world.fail(f"{name} still holds or wants {left} blocks that are not final")
 
     def _no_bans(self, name: str, node: Node, programs: Sequence[Program]) -> None:
@@ -65,8 +75,8 @@ class Audit:
                 if node.network.scores.is_banned(who, now_ms=now_ms):
                     self._world.fail(f"{name} has banned {other.machine.name}, which is honest")
 
-    def _states(self, nodes: Sequence[tuple[int, str, Node]]) -> None:
-        """Each node's rows and root against a replay of the blocks up to where it stands."""
+    def _states(self, nodes: Sequence[tuple[int, str, Node]]) -> Replayed:
+        """Each node's final rows and root against a replay up to where it stands."""
         database = MemoryStore()
         bodies = AppendLog.open(
             CrashDisk(), Path("/replay"), "bodies", 1 << 30, 1 << 24, salt=bytes, lossy=True
@@ -89,6 +99,7 @@ class Audit:
                     self._world.fail(f"height {height}: {complaint}")
             for words in holdings.against(tally):
                 self._world.fail(f"height {height}: {words}")
+        return Replayed(replay, store, tally)
 
     def _apply(self, replay: Replay, tally: Tally, block: Block) -> None:
         for words in tally.block(block, replay.tip.time_ms):

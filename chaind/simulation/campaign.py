@@ -12,41 +12,14 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import active_children, get_context
 from typing import NamedTuple
 
-from chaind.simulation.adversaries import KINDS as ADVERSARIES
 from chaind.simulation.faults import GROUPS, KINDS
-from chaind.simulation.simulation import Options, Outcome, Simulation
+from chaind.simulation.options import Options, Outcome
+from chaind.simulation.simulation import MODES, Simulation
 
 SHRINK_RUNS_MAX = 24  # a minute or two
 SECONDS = "virtual seconds"
 REQUIRED_SEEDS = 100  # from so many seeds on, every point below has to be reached
 TO_AGREE = "seconds to agree"
-REQUIRED = (
-    "FALLBACK",
-    "FIRST(⊥)",
-    "NULLIFY",
-    "announced transaction fetched",
-    "asset minted",
-    "block fetched",
-    "compact block completed",
-    "conflicting spend rejected",
-    "ended by a disk fault",
-    "fast path",
-    "finalised by a descendant",
-    "full node",
-    "invalid transaction refused",
-    "jump",
-    "nullified view",
-    "payment retried through another node",
-    "policy spent",
-    "slow path",
-    "state catch-up",
-    "told expired",
-    "told rejected",
-    "transaction replaced",
-    "view without a block",
-    *(f"fault: {kind}" for kind in KINDS),
-    *(f"adversary: {kind}" for kind in ADVERSARIES),
-)
 
 
 class Report(NamedTuple):
@@ -64,6 +37,13 @@ class Report(NamedTuple):
     def passed(self) -> bool:
         """Whether every seed held and every point was reached."""
         return not self.failures and not self.missing
+
+
+def required(mode: str) -> tuple[str, ...]:
+    """Points that many seeds of a mode have to reach."""
+    chosen = MODES[mode]
+    faults = (f"fault: {kind}" for kind in KINDS)
+    return (*chosen.points, *faults, *(f"adversary: {kind}" for kind in chosen.kinds))
 
 
 def run_one(options: Options) -> Outcome:
@@ -90,7 +70,8 @@ def run_all(runs: Sequence[Options], jobs: int, heard: Callable[[Outcome], None]
     whole = len(runs) >= REQUIRED_SEEDS and all(
         one.groups == GROUPS and one.adversary == "any" for one in runs
     )
-    missing = [name for name in REQUIRED if whole and not points[name]]
+    wanted = {name for mode in {one.mode for one in runs} for name in required(mode)}
+    missing = sorted(name for name in wanted if whole and not points[name])
     return Report(len(runs), counts, points, failures, missing, hashes.hexdigest(), slowest)
 
 

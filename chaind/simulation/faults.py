@@ -9,7 +9,6 @@ from random import Random
 from typing import NamedTuple
 
 FIRST_S = 3.0  # nodes have met by then
-GAP_S = 3.3  # mean time from one fault to the next
 MINUTE_S = 60.0
 FAULTS_MIN = 12  # in a minute; a plan that comes out calmer is drawn again
 
@@ -93,20 +92,27 @@ KINDS: dict[str, _Kind] = {
 GROUPS = tuple(dict.fromkeys(kind.group for kind in KINDS.values()))
 
 
-def plan(rng: Random, *, nodes: int, until_s: float, groups: Sequence[str]) -> list[Fault]:
-    """Faults between the start and `until_s`, in order; none are still there at its end."""
+def plan(
+    rng: Random, *, nodes: int, until_s: float, groups: Sequence[str], gap_s: float
+) -> list[Fault]:
+    """Faults between the start and `until_s`, in order; none are still there at its end.
+
+    There is one every `gap_s` seconds in the mean.
+    """
     least = FAULTS_MIN if groups and until_s > MINUTE_S else 0
-    while len(faults := _draw(rng, nodes, until_s, groups)) < least:
+    while len(faults := _draw(rng, nodes, until_s, groups, gap_s)) < least:
         pass
     return faults
 
 
-def _draw(rng: Random, nodes: int, until_s: float, groups: Sequence[str]) -> list[Fault]:
+def _draw(
+    rng: Random, nodes: int, until_s: float, groups: Sequence[str], gap_s: float
+) -> list[Fault]:
     kinds = [name for name, kind in KINDS.items() if kind.group in groups]
     weights = [KINDS[name].weight for name in kinds]
     faults: list[Fault] = []
     at_s = FIRST_S
-    while kinds and (at_s := at_s + rng.expovariate(1 / GAP_S)) < until_s - 1:
+    while kinds and (at_s := at_s + rng.expovariate(1 / gap_s)) < until_s - 1:
         [name] = rng.choices(kinds, weights)
         kind = KINDS[name]
         low, high = kind.size

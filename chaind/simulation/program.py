@@ -34,6 +34,8 @@ PORT = 9080
 class Tap(Protocol):
     """What stands between a node and its connections."""
 
+    program: "Program | None"  # set once the program is made, which needs its tap first
+
     def incoming(self, peer: Peer, message: Message) -> Sequence[float]:
         """After how many seconds to deliver the message, once for each; empty: it is lost."""
 

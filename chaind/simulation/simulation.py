@@ -9,91 +9,34 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from random import Random
-from typing import NamedTuple
-
-import msgspec
 
 from chaind.node.node import Node
 from chaind.node.signatures import Verify
 from chaind.primitives import keys
-from chaind.primitives.address import key_address
 from chaind.primitives.errors import LocalFault
-from chaind.primitives.genesis import (
-    Allocation,
-    ConsensusParameters,
-    Genesis,
-    Parameters,
-    Validator,
-)
-from chaind.primitives.hashes import sha256
 from chaind.primitives.keys import SecretKey
-from chaind.simulation.adversaries import KINDS, Adversary
-from chaind.simulation.audit import Audit
-from chaind.simulation.checks import Checks
+from chaind.simulation.bft_mode import BftMode
 from chaind.simulation.client import Promises
-from chaind.simulation.faults import GROUPS, Fault, plan
+from chaind.simulation.faults import Fault, plan
 from chaind.simulation.loop import current_process
-from chaind.simulation.machine import EPOCH_MS, VERIFY_S
+from chaind.simulation.machine import VERIFY_S
+from chaind.simulation.modes import Mode
 from chaind.simulation.nemesis import Nemesis
-from chaind.simulation.program import Program, Setup
-from chaind.simulation.taps import HonestTap
+from chaind.simulation.options import Options, Outcome
+from chaind.simulation.pow_mode import PowMode
+from chaind.simulation.program import Program, Setup, Tap
 from chaind.simulation.wire import LinkState
-from chaind.simulation.workload import COIN_UNITS, Client, client_key
+from chaind.simulation.workload import Client
 from chaind.simulation.world import Violation, World
 from chaind.storage.errors import DiskDenied, DiskFailed, DiskFull
-from chaind.wallet.derivation import (
-    DEVELOPMENT_MNEMONIC,
-    DEVELOPMENT_NAMES,
-    development_key,
-    seed_from_mnemonic,
-)
+from chaind.wallet.derivation import DEVELOPMENT_MNEMONIC, seed_from_mnemonic
 
-CLIENTS = 12
-WINDOW_MS = 30_000  # short, so that deadlines pass and leases end within a run
-LEASE_MS = 60_000  # beyond the time for which any client repeats a request
-COINS_PER_CLIENT = 12
-UNITS_PER_COIN = 10**8
-HEAL_S_MAX = 20.0  # from the end of all faults to agreement: back-off, reconnection, catch-up
 ADVERSARY_SHARE = 0.5  # of seeds that have one
-FULL_NODE_SHARE = 0.3  # of seeds that have one, which follows and does not vote
-MORE_S_MAX = 120.0  # for which clients go on where they have done too little
-QUESTIONS_MAX = 6  # of one node, for single blocks, per final one; 2 is the worst seen
+FULL_NODE_SHARE = 0.3  # of seeds that have one, which follows and makes no blocks
 QUIET_HEIGHTS = 3  # final everywhere after peace has come
-FLOOR = {"virtual seconds": 60, "final blocks": 30, "client operations": 300, "faults": 5}
+MODES: dict[str, type[BftMode] | type[PowMode]] = {"bft": BftMode, "pow": PowMode}
 SHORT = "falls short"
 DISK_FAULTS = (DiskFailed, DiskFull, DiskDenied)
-
-
-class Options(NamedTuple):
-    """What one run is asked to be. `skip` leaves out faults of the plan by number.
-
-    `adversary` is a kind of `adversaries.KINDS`, "none", or "any": the seed decides.
-    So it does on the faults, unless there is a `plan`. `liars` is
-    how many validators lie; None: f, as many as must not matter. `overlay` has votes
-    passed on as in a large network.
-    """
-
-    seed: int
-    nodes: int = 4
-    groups: tuple[str, ...] = GROUPS
-    seconds: float = 62.0
-    skip: frozenset[int] = frozenset()
-    adversary: str = "any"
-    plan: tuple[Fault, ...] | None = None
-    liars: int | None = None
-    overlay: bool = False
-
-
-class Outcome(NamedTuple):
-    """What came of it. `violation` is None where all held."""
-
-    options: Options
-    violation: str | None
-    trace_hash: str
-    counts: dict[str, float]
-    points: dict[str, int]
-    trace: list[str]
-    faults: list[Fault]
 
 
 @lru_cache(maxsize=1)
@@ -108,15 +51,18 @@ class Simulation:
         self.options = options
         self.world = world = World(options.seed)
         rng = world.dice()
-        self.keys = [SecretKey(sha256(b"validator %d" % n)) for n in range(options.nodes)]
-        self.genesis = self._genesis(world.dice())
+        self.mode: Mode = MODES[options.mode](options, world)
+        mode = self.mode
+        self.seconds = mode.lengths.seconds if options.seconds is None else options.seconds
+        self.genesis = mode.genesis(world.dice())
+        self.genesis.check()
         setup = Setup(
             segment_bytes=rng.choice((8 << 10, 32 << 10, 1 << 20)),
-            pool_transactions=rng.choice((12, 40, 200_000)),
+            pool_transactions=rng.choice(mode.pools),
         )
-        self.checks = Checks(world, self.genesis)
+        self.checks = mode.checks(self.genesis)
         floor = self.floor()
-        can_reach = options.seconds >= floor["virtual seconds"]
+        can_reach = self.seconds >= floor["virtual seconds"]
         self.promises = Promises(world, self.checks, floor["client operations"] if can_reach else 0)
         self.programs: list[Program] = []
         self.honest: list[Program] = []
@@ -125,14 +71,13 @@ class Simulation:
         down_max = max(1, (options.nodes - 1) // 3)
         self.nemesis = Nemesis(world, self.programs, down_max, self.boot, self._forget)
         world.excuses = lambda process, error: self._excused(process.name.split(".")[0], error)
-        seats: list[SecretKey | None] = list(self.keys)
+        seats = mode.seats()
         if options.plan is None and rng.random() < FULL_NODE_SHARE:
             seats.append(None)
             world.point("full node")
         self.targets = len(seats)
-        if self.adversary == "twins":  # a second machine with the same key
-            seats += [self.keys[index] for index in self.liars]
-            self.liars += range(self.targets, len(seats))
+        seats += mode.twin_seats(self.adversary, self.liars)
+        self.liars += range(self.targets, len(seats))
         for _ in seats:
             world.add_machine()
         base_s, jitter_s = rng.choice(_LINKS)
@@ -171,11 +116,16 @@ class Simulation:
             return ""
         if options.adversary != "any":
             return options.adversary
-        return rng.choice(tuple(KINDS)) if rng.random() < ADVERSARY_SHARE else ""
+        return rng.choice(self.mode.kinds) if rng.random() < ADVERSARY_SHARE else ""
 
     def _drawn(self, rng: Random) -> list[Fault]:
-        options = self.options
-        return plan(rng, nodes=self.targets, until_s=options.seconds, groups=options.groups)
+        return plan(
+            rng,
+            nodes=self.targets,
+            until_s=self.seconds,
+            groups=self.options.groups,
+            gap_s=self.mode.lengths.gap_s,
+        )
 
     def _liar_count(self) -> int:
         """Byzantine validators: as many as the network bears, unless told otherwise."""
@@ -184,11 +134,11 @@ class Simulation:
             return 0
         return (options.nodes - 1) // 3 if options.liars is None else options.liars
 
-    def _tap(self, index: int, key: SecretKey | None) -> HonestTap | Adversary:
-        if index not in self.liars or key is None:
-            return HonestTap(self.nemesis.messages, self.checks, self.world.dice())
-        self.world.point(f"adversary: {self.adversary}")
-        return Adversary(self.adversary, self.genesis, key, self.world.dice())
+    def _tap(self, index: int, key: SecretKey | None) -> Tap:
+        kind = self.adversary if index in self.liars else ""
+        if kind:
+            self.world.point(f"adversary: {kind}")
+        return self.mode.tap(index, key, kind, self.nemesis.messages, self.checks)
 
     def _verify(self) -> Verify:
         """Signature checks of votes: each is computed once for all nodes, and charged to each."""
@@ -202,48 +152,6 @@ class Simulation:
 
         return verify
 
-    def _degree(self) -> int:
-        """Of a small overlay: twice f, so that not everybody is everybody's neighbour."""
-        return max(2, 2 * ((self.options.nodes - 1) // 3))
-
-    def _genesis(self, rng: Random) -> Genesis:
-        base = Genesis(
-            name="simulation",
-            dev=True,
-            time_ms=EPOCH_MS,
-            validators=tuple(Validator(public_key=key.public.hex()) for key in self.keys),
-            allocations=(),
-            parameters=Parameters(
-                min_fee_per_byte=1,
-                validity_window_ms=WINDOW_MS,
-                lease_ms=LEASE_MS,
-                min_block_interval_ms=rng.choice((100, 150, 300)),
-                subsidy_units=rng.choice((0, 1_000)),
-                halving_interval=100,
-            ),
-            consensus=ConsensusParameters(
-                delta_ms=rng.choice((60, 100, 200)),
-                block_budget_ms=20,
-                empty_block_interval_ms=rng.choice((300, 1_000, 2_000)),
-                mesh_max=1 if self.options.overlay else msgspec.UNSET,
-                overlay_degree=self._degree() if self.options.overlay else msgspec.UNSET,
-            ),
-        )
-        show = base.addresses.show
-        owners = [key_address(client_key(n).public) for n in range(CLIENTS + 4)]
-        coins = [
-            Allocation(address=show(owner), amount=str(COIN_UNITS // UNITS_PER_COIN), coin=True)
-            for owner in owners[:CLIENTS]
-            for _ in range(COINS_PER_CLIENT)
-        ]
-        named = [
-            key_address(development_key(index).public) for index in range(len(DEVELOPMENT_NAMES))
-        ]
-        accounts = [Allocation(address=show(who), amount="1000") for who in (*owners, *named)]
-        genesis = msgspec.structs.replace(base, allocations=(*coins, *accounts))
-        genesis.check()
-        return genesis
-
     # Machines.
 
     def boot(self, program: Program) -> None:
@@ -254,6 +162,7 @@ class Simulation:
             self.world.trace.note(machine.name, f"up, height {node.chain.final.height}")
             if program in self.honest:
                 self.checks.started(program, node)
+            self.mode.started(program, node)
 
         def over(error: BaseException | None) -> None:
             self._ended(program, error)
@@ -306,7 +215,7 @@ class Simulation:
         stop = asyncio.Event()
         clients = [asyncio.ensure_future(client.run(stop)) for client in self._clients()]
         await self.nemesis.run(self.plan)
-        await asyncio.sleep(max(0.0, self.options.seconds - world.loop.time()))
+        await asyncio.sleep(max(0.0, self.seconds - world.loop.time()))
         world.trace.note("world", "peace")
         peace_s = world.loop.time()
         for program in self.programs:
@@ -314,20 +223,14 @@ class Simulation:
                 self.boot(program)
         await self._converge(peace_s)
         with suppress(TimeoutError):  # then it falls short, and `_outcome` says so
-            async with asyncio.timeout(MORE_S_MAX):
+            async with asyncio.timeout(self.mode.lengths.more_s_max):
                 await self.promises.enough.wait()
         stop.set()
         for client in clients:
             await client
         await self._converge(world.loop.time())
-        self._no_storm_of_questions()
-        Audit(world, self.genesis, self.checks, self.promises).all(self.honest)
-
-    def _no_storm_of_questions(self) -> None:
-        """A liar costs honest nodes a few questions a block, and not ever more of them."""
-        asked, blocks = self.world.points["block fetched"], len(self.checks.blocks)
-        if asked > QUESTIONS_MAX * blocks * len(self.honest):
-            self.world.fail(f"{asked} questions for single blocks, {blocks} blocks became final")
+        self.mode.in_the_end(self.honest)
+        self.mode.audit(self.genesis, self.checks, self.promises).all(self.honest)
 
     def _clients(self) -> list[Client]:
         return [
@@ -337,26 +240,26 @@ class Simulation:
                 genesis=self.genesis,
                 programs=self.honest,
                 promises=self.promises,
-                first_coin=number * COINS_PER_CLIENT,
-                coins=COINS_PER_CLIENT,
+                habits=self.mode.habits,
             )
-            for number in range(CLIENTS)
+            for number in range(self.mode.habits.clients)
         ]
 
     async def _converge(self, since_s: float) -> None:
         """Every node at one tip, above what was final before, within the bound."""
         world = self.world
         wanted = len(self.checks.blocks) + QUIET_HEIGHTS
+        bound_s = self.mode.lengths.heal_s_max
         while True:
             nodes = [program.node for program in self.honest]
-            heights = [-1 if node is None else node.chain.final.height for node in nodes]
-            if min(heights) >= wanted:
+            if self.mode.agreed(nodes, wanted):
                 took_s = world.loop.time() - since_s
                 self.agreed_s = max(self.agreed_s, took_s)
                 world.trace.note("world", f"agreed after {took_s:.2f} s")
                 return
-            if world.loop.time() - since_s > HEAL_S_MAX:
-                world.fail(f"no agreement {HEAL_S_MAX:.0f} s after peace: heights {heights}")
+            if world.loop.time() - since_s > bound_s:
+                stand = ["down" if node is None else _stand(node) for node in nodes]
+                world.fail(f"no agreement {bound_s:.0f} s after peace: {', '.join(stand)}")
                 return
             await asyncio.sleep(0.1)
 
@@ -393,9 +296,10 @@ class Simulation:
 
     def floor(self) -> dict[str, int]:
         """What a run has to reach to count."""
+        floor = self.mode.lengths.floor
         if self.options.plan is not None:
-            return dict.fromkeys(FLOOR, 0)
-        return {**FLOOR, "faults": FLOOR["faults"] if self.options.groups else 0}
+            return dict.fromkeys(floor, 0)
+        return {**floor, "faults": floor["faults"] if self.options.groups else 0}
 
 
 _LINKS: Sequence[
@@ -407,6 +311,12 @@ _LINKS: Sequence[
     (0.03, 0.01),
     (0.12, 0.03),
 )
+
+
+def _stand(node: Node) -> str:
+    """Where a node stands, for people."""
+    chain = node.chain
+    return f"{chain.final.height} final, head {chain.head.height} {chain.head.hash[::-1].hex()[:8]}"
 
 
 def _only_disk_faults(error: BaseException) -> bool:

@@ -21,8 +21,10 @@ class HonestTap:
         self._checks = checks
         self._rng = rng
 
-    def incoming(self, _peer: Peer, _message: Message) -> Sequence[float]:
+    def incoming(self, _peer: Peer, message: Message) -> Sequence[float]:
         """See `Tap`."""
+        assert self.program is not None
+        self._checks.hears(self.program, message)
         faults, rng = self._faults, self._rng
         if faults.lost and rng.random() < faults.lost:
             return ()

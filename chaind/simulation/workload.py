@@ -15,7 +15,7 @@ from chaind.node.payments import InFlight, TransferOrder
 from chaind.primitives.address import key_address, policy_address
 from chaind.primitives.codec import encode
 from chaind.primitives.errors import ChaindError, RuleBroken
-from chaind.primitives.genesis import Genesis
+from chaind.primitives.genesis import Allocation, Genesis
 from chaind.primitives.hashes import sha256
 from chaind.primitives.keys import SecretKey
 from chaind.primitives.policy import And, Multi, Or, Pk, Policy, Sha256
@@ -43,15 +43,23 @@ from chaind.simulation.machine import EPOCH_MS
 from chaind.simulation.program import Program, Unreachable
 from chaind.simulation.world import World
 from chaind.wallet.builder import sign
-from chaind.wallet.derivation import DEVELOPMENT_NAMES
+from chaind.wallet.derivation import DEVELOPMENT_NAMES, development_key
 
 COIN_UNITS = 1_000_000_000
+UNITS_PER_COIN = 10**8
 FEE_UNITS = 4_000  # above a unit per byte of anything sent here, lease included
 THINK_S = 1.4  # mean pause of a client between two operations
-FOLLOW_S = 25.0  # a client that still knows nothing then gives up
 VALID_MS = 15_000  # within the window of the chain, whose clocks may differ
 WAIT_MS = 3_000.0  # of one question for finality
 GONE = (Unreachable, TimeoutError)
+
+
+class Habits(NamedTuple):
+    """How many clients there are, what each has, and how long it waits."""
+
+    clients: int = 12
+    coins: int = 12  # of each, from the start
+    follow_s: float = 25.0  # a client that still knows nothing then gives up
 
 
 class Coin(NamedTuple):
@@ -67,6 +75,20 @@ def client_key(number: int) -> SecretKey:
     return SecretKey(sha256(b"client %d" % number))
 
 
+def allocations(genesis: Genesis, habits: Habits) -> tuple[Allocation, ...]:
+    """What clients have from the start: coins, which come first, and accounts; and named ones."""
+    show = genesis.addresses.show
+    owners = [key_address(client_key(n).public) for n in range(habits.clients + 4)]
+    coins = [
+        Allocation(address=show(owner), amount=str(COIN_UNITS // UNITS_PER_COIN), coin=True)
+        for owner in owners[: habits.clients]
+        for _ in range(habits.coins)
+    ]
+    named = [key_address(development_key(index).public) for index in range(len(DEVELOPMENT_NAMES))]
+    accounts = [Allocation(address=show(who), amount="1000") for who in (*owners, *named)]
+    return (*coins, *accounts)
+
+
 class Client:
     """One client. `run` until told to stop."""
 
@@ -78,8 +100,7 @@ class Client:
         genesis: Genesis,
         programs: Sequence[Program],
         promises: Promises,
-        first_coin: int,
-        coins: int,
+        habits: Habits,
     ) -> None:
         self.number = number
         self.key = client_key(number)
@@ -93,8 +114,9 @@ class Client:
         self._line = Connection(world, promises, self._rng)
         self._coins = deque(
             Coin(GENESIS_COIN_TXID, index, COIN_UNITS)
-            for index in range(first_coin, first_coin + coins)
+            for index in range(number * habits.coins, (number + 1) * habits.coins)
         )
+        self._follow_s = habits.follow_s
         self._asset = f"T{number}"
         self._issued = False
         self._known: deque[bytes] = deque(maxlen=20)  # final ones, to be asked about again
@@ -170,7 +192,7 @@ class Client:
 
     async def _follow(self, txid: bytes, first: Sequence[Program]) -> str:
         """Ask until it has ended: final, rejected, expired, or "" where the client gives up."""
-        until = self._world.loop.time() + FOLLOW_S
+        until = self._world.loop.time() + self._follow_s
         asked = list(first)
         while self._world.loop.time() < until:
             program = asked.pop(0) if asked else self._any()

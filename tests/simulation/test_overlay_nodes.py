@@ -6,7 +6,8 @@ from chaind.network.messages import Bundles
 from chaind.network.peer import Peer
 from chaind.node.engine import Engine
 from chaind.simulation.faults import Fault
-from chaind.simulation.simulation import Options, Simulation
+from chaind.simulation.options import Options
+from chaind.simulation.simulation import Simulation
 
 
 def lossy(nodes: int) -> tuple[Fault, ...]:

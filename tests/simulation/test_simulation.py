@@ -20,7 +20,8 @@ from chaind.node.node import Node
 from chaind.primitives.votes import Vote
 from chaind.simulation.campaign import shrink
 from chaind.simulation.faults import Fault
-from chaind.simulation.simulation import Options, Outcome, Simulation
+from chaind.simulation.options import Options, Outcome
+from chaind.simulation.simulation import Simulation
 
 Plan = tuple[Fault, ...]
 
@@ -60,7 +61,8 @@ def test_a_fresh_seed_holds() -> None:
 def test_the_same_seed_gives_the_same_trace_in_every_process() -> None:
     """Whatever the order of sets and the addresses of objects there."""
     code = (
-        "from chaind.simulation.simulation import Options, Simulation\n"
+        "from chaind.simulation.options import Options\n"
+        "from chaind.simulation.simulation import Simulation\n"
         "outcome = Simulation(Options(17, seconds=12.0)).run()\n"
         "print(outcome.trace_hash, outcome.counts['trace events'])\n"
     )
