@@ -13,6 +13,7 @@ from chaind.simulation.adversaries import KINDS, Adversary
 from chaind.simulation.audit import Audit
 from chaind.simulation.checks import Checks
 from chaind.simulation.client import Promises
+from chaind.simulation.faults import Fault, plan
 from chaind.simulation.machine import EPOCH_MS
 from chaind.simulation.modes import Lengths
 from chaind.simulation.nemesis import MessageFaults
@@ -133,8 +134,18 @@ class BftMode:
     def started(self, program: Program, node: Node) -> None:
         """See `Mode`."""
 
-    def agreed(self, nodes: Sequence[Node | None], height: int) -> bool:
+    def liars(self) -> int:
+        """See `Mode`: f."""
+        return (self._options.nodes - 1) // 3
+
+    def plan(self, rng: Random, nodes: int, until_s: float) -> list[Fault]:
         """See `Mode`."""
+        groups, gap_s = self._options.groups, self.lengths.gap_s
+        return plan(rng, nodes=nodes, until_s=until_s, groups=groups, gap_s=gap_s)
+
+    def agreed(self, programs: Sequence[Program], height: int) -> bool:
+        """See `Mode`."""
+        nodes = [program.node for program in programs]
         return all(node is not None and node.chain.final.height >= height for node in nodes)
 
     def in_the_end(self, honest: Sequence[Program]) -> None:

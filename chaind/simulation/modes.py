@@ -14,6 +14,7 @@ from chaind.primitives.keys import SecretKey
 from chaind.simulation.audit import Audit
 from chaind.simulation.checks import Checks
 from chaind.simulation.client import Promises
+from chaind.simulation.faults import Fault
 from chaind.simulation.nemesis import MessageFaults
 from chaind.simulation.program import Program, Tap
 from chaind.simulation.workload import Habits
@@ -68,8 +69,16 @@ class Mode(Protocol):
         """A node serves."""
         ...
 
-    def agreed(self, nodes: Sequence[Node | None], height: int) -> bool:
-        """Whether these nodes agree, with `height` blocks final everywhere."""
+    def liars(self) -> int:
+        """How many nodes lie where there is an adversary and nothing else is said."""
+        ...
+
+    def plan(self, rng: Random, nodes: int, until_s: float) -> list[Fault]:
+        """Faults of the groups that the run asks for."""
+        ...
+
+    def agreed(self, programs: Sequence[Program], height: int) -> bool:
+        """Whether the nodes of these agree, with `height` blocks final everywhere."""
         ...
 
     def in_the_end(self, honest: Sequence[Program]) -> None:

@@ -15,6 +15,7 @@ from chaind.primitives.work import WorkParameters, to_bits
 from chaind.simulation.audit import Audit
 from chaind.simulation.checks import Checks
 from chaind.simulation.client import Promises
+from chaind.simulation.faults import Fault, plan
 from chaind.simulation.machine import EPOCH_MS
 from chaind.simulation.miners import Miner
 from chaind.simulation.modes import Lengths
@@ -36,6 +37,7 @@ LIAR_SHARE_MAX = 0.3  # of all hashes, for one: with half of them it would own t
 LIMIT_BITS = 0x207FFFFF  # one hash in two
 WINDOW_MS = 120_000  # chain time is that of the final block, half a minute ago and more
 LEASE_MS = 240_000  # beyond the time for which any client repeats a request
+LONG_PARTITION = "long partition"  # no liar, but what the final depth is no answer to
 
 
 class PowMode:
@@ -49,8 +51,9 @@ class PowMode:
         floor={"virtual seconds": 180, "final blocks": 100, "client operations": 200, "faults": 5},
     )
     habits = Habits(clients=48, coins=5, follow_s=80.0)
-    kinds: tuple[str, ...] = tuple(KINDS)
+    kinds: tuple[str, ...] = (*KINDS, LONG_PARTITION)
     points: tuple[str, ...] = (
+        "a chain split for good, and told",
         "announced transaction fetched",
         "asset minted",
         "conflicting spend rejected",
@@ -184,12 +187,21 @@ class PowMode:
             rng=self._world.dice(),
         )
 
-    def agreed(self, nodes: Sequence[Node | None], height: int) -> bool:
+    def liars(self) -> int:
+        """See `Mode`: as many as validators would bear."""
+        return (self._options.nodes - 1) // 3
+
+    def plan(self, rng: Random, nodes: int, until_s: float) -> list[Fault]:
+        """See `Mode`."""
+        groups, gap_s = self._options.groups, self.lengths.gap_s
+        return plan(rng, nodes=nodes, until_s=until_s, groups=groups, gap_s=gap_s)
+
+    def agreed(self, programs: Sequence[Program], height: int) -> bool:
         """See `Mode`: one tip, which two blocks found at once part for a moment."""
-        up = [node for node in nodes if node is not None]
+        up = [program.node for program in programs if program.node is not None]
         heads = {node.chain.head.hash for node in up}
         least = min((node.chain.final.height for node in up), default=0)
-        return len(up) == len(nodes) and len(heads) == 1 and least >= height
+        return len(up) == len(programs) and len(heads) == 1 and least >= height
 
     def in_the_end(self, honest: Sequence[Program]) -> None:
         """See `Mode`."""

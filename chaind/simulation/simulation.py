@@ -17,14 +17,15 @@ from chaind.primitives.errors import LocalFault
 from chaind.primitives.keys import SecretKey
 from chaind.simulation.bft_mode import BftMode
 from chaind.simulation.client import Promises
-from chaind.simulation.faults import Fault, plan
+from chaind.simulation.faults import Fault
 from chaind.simulation.loop import current_process
 from chaind.simulation.machine import VERIFY_S
 from chaind.simulation.modes import Mode
 from chaind.simulation.nemesis import Nemesis
 from chaind.simulation.options import Options, Outcome
-from chaind.simulation.pow_mode import PowMode
+from chaind.simulation.pow_mode import LONG_PARTITION, PowMode
 from chaind.simulation.program import Program, Setup, Tap
+from chaind.simulation.split_mode import SplitMode
 from chaind.simulation.wire import LinkState
 from chaind.simulation.workload import Client
 from chaind.simulation.world import Violation, World
@@ -52,21 +53,23 @@ class Simulation:
         self.world = world = World(options.seed)
         rng = world.dice()
         self.mode: Mode = MODES[options.mode](options, world)
-        mode = self.mode
-        self.seconds = mode.lengths.seconds if options.seconds is None else options.seconds
-        self.genesis = mode.genesis(world.dice())
+        self.genesis = self.mode.genesis(world.dice())
         self.genesis.check()
         setup = Setup(
             segment_bytes=rng.choice((8 << 10, 32 << 10, 1 << 20)),
-            pool_transactions=rng.choice(mode.pools),
+            pool_transactions=rng.choice(self.mode.pools),
         )
+        self.adversary = self._choose_adversary(world.dice())
+        if self.adversary == LONG_PARTITION and isinstance(self.mode, PowMode):
+            self.mode = SplitMode.of(self.mode)
+        mode = self.mode
+        self.seconds = mode.lengths.seconds if options.seconds is None else options.seconds
         self.checks = mode.checks(self.genesis)
         floor = self.floor()
         can_reach = self.seconds >= floor["virtual seconds"]
         self.promises = Promises(world, self.checks, floor["client operations"] if can_reach else 0)
         self.programs: list[Program] = []
         self.honest: list[Program] = []
-        self.adversary = self._choose_adversary(world.dice())
         self.liars = rng.sample(range(options.nodes), self._liar_count())
         down_max = max(1, (options.nodes - 1) // 3)
         self.nemesis = Nemesis(world, self.programs, down_max, self.boot, self._forget)
@@ -105,7 +108,9 @@ class Simulation:
             if machine.index not in self.liars:
                 self.honest.append(program)
         self.agreed_s = 0.0  # from peace to agreement
-        given = self._drawn(world.dice()) if options.plan is None else options.plan
+        given: Sequence[Fault] | None = options.plan
+        if given is None:
+            given = mode.plan(world.dice(), self.targets, self.seconds)
         kept = [fault for fault in given if fault.number not in options.skip]
         self.plan = sorted(kept, key=lambda fault: fault.at_s)
 
@@ -118,21 +123,12 @@ class Simulation:
             return options.adversary
         return rng.choice(self.mode.kinds) if rng.random() < ADVERSARY_SHARE else ""
 
-    def _drawn(self, rng: Random) -> list[Fault]:
-        return plan(
-            rng,
-            nodes=self.targets,
-            until_s=self.seconds,
-            groups=self.options.groups,
-            gap_s=self.mode.lengths.gap_s,
-        )
-
     def _liar_count(self) -> int:
         """Byzantine validators: as many as the network bears, unless told otherwise."""
         options = self.options
         if not self.adversary:
             return 0
-        return (options.nodes - 1) // 3 if options.liars is None else options.liars
+        return self.mode.liars() if options.liars is None else options.liars
 
     def _tap(self, index: int, key: SecretKey | None) -> Tap:
         kind = self.adversary if index in self.liars else ""
@@ -251,14 +247,13 @@ class Simulation:
         wanted = len(self.checks.blocks) + QUIET_HEIGHTS
         bound_s = self.mode.lengths.heal_s_max
         while True:
-            nodes = [program.node for program in self.honest]
-            if self.mode.agreed(nodes, wanted):
+            if self.mode.agreed(self.honest, wanted):
                 took_s = world.loop.time() - since_s
                 self.agreed_s = max(self.agreed_s, took_s)
                 world.trace.note("world", f"agreed after {took_s:.2f} s")
                 return
             if world.loop.time() - since_s > bound_s:
-                stand = ["down" if node is None else _stand(node) for node in nodes]
+                stand = [_stand(program.node) for program in self.honest]
                 world.fail(f"no agreement {bound_s:.0f} s after peace: {', '.join(stand)}")
                 return
             await asyncio.sleep(0.1)
@@ -313,8 +308,10 @@ _LINKS: Sequence[
 )
 
 
-def _stand(node: Node) -> str:
+def _stand(node: Node | None) -> str:
     """Where a node stands, for people."""
+    if node is None:
+        return "down"
     chain = node.chain
     return f"{chain.final.height} final, head {chain.head.height} {chain.head.hash[::-1].hex()[:8]}"
 
