@@ -45,7 +45,7 @@ def block_rows(height: int, time_ms: int, receipts: Sequence[Receipt]) -> list[C
         where = location_suffix(height, place)
         for address in addresses_of(row):
             rows.append((activity_prefix(address) + where, txid))
-        if row.memo:
+        if row.memo and not row.trades:  # whoever trades gives something for what it is paid
             for prefix in _referring(row, checked):
                 rows.append((prefix + where, txid))
         for entry, coin in zip(checked.coin_inputs, receipt.spent, strict=True):

@@ -51,7 +51,7 @@ from chaind.storage.errors import DiskFailed
 from chaind.wallet.builder import build_payment
 from chaind.wallet.derivation import (
     DEVELOPMENT_MNEMONIC,
-    DEVELOPMENT_NAMES,
+    FIXED_NAMES,
     development_key,
     seed_from_mnemonic,
 )
@@ -73,7 +73,7 @@ def secret(who: Secret) -> SecretKey:
 @cache
 def _named(who: str) -> SecretKey:
     """Two thousand rounds of PBKDF2 are for once."""
-    return development_key(DEVELOPMENT_NAMES.index(who))
+    return development_key(FIXED_NAMES.index(who))
 
 
 def address(who: Secret) -> bytes:
