@@ -76,6 +76,13 @@ class SimulationFailed(LocalFault):
     help="How one Byzantine node lies; none, or any: each seed decides.",
 )
 @click.option("--overlay", is_flag=True, help="Votes are passed on, as among many validators.")
+@click.option(
+    "--traders",
+    type=click.IntRange(0, 100),
+    default=3,
+    show_default=True,
+    help="Clients that trade on a market.",
+)
 @click.option("--skip", default="", help="Numbers of faults of the plan to leave out: 1,4,5.")
 @click.option(
     "--minutes",
@@ -93,17 +100,18 @@ def simulate(
     faults: str,
     adversary: str,
     overlay: bool,
+    traders: int,
     skip: str,
     minutes: float | None,
     jobs: int,
 ) -> None:
-    """Run whole nodes on a virtual clock, network and disk, with faults and paying clients.
+    """Run whole nodes on a virtual clock, network and disk, with faults, payers and traders.
 
     The same seed gives the same trace, whose hash is printed. A run checks that no two blocks are
     final at one height, that no node contradicts itself, that what was answered stays true, that
-    money is conserved, and that all agree again once faults have ended. One that falls short of
-    60 virtual seconds, 30 final blocks, 300 operations or 5 faults fails; of miners, of 180
-    seconds, 100 blocks, 200 operations or 5 faults.
+    money is conserved, that order books are those of a replay, and that all agree again once
+    faults have ended. One that falls short of 60 virtual seconds, 30 final blocks, 300 operations
+    or 5 faults fails; of miners, of 180 seconds, 100 blocks, 200 operations or 5 faults.
 
     \b
     Examples:
@@ -126,6 +134,7 @@ def simulate(
         adversary=_adversary(adversary, mode),
         mode=mode,
         overlay=overlay,
+        traders=traders,
     )
     if minutes is not None:
         base = base._replace(seconds=60 * minutes)
@@ -187,6 +196,8 @@ def _command(options: "RunOptions") -> str:
         parts.append(f'--adversary "{options.adversary}"')
     if options.overlay:
         parts.append("--overlay")
+    if options.traders != type(options)._field_defaults["traders"]:
+        parts.append(f"--traders {options.traders}")
     if options.skip:
         parts.append(f"--skip {','.join(map(str, sorted(options.skip)))}")
     return " ".join(parts)

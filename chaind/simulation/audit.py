@@ -1,5 +1,6 @@
 """The dear invariants, at the end of a run: money, replay, and every promise once more."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +9,9 @@ from chaind.ledger.checks import Checked
 from chaind.ledger.errors import REFUSALS
 from chaind.ledger.execute import check_on_state
 from chaind.ledger.journal import FinalState
+from chaind.ledger.keys import BOOKS_DIGEST
+from chaind.market.exchange import Exchange
+from chaind.market.rows import MARKET, ORDER
 from chaind.node.node import Node
 from chaind.node.queries import TransactionUnknown
 from chaind.node.replay import Replay, begin_store
@@ -15,6 +19,8 @@ from chaind.node.tally import Holdings, Tally
 from chaind.node.tracker import lost_for_ever
 from chaind.primitives.block import Block
 from chaind.primitives.genesis import Genesis
+from chaind.primitives.hashes import ZERO_HASH
+from chaind.primitives.orders import BUY, SELL
 from chaind.simulation.checks import Checks
 from chaind.simulation.client import Promises
 from chaind.simulation.disk import CrashDisk
@@ -59,6 +65,7 @@ class Audit:
                     self._accepted(name, node, txid)
             self._no_bans(name, node, programs)
             self._nothing_left(name, node)
+            self._books(name, node)
         self._promises.all_in_the_end()
 
     def _nothing_left(self, name: str, node: Node) -> None:
@@ -66,6 +73,26 @@ class Audit:
         left = len(node.bodies._wants) + len(node.bodies._compact) + len(node.chain._candidates)
         if left > self.under_way_max:
             self._world.fail(f"{name} still holds or wants {left} blocks that are not final")
+
+    def _books(self, name: str, node: Node) -> None:
+        """Order books are what the rows at the head say, however they came to be so."""
+        state, store = node.chain.state, node._disk.store
+        keys = {key for table in (MARKET, ORDER) for key, _ in store.state_rows(table)}
+        keys |= {key for key in state.changed_since_final() if key[:1] in (MARKET, ORDER)}
+        found = ((key, state.get(key)) for key in sorted(keys))
+        rows = [(key, value) for key, value in found if value is not None]
+        limits = self._genesis.parameters.order_limits
+        digest = state.get(BOOKS_DIGEST) or ZERO_HASH
+        fresh = Exchange.load(rows, digest, limits)
+        if list(state.books.rows()) != rows:
+            self._world.fail(f"{name}: its order books are not those of its rows")
+        if state.books.journal.digest != digest:
+            self._world.fail(f"{name}: the digest of its order books is not that of its rows")
+        for market in fresh.markets():
+            for side in (BUY, SELL):
+                there = state.books.depth(market.symbol, side, sys.maxsize)
+                if there != fresh.depth(market.symbol, side, sys.maxsize):
+                    self._world.fail(f"{name}: {market.symbol} has other levels than its rows make")
 
     def _no_bans(self, name: str, node: Node, programs: Sequence[Program]) -> None:
         """Whatever happened on the way, honest nodes do not think ill of each other."""

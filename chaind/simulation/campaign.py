@@ -19,6 +19,7 @@ from chaind.simulation.simulation import MODES, Simulation
 SHRINK_RUNS_MAX = 24  # a minute or two
 SECONDS = "virtual seconds"
 REQUIRED_SEEDS = 100  # from so many seeds on, every point below has to be reached
+TRADES = ("order refused by the book", "orders traded")
 TO_AGREE = "seconds to agree"
 
 
@@ -43,7 +44,7 @@ def required(mode: str) -> tuple[str, ...]:
     """Points that many seeds of a mode have to reach."""
     chosen = MODES[mode]
     faults = (f"fault: {kind}" for kind in KINDS)
-    return (*chosen.points, *faults, *(f"adversary: {kind}" for kind in chosen.kinds))
+    return (*chosen.points, *TRADES, *faults, *(f"adversary: {kind}" for kind in chosen.kinds))
 
 
 def run_one(options: Options) -> Outcome:
@@ -68,7 +69,7 @@ def run_all(runs: Sequence[Options], jobs: int, heard: Callable[[Outcome], None]
             slowest = outcome
         heard(outcome)
     whole = len(runs) >= REQUIRED_SEEDS and all(
-        one.groups == GROUPS and one.adversary == "any" for one in runs
+        one.groups == GROUPS and one.adversary == "any" and one.traders for one in runs
     )
     wanted = {name for mode in {one.mode for one in runs} for name in required(mode)}
     missing = sorted(name for name in wanted if whole and not points[name])

@@ -6,6 +6,7 @@ dear ones. Nothing here is told by a node what to believe: sums are kept beside 
 
 from abc import ABC, abstractmethod
 
+from chaind.market.events import Matched
 from chaind.network.messages import Message
 from chaind.node.events import DroppedEvent, Event, FinalEvent
 from chaind.node.node import Node
@@ -68,6 +69,7 @@ class Checks(ABC):
             world.fail(f"{name} made height {height} final, {len(self.blocks)} was the highest")
             return
         self._new(block)
+        self._note_trades(event)
 
     def _new(self, block: Block) -> None:
         """A height is final for the first time anywhere."""
@@ -77,6 +79,13 @@ class Checks(ABC):
         for transaction in block.transactions:
             self.final_txids[transaction.txid] = block.height
         self.blocks.append(block)
+
+    def _note_trades(self, event: FinalEvent) -> None:
+        for receipt in event.receipts:
+            if receipt.refused is not None:
+                self._world.point("order refused by the book")
+            elif any(isinstance(one, Matched) for one in receipt.events):
+                self._world.point("orders traded")
 
     # What modes know of it.
 

@@ -11,7 +11,7 @@ class Options(NamedTuple):
     `adversary` is one of the mode's kinds, "none", or "any": the seed decides.
     So it does on the faults, unless there is a `plan`. `seconds` of faults are as many as
     the mode has where None. `liars` is how many nodes lie; None: f, as many as must not matter.
-    `overlay` has votes passed on as in a large network.
+    `overlay` has votes passed on as in a large network. `traders` trade beside the other clients.
     """
 
     seed: int
@@ -24,6 +24,7 @@ class Options(NamedTuple):
     liars: int | None = None
     overlay: bool = False
     mode: str = "bft"
+    traders: int = 3
 
 
 class Outcome(NamedTuple):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from random import Random
+from typing import Any
 
 from chaind.node.node import Node
 from chaind.node.signatures import Verify
@@ -26,6 +27,7 @@ from chaind.simulation.options import Options, Outcome
 from chaind.simulation.pow_mode import LONG_PARTITION, PowMode
 from chaind.simulation.program import Program, Setup, Tap
 from chaind.simulation.split_mode import SplitMode
+from chaind.simulation.trading import Trader, with_market
 from chaind.simulation.wire import LinkState
 from chaind.simulation.workload import Client
 from chaind.simulation.world import Violation, World
@@ -54,6 +56,8 @@ class Simulation:
         rng = world.dice()
         self.mode: Mode = MODES[options.mode](options, world)
         self.genesis = self.mode.genesis(world.dice())
+        if options.traders:
+            self.genesis = with_market(self.genesis, options.traders)
         self.genesis.check()
         setup = Setup(
             segment_bytes=rng.choice((8 << 10, 32 << 10, 1 << 20)),
@@ -229,17 +233,17 @@ class Simulation:
         self.mode.audit(self.genesis, self.checks, self.promises).all(self.honest)
 
     def _clients(self) -> list[Client]:
-        return [
-            Client(
-                number=number,
-                world=self.world,
-                genesis=self.genesis,
-                programs=self.honest,
-                promises=self.promises,
-                habits=self.mode.habits,
-            )
-            for number in range(self.mode.habits.clients)
-        ]
+        habits = self.mode.habits
+        shared: dict[str, Any] = {
+            "world": self.world,
+            "genesis": self.genesis,
+            "programs": self.honest,
+            "promises": self.promises,
+            "habits": habits,
+        }
+        clients = [Client(number=number, **shared) for number in range(habits.clients)]
+        traders = self.options.traders if clients else 0  # where nobody pays, nobody trades
+        return [*clients, *(Trader(number=number, **shared) for number in range(traders))]
 
     async def _converge(self, since_s: float) -> None:
         """Every node at one tip, above what was final before, within the bound."""

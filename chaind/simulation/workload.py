@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from chaind.ledger.block import GENESIS_COIN_TXID
 from chaind.node.payments import InFlight, TransferOrder
@@ -123,14 +123,17 @@ class Client:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Operation after operation, and thought in between."""
+        await self._run(stop, _OPERATIONS)
+
+    # Parts of operations.
+
+    async def _run(self, stop: asyncio.Event, operations: "Operations") -> None:
         while not stop.is_set():
             await asyncio.sleep(self._rng.expovariate(1 / THINK_S))
-            work, weights = zip(*_OPERATIONS, strict=True)
+            work, weights = zip(*operations, strict=True)
             [operation] = self._rng.choices(work, weights)
             await operation(self)
             self._promises.ended_one()
-
-    # Parts of operations.
 
     def _any(self) -> Program:
         return self._rng.choice(self._programs)
@@ -390,7 +393,9 @@ class Client:
             self._world.fail(f"{program.machine.name} tells {txid.hex()} as {info.status}")
 
 
-_OPERATIONS: Sequence[tuple[Callable[[Client], Awaitable[None]], int]] = (
+Operations = Sequence[tuple[Callable[[Any], Awaitable[None]], int]]  # and their weights
+
+_OPERATIONS: Operations = (
     (Client.pay, 6),
     (Client.pay_by_name, 5),
     (Client.race_for_name, 2),

@@ -27,11 +27,11 @@ Plan = tuple[Fault, ...]
 
 # Each once found something, or shows an adversary at its work.
 SEEDS = [
-    Options(1),
-    Options(1, nodes=7),
-    Options(70),
-    Options(138, skip=frozenset({2, 8, 9, 10, 11})),
-    Options(207, skip=frozenset(range(17))),
+    Options(1, traders=0),
+    Options(1, nodes=7, traders=0),
+    Options(70, traders=0),
+    Options(138, skip=frozenset({2, 8, 9, 10, 11}), traders=0),
+    Options(207, skip=frozenset(range(17)), traders=0),
     Options(8, adversary="double voter"),
     Options(5, adversary="twins"),
 ]
