@@ -39,19 +39,31 @@ def _rotated(word: int, by: int) -> int:
     return (word >> by | word << 32 - by) & MASK
 
 
+def near_sum(word: int) -> int:
+    """σ₁, of the word two before in the schedule."""
+    return _rotated(word, 17) ^ _rotated(word, 19) ^ word >> 10
+
+
+def far_sum(word: int) -> int:
+    """σ₀, of the word fifteen before in the schedule."""
+    return _rotated(word, 7) ^ _rotated(word, 18) ^ word >> 3
+
+
+def advance(state: Sequence[int], given: int) -> tuple[int, ...]:
+    """One round on the working variables a … h; `given` is its constant and its word, added."""
+    a, b, c, d, e, f, g, h = state
+    first = h + (_rotated(e, 6) ^ _rotated(e, 11) ^ _rotated(e, 25)) + (e & f ^ ~e & g) + given
+    second = (_rotated(a, 2) ^ _rotated(a, 13) ^ _rotated(a, 22)) + (a & b ^ a & c ^ b & c)
+    return (first + second & MASK, a, b, c, d + first & MASK, e, f, g)
+
+
 def compress(state: Sequence[int], block: bytes) -> tuple[int, ...]:
     """The state of eight words after one more block of 64 bytes."""
     words = list(_WORDS.unpack(block))
     for t in range(16, ROUNDS):
-        near, far = words[t - 2], words[t - 15]
-        mixed = _rotated(near, 17) ^ _rotated(near, 19) ^ near >> 10
-        spread = _rotated(far, 7) ^ _rotated(far, 18) ^ far >> 3
-        words.append(mixed + words[t - 7] + spread + words[t - 16] & MASK)
-    a, b, c, d, e, f, g, h = state
+        near, far = near_sum(words[t - 2]), far_sum(words[t - 15])
+        words.append(near + words[t - 7] + far + words[t - 16] & MASK)
+    variables = tuple(state)
     for constant, word in zip(ROUND_CONSTANTS, words, strict=True):
-        first = h + (_rotated(e, 6) ^ _rotated(e, 11) ^ _rotated(e, 25))
-        first += (e & f ^ ~e & g) + constant + word
-        second = (_rotated(a, 2) ^ _rotated(a, 13) ^ _rotated(a, 22)) + (a & b ^ a & c ^ b & c)
-        a, b, c, d, e, f, g, h = first + second & MASK, a, b, c, d + first & MASK, e, f, g
-    added = zip(state, (a, b, c, d, e, f, g, h), strict=True)
-    return tuple(before + after & MASK for before, after in added)
+        variables = advance(variables, constant + word)
+    return tuple(before + after & MASK for before, after in zip(state, variables, strict=True))
