@@ -12,8 +12,10 @@ from chaind.cli.parameters import Number, Whole
 
 if TYPE_CHECKING:
     from chaind.miner.crew import Crew
+    from chaind.miner.devices import Device
 
 THREADS_MAX = 1024
+CARDS_MAX = 64
 
 
 class Rate(NamedTuple):
@@ -50,6 +52,27 @@ class PoolUrl(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option("--affinity", is_flag=True, help="Hold each process to a core of its own.")
 @click.option(
+    "--device",
+    type=click.Choice(["auto", "gpu", "cpu"]),
+    default="auto",
+    show_default=True,
+    help="What searches; auto takes NVIDIA cards where there are any.",
+)
+@click.option(
+    "--device-index",
+    "indexes",
+    type=Whole(0, CARDS_MAX - 1),
+    multiple=True,
+    help="A card's number in `nvidia-smi -L`; may be given again.  [default: all cards]",
+)
+@click.option(
+    "--intensity",
+    type=Whole(1, 100),
+    default=100,
+    show_default=True,
+    help="Percent of the time that cards are busy.",
+)
+@click.option(
     "--seconds", type=Number(1, 86_400 * 365), help="How long.  [default: 10, and until Ctrl-C]"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print for machines, at the end.")
@@ -59,28 +82,45 @@ def mine(
     benchmark: bool,
     threads: int,
     affinity: bool,
+    device: "Device",
+    indexes: tuple[int, ...],
+    intensity: int,
     seconds: float | None,
     as_json: bool,
 ) -> None:
-    """Search nonces with the kernel for this processor.
+    """Search nonces with the kernel for NVIDIA cards, or with the one for this processor.
 
     The first start compiles the kernel, which takes a while once. Every process first has to find
-    the nonce of Bitcoin's block 0 in each lane of its vectors. A connection that breaks is made
-    again; Ctrl-C ends the work and tells what came of it.
+    what is known around Bitcoin's block 0. A connection that breaks is made again; Ctrl-C ends the
+    work and tells what came of it.
+
+    Each card gets a process; --threads and --affinity are for processors. Cards need the extra
+    `gpu` and NVIDIA's driver. At an --intensity of 100 the card's own limits of power and
+    temperature hold; with less it rests between launches, and stays cooler.
 
     \b
     Examples:
       chaind mine --benchmark
-      chaind mine --benchmark --threads 2 --affinity --seconds 30
+      chaind mine --benchmark --device cpu --threads 2 --affinity --seconds 30
+      chaind mine --benchmark --device gpu --device-index 0 --intensity 50
       chaind mine --url stratum+tcp://127.0.0.1:3333 --address ADDRESS.WORKER --threads 2
     """
     if benchmark == (url is not None):
         raise click.UsageError("Give either --benchmark or --url.")
     if (address is None) == (url is not None):
         raise click.UsageError("--url needs --address, and --benchmark has no use for it.")
-    from chaind.miner.crew import Crew
+    if indexes and device == "cpu":
+        raise click.UsageError("--device-index is for cards, and --device cpu has none.")
+    from chaind.miner.devices import start_crew
 
-    with Crew.start(threads=threads, cpus=cores(threads) if affinity else ()) as crew:
+    with start_crew(
+        device=device,
+        indexes=indexes,
+        intensity=intensity,
+        threads=threads,
+        cpus=cores(threads) if affinity else (),
+        tell=lambda text: click.echo(text, err=True),
+    ) as crew:
         kernel = await_ready(crew)
         if url is not None:
             assert address is not None
@@ -97,9 +137,9 @@ def mine(
         return
     click.echo(f"kernel     {kernel}")
     for index, rate in enumerate(rates):
+        own = f" ({rate.per_cpu_second / 1e6:.2f} for each second on the processor)"
         click.echo(
-            f"process {index:<2} {rate.per_second / 1e6:.2f} MH/s "
-            f"({rate.per_cpu_second / 1e6:.2f} for each second on the processor)"
+            f"process {index:<2} {rate.per_second / 1e6:.2f} MH/s{'' if crew.on_cards else own}"
         )
     click.echo(f"together   {sum(rate.per_second for rate in rates) / 1e6:.2f} MH/s")
 
@@ -113,19 +153,19 @@ def cores(threads: int) -> Sequence[int]:
 
 
 def await_ready(crew: "Crew") -> str:
-    """The name of the kernel, once every process has it; a compilation is told of."""
+    """The kernel or the cards, once every process is ready; a compilation is told of."""
     from chaind.miner.worker import Compiling, Ready
 
     ready: set[int] = set()
-    kernel = ""
+    names: set[str] = set()
     while len(ready) < crew.size:
         for worker, answer in crew.answers(bound_s=1.0):
             if isinstance(answer, Compiling) and worker == 0:
                 click.echo(f"{answer.text} …", err=True)
             elif isinstance(answer, Ready):
-                kernel = answer.kernel
+                names.add(answer.kernel)
                 ready.add(worker)
-    return kernel
+    return " + ".join(sorted(names))
 
 
 def measure(crew: "Crew", seconds: float) -> list[Rate]:

@@ -1,4 +1,4 @@
-"""The crew: mining processes, one per core asked for, that share the nonces of one header.
+"""The crew: mining processes, one per core or card asked for, that share a header's nonces.
 
 Nothing here searches; whoever has a crew hands it work and reads its answers. Their connections are
 file descriptors, for an event loop to watch.
@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
 from chaind.miner.search import NONCES, PREFIX_BYTES
-from chaind.miner.worker import TARGET_BYTES, Answer, Work, decode_answer, encode
+from chaind.miner.worker import CARD, TARGET_BYTES, Answer, Work, decode_answer, encode
 from chaind.primitives.errors import LocalFault
 
 END_S_MAX = 5.0  # a worker looks at its connection every few milliseconds, once it is ready
@@ -60,8 +60,9 @@ class _Worker(NamedTuple):
 class Crew:
     """`with Crew.start(threads=2) as crew: …` ends the processes, whatever happens."""
 
-    def __init__(self, workers: Sequence[_Worker]) -> None:
+    def __init__(self, workers: Sequence[_Worker], *, on_cards: bool = False) -> None:
         self._workers = workers
+        self.on_cards = on_cards
 
     @classmethod
     def start(
@@ -76,15 +77,19 @@ class Crew:
         assert not cpus or len(cpus) == threads
         if not plain and find_spec("numba") is None:
             raise MinerNotInstalled
-        options = [str(niceness), "plain" if plain else "compiled"]
-        workers: list[_Worker] = []
-        try:
-            for index in range(threads):
-                workers.append(_start([*options, *map(str, cpus[index : index + 1])]))
-        except OSError:
-            cls(workers).close()
-            raise
-        return cls(workers)
+        kernel = "plain" if plain else "compiled"
+        held = [map(str, cpus[index : index + 1]) for index in range(threads)]
+        return cls(_start_all([[str(niceness), kernel, *one] for one in held]))
+
+    @classmethod
+    def start_on_cards(
+        cls, cards: Sequence[int], *, intensity: int = 100, niceness: int = 0
+    ) -> "Crew":
+        """One process for each GPU, by its index, busy for `intensity` percent of the time."""
+        assert cards
+        assert 0 < intensity <= 100
+        options = [[str(niceness), f"{CARD}{card}:{intensity}"] for card in cards]
+        return cls(_start_all(options), on_cards=True)
 
     def __enter__(self) -> "Crew":
         return self
@@ -159,6 +164,17 @@ class Crew:
     def _died(self, index: int) -> WorkerDied:
         status = self._workers[index].process.wait()
         return WorkerDied(worker=index, status=status)
+
+
+def _start_all(options: Sequence[Sequence[str]]) -> list[_Worker]:
+    workers: list[_Worker] = []
+    try:
+        for each in options:
+            workers.append(_start(each))
+    except OSError:
+        Crew(workers).close()
+        raise
+    return workers
 
 
 def _start(options: Sequence[str]) -> _Worker:

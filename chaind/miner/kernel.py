@@ -19,7 +19,7 @@ from llvmlite import binding, ir
 from numba import config, njit, types
 from numba.extending import intrinsic
 
-from chaind.miner.search import check_range, meets
+from chaind.miner.search import BLOCK_0, BLOCK_0_NONCE, check_range, meets
 from chaind.miner.sha256 import BLOCK_BYTES, INITIAL_STATE, ROUND_CONSTANTS, compress
 from chaind.primitives.errors import LocalFault
 from chaind.primitives.work import BITCOIN_MAIN, target_of
@@ -28,11 +28,6 @@ LAST_ROUND = 60  # its e becomes the state's last word three rounds later
 PADDING = 0x8000_0000
 TABLE_WORDS = 8 + 3
 QUIET_S = 2.0  # loading from the cache takes less; a compilation is told of
-BLOCK_0 = bytes.fromhex(  # of Bitcoin's main net, without its nonce
-    "01000000000000000000000000000000000000000000000000000000000000000000000"
-    "03ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a29ab5f49ffff001d"
-)
-BLOCK_0_NONCE = 2083236893
 _I32 = ir.IntType(32)
 _CHOOSE, _MAJORITY = 0xCA, 0xE8  # vpternlogd's truth tables of e ? f : g and of two out of three
 

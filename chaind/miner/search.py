@@ -10,6 +10,12 @@ NONCE_BYTES = 4
 NONCES = 1 << 8 * NONCE_BYTES
 PREFIX_BYTES = HEADER_BYTES - NONCE_BYTES  # what of a header stays while its nonce is searched
 
+BLOCK_0 = bytes.fromhex(  # of Bitcoin's main net, without its nonce: what every kernel must find
+    "01000000000000000000000000000000000000000000000000000000000000000000000"
+    "03ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a29ab5f49ffff001d"
+)
+BLOCK_0_NONCE = 2083236893
+
 
 class Kernel(Protocol):
     """Finds nonces. `name` tells which kernel it is."""

@@ -30,6 +30,7 @@ PACED_S = 0.1  # between two pieces of work that has a rate
 PACED_SHARE = 0.25  # of a core, at most
 PLAIN_RATE_MAX = 100_000.0  # hashes per second for which no kernel need be compiled
 TARGET_BYTES = 32
+CARD = "card:"
 CLOCK_TICK_S = 1e-9  # no clock tells less apart
 
 
@@ -90,10 +91,11 @@ class Exhausted(Message, frozen=True):
 
 
 Answer = Compiling | Ready | Found | Searched | Exhausted
-_work = msgspec.msgpack.Decoder(Work)
+_work: msgspec.msgpack.Decoder[Work] = msgspec.msgpack.Decoder(Work)
 _answer: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 encode: Callable[[Message], bytes] = msgspec.msgpack.Encoder().encode
 decode_answer = _answer.decode
+decode_work = _work.decode
 
 
 class Clock(NamedTuple):
@@ -178,7 +180,7 @@ def serve(
     try:
         while True:
             if search is None or connection.poll(pace.rest_s()):
-                work = _work.decode(connection.recv_bytes())
+                work = decode_work(connection.recv_bytes())
                 if search is not None:
                     connection.send_bytes(encode(search.report()))
                 search = Search(work, clock)
@@ -205,16 +207,17 @@ def serve(
         return  # the crew is gone
 
 
-def next_piece(piece: int, took_s: float) -> int:
-    """How many nonces take `PIECE_S`; at most twice as many as before, as one measure may err."""
-    fitting = int(piece * PIECE_S / max(took_s, CLOCK_TICK_S))
+def next_piece(piece: int, took_s: float, aim_s: float = PIECE_S) -> int:
+    """How many nonces take `aim_s`; at most twice as many as before, as one measure may err."""
+    fitting = int(piece * aim_s / max(took_s, CLOCK_TICK_S))
     return max(1, min(fitting, 2 * piece, PIECE_MAX))
 
 
 def main() -> None:
-    """`python -m chaind.miner.worker DESCRIPTOR NICENESS plain|compiled [CPU]`.
+    """`python -m chaind.miner.worker DESCRIPTOR NICENESS plain|compiled|card:INDEX:PERCENT [CPU]`.
 
-    `plain` compiles no kernel before one is needed, and none where there is no compiler.
+    `plain` compiles no kernel before one is needed, and none where there is no compiler. A card may
+    be busy PERCENT of the time.
     """
     descriptor, niceness, kernel_name, *cpus = sys.argv[1:]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal; the crew says when it is over
@@ -222,7 +225,20 @@ def main() -> None:
     if cpus:
         os.sched_setaffinity(0, map(int, cpus))
     connection = Connection(int(descriptor))
+    try:
+        if kernel_name.startswith(CARD):
+            index, intensity = map(int, kernel_name.removeprefix(CARD).split(":"))
+            _serve_by_card(connection, index, intensity)
+        else:
+            _serve_by_processor(connection, plain=kernel_name == "plain")
+    except LocalFault as fault:
+        print(f"Error: {fault}\n{fault.advice}", file=sys.stderr)
+        sys.exit(fault.exit_code)
+    except BrokenPipeError:
+        return  # the crew is gone
 
+
+def _serve_by_processor(connection: Connection, *, plain: bool) -> None:
     def compiled() -> Kernel:
         from chaind.miner.kernel import CpuKernel
 
@@ -230,19 +246,22 @@ def main() -> None:
         kernel.prepare(lambda text: connection.send_bytes(encode(Compiling(text))))
         return kernel
 
-    try:
-        if kernel_name == "plain":
-            first: Kernel = Reference()
-            later = compiled if find_spec("numba") is not None else None
-        else:
-            first, later = compiled(), None
-        connection.send_bytes(encode(Ready(first.name)))
-        serve(connection, first, Clock(), later)
-    except LocalFault as fault:
-        print(f"Error: {fault}\n{fault.advice}", file=sys.stderr)
-        sys.exit(fault.exit_code)
-    except BrokenPipeError:
-        return  # the crew is gone
+    if plain:
+        first: Kernel = Reference()
+        later = compiled if find_spec("numba") is not None else None
+    else:
+        first, later = compiled(), None
+    connection.send_bytes(encode(Ready(first.name)))
+    serve(connection, first, Clock(), later)
+
+
+def _serve_by_card(connection: Connection, index: int, intensity: int) -> None:
+    from chaind.miner.card_worker import CardWorker
+    from chaind.miner.gpu import Card
+
+    card = Card.open(index)
+    connection.send_bytes(encode(Ready(card.name)))
+    CardWorker(connection, card, Clock(), intensity=intensity).serve()
 
 
 if __name__ == "__main__":

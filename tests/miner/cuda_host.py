@@ -5,12 +5,16 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 HEADERS = Path(__file__).parent / "cuda_on_host"
+FAKE = Path(__file__).parent / "fake_cuda"
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-parameter")
 
 
@@ -38,3 +42,16 @@ def compile_for_host(source: str, options: Sequence[str], directory: Path) -> An
     word, pointer = ctypes.c_uint32, ctypes.c_void_p
     launch.argtypes = [word, word, pointer, word, word, word, word, word, pointer]
     return launch
+
+
+def give_cards(patch: pytest.MonkeyPatch, directory: Path, count: int = 1) -> None:
+    """Put the module of fake_cuda in CuPy's place, here and in processes that are started."""
+    if compiler() is None:
+        pytest.skip(
+            "NO C COMPILER HERE: nothing stands for a card, and its host side is not checked"
+        )
+    patch.syspath_prepend(str(FAKE))
+    patch.setenv("PYTHONPATH", str(FAKE))
+    patch.setenv("FAKE_CUDA_DIRECTORY", str(directory))
+    patch.setenv("FAKE_CUDA_CARDS", str(count))
+    patch.delitem(sys.modules, "cupy", raising=False)

@@ -12,18 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaind.miner.device_work import FIXED_WORDS, fixed_of
-from chaind.miner.search import NONCES, PREFIX_BYTES
+from chaind.miner.search import BLOCK_0, BLOCK_0_NONCE, NONCES, PREFIX_BYTES
 
 SOURCE = Path(__file__).parents[2] / "chaind" / "miner" / "sha256d.cu"
 GOLDEN = bytes.fromhex(  # the published Stratum example
     "0000002032a72a8043f4ce5c962994ae137d350a0bff3032e9719e2923638cbc6abfcc9f"
     "7966320f123155d5fc4fc4cbbe864e4c933939c1f251f52f64b2bb6d872f35200025006bffff001f"
 )
-BLOCK_0 = bytes.fromhex(
-    "01000000000000000000000000000000000000000000000000000000000000000000000"
-    "03ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a29ab5f49ffff001d"
-)
-MINED = {"golden": (GOLDEN, 0xE2270000), "block 0": (BLOCK_0, 2083236893)}
+MINED = {"golden": (GOLDEN, 0xE2270000), "block 0": (BLOCK_0, BLOCK_0_NONCE)}
 CAPACITY = 4096
 EASY = (1 << 28) - 1  # one hash in sixteen
 prefixes = st.binary(min_size=PREFIX_BYTES, max_size=PREFIX_BYTES)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from llvmlite import binding
 
 from chaind.miner.kernel import (
-    BLOCK_0_NONCE,
     PLAIN,
     WIDE,
     CpuKernel,
@@ -20,7 +19,7 @@ from chaind.miner.kernel import (
     Shape,
     host_shape,
 )
-from chaind.miner.search import NONCES, PREFIX_BYTES, Kernel, Reference, meets
+from chaind.miner.search import BLOCK_0_NONCE, NONCES, PREFIX_BYTES, Kernel, Reference, meets
 from chaind.primitives.work import target_of
 
 # Bitcoin's block 0 and 100000, and the published Stratum example: (76 bytes, nonce, bits).
