@@ -42,6 +42,7 @@ _PATHS = (PathText, GenesisText)
 _NAME_BYTES_MAX = 255  # of one part of a path, on every file system of Linux
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+CardIndex = Annotated[int, Meta(ge=0, le=63, description="a card's number from 0 to 63")]
 Coins = Annotated[int, Meta(ge=1, le=AMOUNT_MAX // UNIT)]
 Bytes = Annotated[int, Meta(ge=1_024, le=1 << 40)]
 HostPort = Annotated[
@@ -172,6 +173,9 @@ class MinerSection(Struct, frozen=True, kw_only=True):
     """On chains of miners: whether this node mines itself, and how it serves other miners."""
 
     enabled: bool = False
+    device: Literal["auto", "gpu", "cpu"] = "auto"
+    device_indexes: tuple[CardIndex, ...] = ()
+    intensity: Annotated[int, Meta(ge=1, le=100)] = 100
     threads: Annotated[int, Meta(ge=1, le=1_024)] = 1
     address: str = ""
     pace_percent: Annotated[int, Meta(ge=0, le=1_000)] = 0
@@ -314,7 +318,7 @@ def _check(found: _Setting) -> object:
         value = [item.strip() for item in str(value).split(",") if item.strip()]
     try:
         _check_text(value)
-        converted: object = msgspec.convert(value, kind, strict=not found.is_text or is_list)
+        converted: object = msgspec.convert(value, kind, strict=not found.is_text)
         if kind in _PATHS:
             _check_path(str(converted))
         return converted

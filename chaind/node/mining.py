@@ -15,7 +15,7 @@ from chaind.miner.stratum_server import StratumServer
 from chaind.node.clock import Clock, Workers
 from chaind.node.config import Config, MinerSection
 from chaind.node.miner_work import SALT_BYTES, MinerWork
-from chaind.node.own_miner import OwnMiner
+from chaind.node.own_miner import Hardware, OwnMiner
 from chaind.node.work_engine import WorkEngine
 from chaind.primitives.errors import LocalFault
 from chaind.primitives.genesis import Genesis, ProofOfWork
@@ -150,7 +150,12 @@ class Mining:
             self.own = OwnMiner(
                 work=self.work,
                 payee=self._payee(section.address),
-                threads=section.threads,
+                hardware=Hardware(
+                    device=section.device,
+                    indexes=section.device_indexes,
+                    intensity=section.intensity,
+                    threads=section.threads,
+                ),
                 rate=self.rate_for,
                 paced=section.pace_percent > 0,
                 clock=clock,

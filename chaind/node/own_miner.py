@@ -7,18 +7,19 @@ A process that ends or hangs costs the crew, which is started anew after a pause
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import structlog
 
 from chaind.miner.crew import Crew, WorkerDied, WorkerStuck
+from chaind.miner.devices import Device, GpuFault, start_crew
 from chaind.miner.jobs import EXTRANONCE1_BYTES, EXTRANONCE2_BYTES
 from chaind.miner.search import NONCE_BYTES
 from chaind.miner.worker import Answer, Compiling, Exhausted, Found, Ready, Searched
 from chaind.node.clock import Clock, Workers
 from chaind.node.miner_work import MinerWork, NodeTemplate, Solved
 from chaind.primitives.block import BLOCK_VERSION
+from chaind.primitives.errors import LocalFault
 
 NICENESS = 19  # the node itself, and everything else, comes first
 JOBS_KEPT = 8  # what was found for an older one is too late
@@ -28,6 +29,15 @@ NAME = "this node"
 _NOBODY = bytes(EXTRANONCE1_BYTES)  # an extranonce that no connection is given
 
 log = structlog.get_logger("chaind.mining")
+
+
+class Hardware(NamedTuple):
+    """What mines: see `chaind.miner.devices.start_crew`."""
+
+    device: Device
+    indexes: tuple[int, ...]
+    intensity: int
+    threads: int
 
 
 class _Job(NamedTuple):
@@ -45,7 +55,7 @@ class OwnMiner:
         *,
         work: MinerWork,
         payee: bytes,
-        threads: int,
+        hardware: Hardware,
         rate: Callable[[int], float],
         paced: bool,
         clock: Clock,
@@ -53,7 +63,7 @@ class OwnMiner:
     ) -> None:
         self._work = work
         self._payee = payee
-        self._threads = threads
+        self._hardware = hardware
         self._rate = rate
         self._paced = paced
         self._clock = clock
@@ -67,8 +77,8 @@ class OwnMiner:
 
     @property
     def threads(self) -> int:
-        """How many processes search."""
-        return self._threads
+        """How many processes search, or will."""
+        return self._hardware.threads if self._crew is None else self._crew.size
 
     def rates(self) -> list[float]:
         """Hashes per second of each process, over its last reports."""
@@ -82,26 +92,49 @@ class OwnMiner:
         return () if self._crew is None else self._crew.pids
 
     async def run(self) -> None:
-        """Keep a crew at work until cancelled. Raises `MinerNotInstalled`."""
+        """Keep a crew at work until cancelled. Raises `MinerNotInstalled`, or a `GpuFault` where
+        the first crew cannot be had: later a card may be lost, and come back."""
         pause_s = PAUSE_S
+        has_started = False
         while True:
-            start = partial(Crew.start, threads=self._threads, niceness=NICENESS, plain=self._paced)
             begun_ms = self._clock.monotonic_ms()
-            starting = asyncio.ensure_future(self._workers.disk(start))
+            starting = asyncio.ensure_future(self._workers.disk(self._start_crew))
             try:
                 crew = await asyncio.shield(starting)
+                has_started = True
                 await self._supervise(crew)
-            except (WorkerDied, WorkerStuck) as error:
+            except (WorkerDied, WorkerStuck, GpuFault) as error:
+                if not has_started:
+                    raise
                 log.error("mining_processes_failed", error=str(error), again_in_s=pause_s)
             finally:
                 self._reports = []
                 self._crew = None
-                ended = await asyncio.shield(starting)
-                await asyncio.shield(self._workers.disk(ended.close))
+                await asyncio.shield(self._end(starting))
             await asyncio.sleep(pause_s)
             lasted_ms = self._clock.monotonic_ms() - begun_ms
             quick = lasted_ms < 1000 * PAUSE_S_MAX
             pause_s = min(2 * pause_s, PAUSE_S_MAX) if quick else PAUSE_S
+
+    def _start_crew(self) -> Crew:
+        """On a thread. Work of a pace is little, and needs no card unless one is asked for."""
+        device, indexes, intensity, threads = self._hardware
+        return start_crew(
+            device="cpu" if self._paced and device == "auto" else device,
+            indexes=indexes,
+            intensity=intensity,
+            threads=threads,
+            niceness=NICENESS,
+            plain=self._paced,
+            tell=lambda text: log.info("mining_without_cards", reason=text),
+        )
+
+    async def _end(self, starting: "asyncio.Future[Crew]") -> None:
+        try:
+            crew = await starting
+        except LocalFault:
+            return  # whoever waited for the crew has heard of it
+        await self._workers.disk(crew.close)
 
     async def _supervise(self, crew: Crew) -> None:
         """Listen to the crew until it fails."""

@@ -64,6 +64,8 @@ def test_later_sources_win_file_environment_command_line(tmp_path: Path) -> None
         ("CHAIND_NODE_NAME", "12", "node", "name", "12"),
         ("CHAIND_LOG_FORMAT", "json", "log", "format", "json"),
         ("CHAIND_CHAOS_ENABLED", "true", "chaos", "enabled", True),
+        ("CHAIND_MINER_DEVICE_INDEXES", "0, 3", "miner", "device_indexes", (0, 3)),
+        ("CHAIND_MINER_DEVICE_INDEXES", "", "miner", "device_indexes", ()),
     ],
 )
 def test_environment_is_read_as_the_type_of_the_setting(
