@@ -15,11 +15,12 @@ from chaind.api.bodies import hex_bytes, query_cursor, query_integer, read_json
 from chaind.api.context import Api
 from chaind.api.guards import check_media
 from chaind.api.problems import QueryInvalid
-from chaind.node.queries import BALANCE_COINS_MAX, CoinInfo
+from chaind.node.holdings import BALANCE_COINS_MAX, CoinInfo
 from chaind.primitives.amounts import format_amount
 from chaind.primitives.errors import Malformed, Unknown
 from chaind.primitives.hashes import HASH_BYTES
 
+FINAL, HEAD = "final", "head"  # which state an answer is of
 HISTORY_PAGE, HISTORY_PAGE_MAX = 50, 500
 COINS_PAGE, COINS_PAGE_MAX = 500, 1_000
 PLACE_MAX = 2**32 - 1  # how an index row writes a transaction's place in its block
@@ -38,7 +39,12 @@ class LeaseFree(Unknown):
 
 
 class BalanceAnswer(Answer, frozen=True, kw_only=True, omit_defaults=True):
-    """Holdings at the final tip. `balance` is native, account and coins together."""
+    """Holdings after block `height`. `balance` is native, account and coins together.
+
+    `at` says which state this is: `final`, which never changes back, or `head`, the newest block's
+    (the default on chains of miners). There `confirmations` counts the blocks since something
+    changed for the address. `immature` is what the next block cannot spend yet of `coins`.
+    """
 
     address: str
     balance: str
@@ -47,11 +53,16 @@ class BalanceAnswer(Answer, frozen=True, kw_only=True, omit_defaults=True):
     reserved: str
     utxo_count: int
     last_activity_block: int | None
+    at: str
+    height: int
     user: str | None = None
+    immature: str | None = None
+    confirmations: int | None = None
 
 
 class CoinForm(Answer, frozen=True):
-    """An unspent coin."""
+    """An unspent coin. `confirmations` counts blocks from its own on; one of a coinbase can be
+    spent by the next block where `mature`."""
 
     tx_id: str
     output_index: int
@@ -59,14 +70,19 @@ class CoinForm(Answer, frozen=True):
     recipient_address: str
     height: int
     coinbase: bool
+    confirmations: int
+    mature: bool
 
 
 class CoinsPage(Answer, frozen=True):
-    """Unspent coins in order of their outpoints; `count` is of this page."""
+    """Unspent coins in order of their outpoints; `count` is of this page. `at` and `height` say
+    which state they are of, as for a balance."""
 
     utxos: list[CoinForm]
     count: int
     next_cursor: str | None
+    at: str
+    height: int
 
 
 class HistoryPage(Answer, frozen=True):
@@ -80,7 +96,7 @@ class HistoryPage(Answer, frozen=True):
 
 class LeaseAnswer(Answer, frozen=True):
     """The transaction that a key of this payer stands for. `intent` says what the key is for, as
-    signed; `final` is false while the transaction waits."""
+    signed; `final` is false while the transaction waits, or its block is not final."""
 
     tx_id: str
     intent: str
@@ -110,12 +126,20 @@ class NamedAccounts(Answer, frozen=True):
 async def get_balance(api: Api, request: web.Request) -> web.Response:
     """All zero for an address that nobody paid."""
     address = api.node.payments.resolve(request.match_info["who"])
-    return respond(balance_of(api, address))
+    return respond(balance_of(api, address, _asked_at(request)))
 
 
-def balance_of(api: Api, address: bytes) -> BalanceAnswer:
+def _asked_at(request: web.Request) -> bool | None:
+    """Whether the head's state is asked for; None where the caller leaves it to the chain."""
+    text = request.query.get("at")
+    if text not in (None, FINAL, HEAD):
+        raise QueryInvalid(name="at", value=text[:80], allowed=f"{FINAL} or {HEAD}")
+    return None if text is None else text == HEAD
+
+
+def balance_of(api: Api, address: bytes, at_head: bool | None = None) -> BalanceAnswer:
     """The holdings of an address."""
-    info = api.node.queries.balance(address)
+    info = api.node.queries.balance(address, at_head=at_head)
     return BalanceAnswer(
         address=api.forms.show(address),
         user=api.node.payments.name_of(address),
@@ -125,6 +149,10 @@ def balance_of(api: Api, address: bytes) -> BalanceAnswer:
         reserved=format_amount(info.reserved),
         utxo_count=info.utxo_count,
         last_activity_block=info.last_activity_block,
+        at=HEAD if info.at_head else FINAL,
+        height=info.height,
+        immature=format_amount(info.immature) if info.at_head else None,
+        confirmations=info.confirmations if info.at_head else None,
     )
 
 
@@ -132,13 +160,18 @@ async def get_coins(api: Api, request: web.Request) -> web.Response:
     """Coins by outpoint, so that a page does not shift when others are spent."""
     address = api.node.payments.resolve(request.match_info["who"])
     limit = query_integer(request, "limit", COINS_PAGE, 1, COINS_PAGE_MAX)
-    after = _outpoint(request)
-    coins = api.node.queries.coins(address, BALANCE_COINS_MAX if after else limit + 1)
+    after, node = _outpoint(request), api.node
+    asked = _asked_at(request)
+    at_head = node.chain.at_head if asked is None else asked
+    most = BALANCE_COINS_MAX if after else limit + 1
+    coins = node.queries.coins(address, most, at_head=at_head)
+    height = node.chain.head.height if at_head else node.chain.final.height
     if after is not None:
         coins = [coin for coin in coins if (coin.txid, coin.output) > after]
     page = coins[:limit]
     cursor = f"{page[-1].txid.hex()}.{page[-1].output}" if len(coins) > limit else None
-    return respond(CoinsPage([_coin_form(api, coin) for coin in page], len(page), cursor))
+    forms = [_coin_form(api, coin) for coin in page]
+    return respond(CoinsPage(forms, len(page), cursor, HEAD if at_head else FINAL, height))
 
 
 def _outpoint(request: web.Request) -> tuple[bytes, int] | None:
@@ -162,6 +195,8 @@ def _coin_form(api: Api, coin: CoinInfo) -> CoinForm:
         api.forms.show(coin.address),
         coin.height,
         coin.coinbase,
+        coin.confirmations,
+        coin.mature,
     )
 
 

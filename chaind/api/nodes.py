@@ -50,6 +50,7 @@ class StatusAnswer(Answer, frozen=True, kw_only=True):
 
     `chain_id` is the genesis hash as signatures use it, `genesis_hash` the same as block hashes
     are shown, `chain_prefix` what every transaction names. `blockchain_length` counts block 0.
+    `chain_time_ms` is what the `valid_until` of a transaction is measured by.
     """
 
     name: str
@@ -64,9 +65,11 @@ class StatusAnswer(Answer, frozen=True, kw_only=True):
     height: int
     final_height: int
     head_height: int
+    head_hash: str
     blockchain_length: int
     hash: str
     time_ms: int
+    chain_time_ms: int
     view: int
     validators: int
     validator_index: int | None
@@ -193,9 +196,11 @@ async def get_status(api: Api, _request: web.Request) -> web.Response:
             height=status.height,
             final_height=status.height,
             head_height=status.head_height,
+            head_hash=status.head_hash,
             blockchain_length=status.height + 1,
             hash=status.hash,
             time_ms=status.time_ms,
+            chain_time_ms=status.chain_time_ms,
             view=status.view,
             validators=status.validators,
             validator_index=status.validator_index,

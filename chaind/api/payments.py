@@ -154,7 +154,7 @@ def respond_payment(api: Api, terms: Terms, payment: Payment, answer: Answer) ->
     refuse_ended(payment.info)
     is_open = payment.info.status in OPEN_STATUSES
     if is_open and terms.key is not None:
-        raise InFlight(txid=payment.txid.hex(), why=_troubles(api))
+        raise InFlight(txid=payment.txid.hex(), why=api.node.payments.why_open(payment.info))
     if is_open or not (terms.wait or terms.key):
         why = _troubles(api) if terms.wait else ""
         return respond(QueuedAnswer("queued", payment.txid.hex(), why), 202)

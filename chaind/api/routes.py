@@ -51,6 +51,12 @@ _FILE_MEDIA = {
     media: {"type": "string"} for media in (pages.HTML_MEDIA, pages.CSS_MEDIA, pages.ICON_MEDIA)
 }
 
+AT = Parameter(
+    "at",
+    "Of which state: final, or of the newest block. Without it, the head's on chains of miners",
+    limits={"enum": [accounts.FINAL, accounts.HEAD]},
+)
+
 ROUTES: tuple[Route, ...] = (
     Route(
         "GET",
@@ -228,7 +234,7 @@ ROUTES: tuple[Route, ...] = (
         "Holdings of an address or named account",
         {200: accounts.BalanceAnswer},
         aliases=("/balance/{who}",),
-        parameters=(WHO,),
+        parameters=(WHO, AT),
         errors=NAMES,
     ),
     Route(
@@ -246,6 +252,7 @@ ROUTES: tuple[Route, ...] = (
                 "next_cursor of the page before",
                 limits={"pattern": r"^[0-9a-fA-F]{64}\.[0-9]{1,10}$"},
             ),
+            AT,
         ),
         errors=NAMES,
     ),

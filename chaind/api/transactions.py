@@ -118,9 +118,10 @@ class TransactionAnswer(Answer, frozen=True, kw_only=True):
     """What became of a transaction.
 
     `status` is pending, included, final, rejected or expired; `by` is the transaction that took
-    the place of a rejected one. `confirmations` counts final blocks from its own on. `refund_of`
-    says which payment it gives back, `refunds` what was given back of it, payee by payee; null
-    where that is too much to show at once, and is asked for by payee.
+    the place of a rejected one. `confirmations` counts blocks from its own on: final ones, or on
+    chains of miners all up to the head. `refund_of` says which payment it gives back, `refunds`
+    what was given back of it, payee by payee; null where that is too much to show at once, and is
+    asked for by payee.
     """
 
     tx_id: str

@@ -32,6 +32,7 @@ class Entry:
 
     __slots__ = (
         "checked",
+        "executed",
         "fee",
         "hidden",
         "kind",
@@ -51,6 +52,7 @@ class Entry:
         self.received_ms = received_ms
         self.sequence = sequence
         self.hidden = False
+        self.executed = False  # hidden for being inside an executed block, not for having failed
         self.kind = Kind.OTHER
         self.moves = checked.moves
         if checked.order is not None:

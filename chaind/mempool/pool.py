@@ -1,10 +1,11 @@
 """The pool: what may go into the next block, in which order, and what had to leave.
 
 Entries stand by txid; two transactions that cannot both apply (same coin, same lease) never stand
-together: the newcomer replaces or is refused. An owner's pending debits never exceed the final
-balance. Entries inside executed blocks that are not final yet are *hidden*: they keep their place
-in every sum but are not selected. The pool forgets; whether a forgotten transaction can still
-apply is for the node to say.
+together: the newcomer replaces or is refused. An owner's pending debits never exceed the balance
+that the caller goes by. Entries inside executed blocks that are not final yet are *hidden*: they
+keep their place in every sum but are not selected. Where the caller goes by the head (`at_head`),
+what the head has executed is in its balances already, and so out of the pending debits. The pool
+forgets; whether a forgotten transaction can still apply is for the node to say.
 """
 
 import heapq
@@ -72,8 +73,11 @@ class Pool:
         limits: PoolLimits,
         native_symbol: str,
         show: Callable[[bytes], str] = bytes.hex,
+        *,
+        at_head: bool = False,
     ) -> None:
         self.limits = limits
+        self._at_head = at_head
         self.bytes_total = 0
         self._native_symbol = native_symbol
         self._show = show
@@ -113,7 +117,7 @@ class Pool:
         return iter(self._entries.values())
 
     def pending_debit(self, row: bytes) -> int:
-        """Sum of what waiting transactions take from a balance row."""
+        """Sum of what waiting transactions will take from a balance row."""
         return self._debits.get(row, 0)
 
     @property
@@ -126,9 +130,9 @@ class Pool:
         return any(self._queues)
 
     def add(
-        self, receipt: Receipt, received_ms: int, final_balance: Callable[[bytes], int]
+        self, receipt: Receipt, received_ms: int, balance: Callable[[bytes], int]
     ) -> Sequence[Dropped]:
-        """Take a transaction that holds on the final state; `final_balance` maps row to units.
+        """Take a transaction that holds on the caller's state; `balance` maps row to units there.
 
         Raises the pool's errors and then changes nothing. Returns what had to leave for it. A txid
         that waits already stays as it is.
@@ -138,7 +142,7 @@ class Pool:
         entry = Entry(receipt, received_ms, self._sequence)
         rivals = self._rivals(entry) if receipt.checked.claims else ()
         self._check_owners(entry, rivals)
-        self._check_debits(entry, rivals, final_balance)
+        self._check_debits(entry, rivals, balance)
         victims = self._make_room(entry, rivals)
         dropped = [Dropped(rival, "replaced", receipt.checked.txid) for rival in rivals]
         dropped += [Dropped(victim, "evicted", None) for victim in victims]
@@ -159,13 +163,8 @@ class Pool:
         self._queues[entry.kind].leave(entry)
         for claim in entry.checked.claims:
             del self._claims[claim]
-        for row, debit, _, _, _ in entry.moves:
-            if debit:
-                left = self._debits[row] - debit
-                if left:
-                    self._debits[row] = left
-                else:
-                    del self._debits[row]
+        if not (entry.executed and self._at_head):
+            self._uncount_debits(entry)
         for demand in checked.demands:
             count, size = self._owners[demand.address]
             if count == 1:
@@ -180,9 +179,15 @@ class Pool:
         """These are inside an executed block now."""
         for txid in txids:
             entry = self._entries.get(txid)
-            if entry is not None and not entry.hidden:
+            if entry is None or entry.executed:
+                continue
+            if entry.hidden:
+                self._unpark(entry)
+            else:
                 self._queues[entry.kind].leave(entry)
-                entry.hidden = True
+            entry.hidden = entry.executed = True
+            if self._at_head:
+                self._uncount_debits(entry)
 
     def show(self, txids: Iterable[bytes]) -> None:
         """The block that held these was undone; what failed on top of it may hold again."""
@@ -195,7 +200,9 @@ class Pool:
         for txid in txids:
             entry = self._entries.get(txid)
             if entry is not None and entry.hidden:
-                entry.hidden = False
+                if entry.executed and self._at_head:
+                    self._count_debits(entry)
+                entry.hidden = entry.executed = False
                 self._queues[entry.kind].come_back(entry)
 
     def select(self, kind: Kind = Kind.OTHER) -> Iterator[Entry]:
@@ -242,12 +249,17 @@ class Pool:
         if len(self._deadlines) > 2 * len(self._entries) + 1000:  # mostly gone long before
             self._deadlines = [item for item in self._deadlines if item[1] in self._entries]
             heapq.heapify(self._deadlines)
-        if self._parked:
-            for row in chain.from_iterable(map(_waited_for, changed_rows)):
-                for txid in tuple(self._parked.get(row, ())):
-                    self._unpark(self._entries[txid])
-                    self._bring_back((txid,))
+        self.wake(changed_rows)
         return dropped
+
+    def wake(self, changed_rows: Iterable[bytes]) -> None:
+        """What failed for want of one of these rows may hold now."""
+        if not self._parked:
+            return
+        for row in chain.from_iterable(map(_waited_for, changed_rows)):
+            for txid in tuple(self._parked.get(row, ())):
+                self._unpark(self._entries[txid])
+                self._bring_back((txid,))
 
     def _rivals(self, entry: Entry) -> list[Entry]:
         """Entries that cannot apply beside this one; all must be outbid."""
@@ -276,10 +288,12 @@ class Pool:
                 )
 
     def _check_debits(
-        self, entry: Entry, rivals: Iterable[Entry], final_balance: Callable[[bytes], int]
+        self, entry: Entry, rivals: Iterable[Entry], balance: Callable[[bytes], int]
     ) -> None:
         freed: dict[bytes, int] = {}
         for rival in rivals:
+            if rival.executed and self._at_head:
+                continue
             for row, debit, _, _, _ in rival.moves:
                 freed[row] = freed.get(row, 0) + debit
         for row, debit, _, address, asset in entry.moves:
@@ -288,7 +302,7 @@ class Pool:
             pending = self._debits.get(row, 0)
             if freed:
                 pending -= freed.get(row, 0)
-            available = final_balance(row)
+            available = balance(row)
             if pending + debit > available:
                 raise Overcommitted(
                     address=self._show(address),
@@ -329,14 +343,26 @@ class Pool:
         self._queues[entry.kind].enter(entry)
         for claim in entry.checked.claims:
             self._claims[claim] = txid
-        for row, debit, _, _, _ in entry.moves:
-            if debit:
-                self._debits[row] = self._debits.get(row, 0) + debit
+        self._count_debits(entry)
         for demand in checked.demands:
             count, size = self._owners.get(demand.address, (0, 0))
             self._owners[demand.address] = (count + 1, size + entry.size)
         if checked.valid_until is not None:
             heapq.heappush(self._deadlines, (checked.valid_until, txid))
+
+    def _count_debits(self, entry: Entry) -> None:
+        for row, debit, _, _, _ in entry.moves:
+            if debit:
+                self._debits[row] = self._debits.get(row, 0) + debit
+
+    def _uncount_debits(self, entry: Entry) -> None:
+        for row, debit, _, _, _ in entry.moves:
+            if debit:
+                left = self._debits[row] - debit
+                if left:
+                    self._debits[row] = left
+                else:
+                    del self._debits[row]
 
 
 def _worth(entry: Entry) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from chaind.ledger.block import Applying
-from chaind.ledger.errors import REFUSALS
+from chaind.ledger.errors import REFUSALS, CoinImmature, TooEarly
 from chaind.market.turns import in_turn
 from chaind.mempool.entries import Entry, Kind
 from chaind.mempool.pool import Pool
@@ -68,15 +68,19 @@ def fill(applying: Applying, pool: Pool, parameters: Parameters, parent_hash: by
 def _fill_payments(applying: Applying, pool: Pool, space: _Space) -> tuple[list[Entry], bool]:
     """Apply all but orders, best first; what fails, and whether all that waits was tried."""
     failed: list[Entry] = []
+    early = 0
     for entry in pool.select():
         checked = entry.checked
         if entry.size > space.size or checked.cost > space.cost:
             return failed, False
         try:
             applying.add(checked)
-        except REFUSALS:
-            failed.append(entry)
-            if len(failed) >= FAILURES_MAX:
+        except REFUSALS as error:
+            if isinstance(error, (CoinImmature, TooEarly)):  # the next height may do
+                early += 1
+            else:
+                failed.append(entry)
+            if len(failed) + early >= FAILURES_MAX:
                 return failed, False
             continue
         space.size -= entry.size

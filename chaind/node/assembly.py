@@ -53,7 +53,8 @@ def make_pool(config: Config, genesis: Genesis) -> Pool:
         bounds.owner_transactions_max,
         bounds.owner_bytes_max,
     )
-    return Pool(limits, genesis.native_symbol, genesis.addresses.show)
+    show, at_head = genesis.addresses.show, genesis.mode == "pow"
+    return Pool(limits, genesis.native_symbol, show, at_head=at_head)
 
 
 def network_config(config: Config) -> NetworkConfig:

@@ -5,6 +5,7 @@ between calls. Blocks are executed on their parent by undoing and redoing deltas
 hands over what becomes final, in order, and `settle` forgets it once it is durable.
 """
 
+import heapq
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from chaind.ledger.block import Applying, Executed, ParentInfo, block_context
 from chaind.ledger.checks import Checked
 from chaind.ledger.errors import REFUSALS, BlockUntimely
 from chaind.ledger.execute import Context, Receipt
-from chaind.ledger.journal import State
+from chaind.ledger.journal import FinalState, Reader, State
 from chaind.mempool.pool import Pool
 from chaind.mempool.selection import fill
 from chaind.node.rules import EPOCH, rules_of
@@ -41,13 +42,21 @@ class Body(NamedTuple):
 class Candidate:
     """A block above the final tip. `executed` is None until it has run on its parent."""
 
-    __slots__ = ("body", "error", "executed", "info")
+    __slots__ = ("_places", "body", "error", "executed", "info")
 
     def __init__(self, body: Body) -> None:
+        self._places: dict[bytes, int] | None = None
         self.body = body
         self.executed: Executed | None = None
         self.info: ParentInfo | None = None  # what its children need; set with `executed`
         self.error: Exception | None = None  # the rule it breaks, for ever
+
+    def place_of(self, txid: bytes) -> int | None:
+        """Where a transaction stands in it; None where it does not."""
+        if self._places is None:
+            checked = self.body.checked
+            self._places = {item.txid: place for place, item in enumerate(checked)}
+        return self._places.get(txid)
 
 
 class Chain:
@@ -69,8 +78,12 @@ class Chain:
         self._leader_address = leader_address
         self._validators_hash = genesis.validators_hash
         self._candidates: dict[bytes, Candidate] = {}
+        self._children: dict[bytes, list[bytes]] = {}  # candidates by the block that they stand on
+        self._ranked: list[list[tuple[int, bytes]]] = []  # candidates in a heap for each rank
         self._stack: list[Candidate] = []  # executed blocks above final, lowest first
         self._promised = tip.hash  # newest block handed over by `path_to` and `promise`
+        self.at_head = self._rules.at_head
+        self.tip_state: Reader = state if self.at_head else FinalState(state)
 
     @property
     def head(self) -> ParentInfo:
@@ -80,6 +93,14 @@ class Chain:
         info = self._stack[-1].info
         assert info is not None
         return info
+
+    @property
+    def tip(self) -> ParentInfo:
+        """The block on which clients stand: what they read and spend is the state after it.
+
+        The last final one; the head on chains of miners. `tip_state` is that state.
+        """
+        return self.head if self.at_head else self.final
 
     def candidate(self, block_hash: bytes) -> Candidate | None:
         """A known block above the final tip."""
@@ -102,23 +123,27 @@ class Chain:
 
     def find(self, txid: bytes) -> tuple[ParentInfo, int] | None:
         """The executed block above the final tip that holds a transaction, and its place."""
-        for candidate in self._stack:
-            for place, checked in enumerate(candidate.body.checked):
-                if checked.txid == txid:
-                    assert candidate.info is not None
-                    return candidate.info, place
+        for candidate in reversed(self._stack):
+            place = candidate.place_of(txid)
+            if place is not None:
+                assert candidate.info is not None
+                return candidate.info, place
         return None
 
     def final_context(self) -> Context:
         """What a transaction sees if it is executed right on the final tip."""
         return block_context(self.final, self.genesis)
 
+    def tip_context(self) -> Context:
+        """What a transaction sees if it is executed right on `tip`."""
+        return block_context(self.tip, self.genesis)
+
     def add(self, body: Body) -> Candidate:
         """Keep a block whose Merkle root was checked; breaking `check_block` marks it for ever."""
         known = self._candidates.get(body.block.hash)
         if known is not None:
             return known
-        candidate = self._candidates[body.block.hash] = Candidate(body)
+        candidate = self._register(Candidate(body))
         try:
             self._rules.check_block(body.block)
         except REFUSALS as error:
@@ -188,8 +213,8 @@ class Chain:
             commitment=commitment,
             transactions=[receipt.checked.transaction for receipt in receipts],
         )
-        candidate = Candidate(Body(block, tuple(receipt.checked for receipt in receipts)))
-        self._candidates[block.hash] = candidate
+        checked = tuple(receipt.checked for receipt in receipts)
+        candidate = self._register(Candidate(Body(block, checked)))
         self._push(candidate, executed, parent)
         return candidate
 
@@ -233,7 +258,7 @@ class Chain:
             assert candidate.executed is not None
             self.state.redo(candidate.executed.delta)
             self._stack.append(candidate)
-            self.pool.hide(checked.txid for checked in candidate.body.checked)
+            self._hide(candidate)
 
     def path_to(self, block_hash: bytes) -> list[Candidate]:
         """Blocks above the last promised one up to `block_hash`, executed; the state goes there.
@@ -265,8 +290,12 @@ class Chain:
         """These will be settled once they are durable; nothing beside them will be."""
         self._promised = path[-1].body.block.hash
 
-    def settle(self, path: Sequence[Candidate]) -> None:
-        """These are final and durable: forget how to undo them, and every block beside them."""
+    def settle(self, path: Sequence[Candidate]) -> list[bytes]:
+        """These are final and durable: forget how to undo them, and every block beside them.
+
+        Returns the hashes of all that is no candidate any more.
+        """
+        forgotten: list[bytes] = []
         if path[-1] not in self._stack:
             self.move_to(path[-1].body.block.hash)
         for candidate in path:
@@ -276,8 +305,9 @@ class Chain:
             self.state.settle(candidate.executed.delta)
             self._stack.pop(0)
             self.final = candidate.info
-            self._candidates.pop(candidate.body.block.hash)
-        self._forget_rivals()
+            self._forget(candidate.body.block.hash)
+            forgotten.append(candidate.body.block.hash)
+        return forgotten + self._forget_rivals()
 
     def descends_from_final(self, block_hash: bytes) -> bool:
         """Whether all blocks between the final tip and this one are known."""
@@ -289,22 +319,53 @@ class Chain:
             at = candidate.body.block.parent
         return True
 
-    def _forget_rivals(self) -> None:
+    def _register(self, candidate: Candidate) -> Candidate:
+        block = candidate.body.block
+        self._candidates[block.hash] = candidate
+        self._children.setdefault(block.parent, []).append(block.hash)
+        ranks = self._rules.ranks(block.height, block.commitment.view)
+        self._ranked = self._ranked or [[] for _ in ranks]
+        for ranked, rank in zip(self._ranked, ranks, strict=True):
+            heapq.heappush(ranked, (rank, block.hash))
+        return candidate
+
+    def _forget(self, block_hash: bytes) -> None:
+        block = self._candidates.pop(block_hash).body.block
+        siblings = self._children[block.parent]
+        siblings.remove(block_hash)
+        if not siblings:
+            del self._children[block.parent]
+
+    def _forget_rivals(self) -> list[bytes]:
         """Blocks that cannot become final any more: beside the final one, or on such a block."""
-        final = self.final
-        stale: set[bytes] = set()
-        for candidate in sorted(self._candidates.values(), key=_height):
-            block = candidate.body.block
-            if self._rules.passed_over(block, final) or block.parent in stale:
-                stale.add(block.hash)
-        for block_hash in stale:
-            del self._candidates[block_hash]
+        final, stale = self.final, []
+        for ranked, rank in zip(
+            self._ranked, self._rules.ranks(final.height, final.view), strict=False
+        ):
+            while ranked and ranked[0][0] <= rank:
+                _, block_hash = heapq.heappop(ranked)
+                if block_hash in self._candidates:
+                    stale.append(block_hash)
+        forgotten = []
+        for block_hash in stale:  # grows while it is walked
+            if block_hash in self._candidates:
+                stale += self._children.get(block_hash, ())
+                self._forget(block_hash)
+                forgotten.append(block_hash)
+        return forgotten
 
     def _push(self, candidate: Candidate, executed: Executed, parent: ParentInfo) -> None:
         candidate.executed = executed
         candidate.info = self._rules.info(candidate.body.block, parent, executed.root)
         self._stack.append(candidate)
+        self._hide(candidate)
+
+    def _hide(self, candidate: Candidate) -> None:
+        """What a block holds is no longer selected; what failed before it may hold on it."""
         self.pool.hide(checked.txid for checked in candidate.body.checked)
+        if self.at_head:
+            assert candidate.executed is not None
+            self.pool.wake(key for key, _ in candidate.executed.delta.writes)
 
     def _ancestry(self, block_hash: bytes) -> list[Candidate]:
         """Candidates above the final tip up to and including an executed block, lowest first."""
@@ -316,7 +377,3 @@ class Chain:
             at = candidate.body.block.parent
         found.reverse()
         return found
-
-
-def _height(candidate: Candidate) -> int:
-    return candidate.body.block.height

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from chaind.ledger.checks import Checked
 from chaind.ledger.execute import Receipt
+from chaind.node.chain import Body
 from chaind.primitives.block import Block
 from chaind.primitives.votes import Certificate
 
@@ -16,6 +17,16 @@ class FinalEvent(NamedTuple):
     receipts: tuple[Receipt, ...]
     certificate: Certificate | None
     final_ms: int
+
+
+class HeadEvent(NamedTuple):
+    """Another block is the head of a chain of miners, and not final yet.
+
+    `undone` were executed before and are no longer, highest first; `applied` are now, lowest first.
+    """
+
+    undone: tuple[Body, ...]
+    applied: tuple[Body, ...]
 
 
 class PendingEvent(NamedTuple):
@@ -33,7 +44,7 @@ class DroppedEvent(NamedTuple):
     ended: bool
 
 
-Event = FinalEvent | PendingEvent | DroppedEvent
+Event = FinalEvent | HeadEvent | PendingEvent | DroppedEvent
 Callback = Callable[[Event], None]
 
 

@@ -5,7 +5,7 @@ costs more), large ones on a worker. Then the pool forgets, subscribers hear, wa
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -13,9 +13,9 @@ import structlog
 
 from chaind.ledger.block import reward_of
 from chaind.mempool.pool import Pool
-from chaind.node.chain import Candidate, Chain
+from chaind.node.chain import Body, Candidate, Chain
 from chaind.node.clock import Clock, Workers
-from chaind.node.events import DroppedEvent, Event, Events, FinalEvent
+from chaind.node.events import DroppedEvent, Event, Events, FinalEvent, HeadEvent
 from chaind.node.tracker import Tracker
 from chaind.primitives.hashes import display_hash
 from chaind.primitives.votes import Certificate
@@ -128,6 +128,10 @@ class Finality:
             if not self._queue:
                 self._idle.set()
 
+    def head_moved(self, undone: Sequence[Body], applied: Sequence[Body]) -> None:
+        """Tell of another head, which is not final: see `HeadEvent`."""
+        self._events.publish(HeadEvent(tuple(undone), tuple(applied)))
+
     async def written(self) -> None:
         """Return once all that was delivered is durable and told."""
         await self._idle.wait()
@@ -138,7 +142,8 @@ class Finality:
 
     def _settle(self, delivery: Delivery) -> None:
         """The batch is durable: everyone may know."""
-        self._chain.settle(delivery.path)
+        for block_hash in self._chain.settle(delivery.path):
+            self.positions.pop(block_hash, None)
         now_ms = self._clock.now_ms()
         events: list[Event] = []
         for final in delivery.finals:
@@ -167,9 +172,4 @@ class Finality:
             )
             self.transactions_total += len(receipts)
             self.blocks_total += 1
-        self.positions = {
-            block_hash: position
-            for block_hash, position in self.positions.items()
-            if self._chain.candidate(block_hash) is not None
-        }
         self._events.publish_all(events)

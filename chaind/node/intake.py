@@ -1,8 +1,8 @@
 """`submit`: the one door for transactions, from clients and from peers.
 
-Cheap to dear: form → signatures (a batch, by processes when it is large) → the final state → the
-pool → for a client's transaction the journal. A client is answered after the journal's fsync. A
-refusal here comes before the journal, so it never contradicts an acceptance.
+Cheap to dear: form → signatures (a batch, by processes when it is large) → the state that clients
+go by (`Chain.tip`) → the pool → for a client's transaction the journal. A client is answered after
+the journal's fsync. A refusal here comes before the journal, so it never contradicts an acceptance.
 """
 
 from collections import OrderedDict
@@ -14,7 +14,6 @@ import msgspec
 from chaind.ledger.checks import Checked, check_transaction, judge_signature, signature_checks
 from chaind.ledger.errors import REFUSALS, AlreadyApplied, BadSignature
 from chaind.ledger.execute import Context, check_on_state
-from chaind.ledger.journal import FinalState
 from chaind.ledger.keys import decode_units
 from chaind.mempool.pool import Dropped, Pool
 from chaind.node.chain import Chain
@@ -118,7 +117,7 @@ class Intake:
         self._clock = clock
         self._is_final = is_final
         self._on_accepted = on_accepted
-        self._final = FinalState(chain.state)
+        self._state = chain.tip_state
         self._dropped: list[Dropped] = []  # driven out and not yet told
         self._refused: OrderedDict[bytes, ChaindError] = OrderedDict()  # oldest first
         self.accepted_total = 0
@@ -137,7 +136,7 @@ class Intake:
         errors = iter(await self._verifier.verify(fresh))
         accepted: list[Checked] = []
         done: list[Submission] = []
-        context, now_ms = self._chain.final_context(), self._clock.now_ms()
+        context, now_ms = self._chain.tip_context(), self._clock.now_ms()
         for item in formed:
             if not isinstance(item, Checked):
                 done.append(item)
@@ -159,9 +158,9 @@ class Intake:
         return done
 
     def restore(self, checked: Checked) -> ChaindError | None:
-        """Put a journaled transaction back into the pool at start; why not, where it cannot."""
+        """Put a transaction back into the pool that was in it before; why not, where it cannot."""
         try:
-            self._enter(checked, self._chain.final_context(), self._clock.now_ms())
+            self._enter(checked, self._chain.tip_context(), self._clock.now_ms())
         except (*REFUSALS, TooMany) as error:
             return error
         self._tell((checked,))
@@ -196,20 +195,24 @@ class Intake:
         except (*REFUSALS, TooMany) as error:
             # Its coin may be gone or its time over because it applied; and what was accepted once,
             # and has left the pool since, may still apply.
-            if self._is_final(txid) or self._tracker.get(txid) is not None:
+            if (
+                self._is_final(txid)
+                or self._tracker.get(txid) is not None
+                or self._chain.find(txid) is not None
+            ):
                 return Submission(txid, None, known=True)
             return Submission(txid, error, known=False)
         return Submission(txid, None, known=False)
 
     def _enter(self, checked: Checked, context: Context, now_ms: int) -> None:
-        """Into the pool, or raise the rule that the final state or the pool knows against it."""
-        receipt = check_on_state(self._final, checked, context)
-        dropped = self._pool.add(receipt, now_ms, self._final_units)
+        """Into the pool, or raise the rule that the state or the pool knows against it."""
+        receipt = check_on_state(self._state, checked, context)
+        dropped = self._pool.add(receipt, now_ms, self._units)
         if dropped:
             self._dropped += dropped
 
-    def _final_units(self, row: bytes) -> int:
-        return decode_units(self._final.get(row))
+    def _units(self, row: bytes) -> int:
+        return decode_units(self._state.get(row))
 
     def _tell(self, entered: Sequence[Checked]) -> None:
         """What came into the pool, and what it drove out."""

@@ -44,6 +44,7 @@ from chaind.node.recovery import Disk, stored_blocks, stored_intake, stored_vote
 from chaind.node.refunds import Refunds
 from chaind.node.relay import Relay
 from chaind.node.replay import open_state
+from chaind.node.returns import Returns
 from chaind.node.routing import Router
 from chaind.node.rules import tip_info
 from chaind.node.signatures import SignatureChecker, Verify
@@ -225,6 +226,13 @@ class Node:
             is_final=self.queries.is_final,
             on_accepted=self._on_accepted,
         )
+        self.returns = Returns(
+            chain=self.chain,
+            pool=self.pool,
+            tracker=self.tracker,
+            restore=self.intake.restore,
+        )
+        self.events.subscribe(self.returns.handle)
         self.ingest = Ingest(
             submit=self.intake.submit,
             punish=self.network.punish,
@@ -238,7 +246,6 @@ class Node:
             if genesis.dev and accounts.enabled
             else None,
             chain=self.chain,
-            pool=self.pool,
             intake=self.intake,
             queries=self.queries,
             clock=clock,
@@ -281,7 +288,7 @@ class Node:
             commit=self._vote_commit,
             network=self.network,
             clock=self.clock,
-            restore=lambda checked: self.intake.restore(checked),
+            restore=lambda checked: self.returns.take(checked),
         )
 
     def _make_engine(
@@ -378,6 +385,8 @@ class Node:
             pending=len(self.pool),
         )
         self.engine.start(records)
+        if self.chain.at_head:  # what was accepted on blocks that are not final
+            self.returns.resume(self.tracker.open())
 
     def _restore(self, transaction: Checked, position: Position) -> None:
         """Follow a journaled transaction again, unless its end is known or can be told now."""

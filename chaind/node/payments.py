@@ -8,9 +8,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from chaind.ledger.execute import live_lease
 from chaind.ledger.keys import lease_key
-from chaind.mempool.pool import Pool
 from chaind.node.chain import Chain
 from chaind.node.clock import Clock
 from chaind.node.custody import ACCOUNT_ID_MAX, Accounts, NamedAddress
@@ -127,7 +125,6 @@ class Payments:
         accounts: Accounts,
         faucet: Faucet | None,
         chain: Chain,
-        pool: Pool,
         intake: Intake,
         queries: Queries,
         clock: Clock,
@@ -140,7 +137,6 @@ class Payments:
         self._accounts = accounts
         self._faucet = faucet
         self._chain = chain
-        self._pool = pool
         self._intake = intake
         self._queries = queries
         self._clock = clock
@@ -234,34 +230,31 @@ class Payments:
 
     async def _earlier(self, lease: Lease) -> Payment | None:
         """The payment that holds the lease, final or on its way; None where it is free."""
-        row_key = lease_key(lease.owner, lease.id)
-        row = live_lease(
-            self._queries.final_state, lease.owner, lease.id, self._chain.final.time_ms
-        )
-        if row is None:
-            entry = self._pool.claimant(row_key)
-            if entry is None:
-                return None
-            txid = entry.checked.txid
-            pending = entry.checked.transaction.body.lease
-            assert pending is not None
-            if pending.intent != lease.intent:
-                raise KeyReused(txid=txid.hex())
+        held = self._queries.lease(lease.owner, lease.id)
+        if held is None:
+            return None
+        if held.intent != lease.intent:
+            raise KeyReused(txid=held.txid.hex())
+        if not held.final:
             try:
-                info = await self.wait_final(txid, FINAL_WAIT_MS)
+                info = await self.wait_final(held.txid, FINAL_WAIT_MS)
             except TransactionUnknown:
                 pass  # not accepted here, and gone from the pool: the lease may be free
             else:
                 if info.status in ("pending", "included"):
-                    raise InFlight(txid=txid.hex(), why="; ".join(self._troubles()))
-            row = live_lease(
-                self._queries.final_state, lease.owner, lease.id, self._chain.final.time_ms
-            )
-            if row is None:
+                    raise InFlight(txid=held.txid.hex(), why=self.why_open(info))
+            held = self._queries.lease(lease.owner, lease.id)
+            if held is None or not held.final:
                 return None
-        if row.intent != lease.intent:
-            raise KeyReused(txid=row.txid.hex())
-        return await self.applied(lease, row.txid)
+            if held.intent != lease.intent:
+                raise KeyReused(txid=held.txid.hex())
+        return await self.applied(lease, held.txid)
+
+    def why_open(self, info: TransactionInfo) -> str:
+        """Why a payment has not ended yet, in words."""
+        if info.status == "included" and info.confirmations:
+            return f"It is in block {info.height}, which is not final: {info.confirmations} deep"
+        return "; ".join(self._troubles()) or "It waits for a block"
 
     async def applied(self, lease: Lease, txid: bytes) -> Payment:
         """The payment of a final transaction that was made with this lease."""
@@ -288,7 +281,7 @@ class Payments:
         self, key: SecretKey, parts: Sequence[Part], memo: bytes, lease: Lease | None
     ) -> Transaction:
         parameters = self._genesis.parameters
-        window_ms, chain_ms = parameters.validity_window_ms, self._chain.final.time_ms
+        window_ms, chain_ms = parameters.validity_window_ms, self._chain.tip.time_ms
         least, most = (int(window_ms * share) for share in (VALID_LEAST, VALID_MOST))
         valid_until_ms = max(self._clock.now_ms(), chain_ms) + least
         return build_payout(

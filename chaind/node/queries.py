@@ -1,25 +1,19 @@
 """What the node can be asked: synchronous reads of final state, indexes, pool and chain.
 
-`final` is the default everywhere. Amounts are base units, hashes raw digests; the API gives them
-their outward forms.
+Lists and indexes are of final blocks. Balances, coins and leases are those that clients can go by
+(`Chain.tip`): final where validators vote, the head's on chains of miners, or whichever is asked
+for. Amounts are base units, hashes raw digests; the API gives them their outward forms.
 """
 
 from typing import NamedTuple
 
 from chaind.ledger.execute import live_lease
 from chaind.ledger.journal import FinalState
-from chaind.ledger.keys import (
-    ASSET,
-    Coin,
-    asset_decoder,
-    balances_prefix,
-    decode_units,
-    lease_key,
-    supply_key,
-)
+from chaind.ledger.keys import ASSET, asset_decoder, decode_units, lease_key, supply_key
 from chaind.mempool.pool import Pool
 from chaind.network.manager import Network
 from chaind.node.chain import Chain
+from chaind.node.holdings import BalanceInfo, CoinInfo, HoldingsReader
 from chaind.node.sync import serve_range
 from chaind.node.tracker import Tracker
 from chaind.primitives.block import Block
@@ -30,7 +24,6 @@ from chaind.primitives.votes import Certificate
 from chaind.storage.chain_store import ChainStore
 from chaind.storage.schema import Location
 
-BALANCE_COINS_MAX = 10_000  # coins summed for one balance; people hold far fewer
 BLOCKS_PAGE_MAX = 100
 
 
@@ -38,29 +31,6 @@ class TransactionUnknown(Unknown):
     code = "transaction-unknown"
     text = "no transaction {txid} is known here"
     advice = "It was never accepted by this node, or it expired before this node was started."
-
-
-class BalanceInfo(NamedTuple):
-    """Holdings of an address. `assets` are account balances by symbol, the native one included."""
-
-    address: bytes
-    native: int
-    assets: dict[str, int]
-    coins: int
-    utxo_count: int
-    reserved: int
-    last_activity_block: int | None
-
-
-class CoinInfo(NamedTuple):
-    """An unspent coin."""
-
-    txid: bytes
-    output: int
-    amount: int
-    address: bytes
-    height: int
-    coinbase: bool
 
 
 class ActivityInfo(NamedTuple):
@@ -78,7 +48,10 @@ class ActivityInfo(NamedTuple):
 
 
 class TransactionInfo(NamedTuple):
-    """Where a transaction is: pending, included, final, rejected or expired."""
+    """Where a transaction is: pending, included, final, rejected or expired.
+
+    `confirmations` counts blocks from its own on up to the one that clients go by (`Chain.tip`).
+    """
 
     txid: bytes
     status: str
@@ -112,7 +85,7 @@ class PendingInfo(NamedTuple):
 
 
 class LeaseInfo(NamedTuple):
-    """Who holds a lease: a final transaction, or one that waits."""
+    """Who holds a lease: a final transaction, or one that is in a block or waits."""
 
     txid: bytes
     intent: bytes
@@ -162,6 +135,7 @@ class Queries:
         self._tracker = tracker
         self._network = network
         self.final_state = FinalState(chain.state)
+        self._holdings = HoldingsReader(genesis, chain, store)
         self._validators = {
             validator.key.hex(): index for index, validator in enumerate(genesis.validators)
         }
@@ -174,32 +148,16 @@ class Queries:
         """Inward name of a symbol: the native one is the empty string."""
         return NATIVE if symbol == self._genesis.native_symbol else symbol
 
-    def balance(self, address: bytes) -> BalanceInfo:
-        """Holdings at the final tip; all zero for an address that nobody paid."""
-        prefix = balances_prefix(address)
-        assets = {
-            self.symbol(key[len(prefix) :].decode("ascii")): decode_units(value)
-            for key, value in self._store.state_rows(prefix)
-        }
-        coins = self.coins(address, BALANCE_COINS_MAX)
-        latest = self._store.activity(address, None, 1)
-        return BalanceInfo(
-            address,
-            assets.get(self._genesis.native_symbol, 0),
-            assets,
-            sum(coin.amount for coin in coins),
-            len(coins),
-            0,
-            latest[0][0].height if latest else None,
-        )
+    def balance(self, address: bytes, *, at_head: bool | None = None) -> BalanceInfo:
+        """Holdings; all zero for an address that nobody paid."""
+        return self._holdings.balance(address, at_head=self._at_head(at_head))
 
-    def coins(self, address: bytes, limit: int) -> list[CoinInfo]:
-        """Unspent coins at the final tip, by outpoint."""
-        return [
-            CoinInfo(txid, index, coin.amount, coin.address, coin.height, coin.coinbase)
-            for txid, index, value in self._store.coins(address, limit)
-            for coin in [Coin.decode(value)]
-        ]
+    def coins(self, address: bytes, limit: int, *, at_head: bool | None = None) -> list[CoinInfo]:
+        """Unspent coins, by outpoint."""
+        return self._holdings.coins(address, limit, at_head=self._at_head(at_head))
+
+    def _at_head(self, asked: bool | None) -> bool:
+        return self._chain.at_head if asked is None else asked
 
     def activity(
         self, address: bytes, before: tuple[int, int] | None, limit: int
@@ -233,8 +191,8 @@ class Queries:
             info, place = found
             transaction = entry.checked.transaction if entry else None
             return TransactionInfo(
-                txid, "included", None, None, info.height, place, info.hash, 0, info.time_ms,
-                transaction,
+                txid, "included", None, None, info.height, place, info.hash,
+                max(0, self._chain.tip.height - info.height + 1), info.time_ms, transaction,
             )  # fmt: skip
         waiting = entry.checked if entry else self._tracker.get(txid)
         if waiting is not None:
@@ -260,7 +218,7 @@ class Queries:
             location.height,
             location.place,
             block.hash,
-            self._chain.final.height - location.height + 1,
+            self._chain.tip.height - location.height + 1,
             block.time_ms,
             block.transactions[location.place],
         )
@@ -340,10 +298,12 @@ class Queries:
         return len(self._pool)
 
     def lease(self, owner: bytes, lease_id: bytes) -> LeaseInfo | None:
-        """Who holds a lease at the final tip, else who would take it of what waits here."""
-        row = live_lease(self.final_state, owner, lease_id, self._chain.final.time_ms)
+        """Who holds a lease on the chain, else who would take it of what waits here."""
+        time_ms = self._chain.tip.time_ms
+        row = live_lease(self._chain.tip_state, owner, lease_id, time_ms)
         if row is not None:
-            return LeaseInfo(row.txid, row.intent, final=True)
+            is_final = not self._chain.at_head or self.is_final(row.txid)
+            return LeaseInfo(row.txid, row.intent, final=is_final)
         entry = self._pool.claimant(lease_key(owner, lease_id))
         if entry is None:
             return None

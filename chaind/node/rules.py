@@ -48,8 +48,13 @@ class Rules(Protocol):
         """What its children need to know of it; `root` is the state's after it."""
         ...
 
-    def passed_over(self, block: Block, final: ParentInfo) -> bool:
-        """Whether it cannot become final any more, to judge by itself alone."""
+    def ranks(self, height: int, view: int) -> tuple[int, ...]:
+        """A block of which any rank is no higher than the final one's cannot become final."""
+        ...
+
+    @property
+    def at_head(self) -> bool:
+        """Whether clients read and spend what the head has: nothing else is there for long."""
         ...
 
 
@@ -84,9 +89,14 @@ class VotedRules:
         assert commitment.time_ms is not None, "check_block comes first"
         return ParentInfo(block.hash, block.height, commitment.time_ms, commitment.view, root)
 
-    def passed_over(self, block: Block, final: ParentInfo) -> bool:
+    def ranks(self, height: int, view: int) -> tuple[int, ...]:
         """See `Rules`."""
-        return block.height <= final.height or block.commitment.view <= final.view
+        return height, view
+
+    @property
+    def at_head(self) -> bool:
+        """See `Rules`."""
+        return False
 
 
 class MinedRules:
@@ -116,9 +126,14 @@ class MinedRules:
         times = (*parent.times, block.header.time)[-MEDIAN_SPAN:]
         return ParentInfo(block.hash, block.height, median_time_past(times) * 1000, 0, root, times)
 
-    def passed_over(self, block: Block, final: ParentInfo) -> bool:
+    def ranks(self, height: int, view: int) -> tuple[int, ...]:  # noqa: ARG002
         """See `Rules`."""
-        return block.height <= final.height
+        return (height,)
+
+    @property
+    def at_head(self) -> bool:
+        """See `Rules`."""
+        return True
 
 
 def rules_of(genesis: Genesis, leader_address: Callable[[int], bytes]) -> Rules:

@@ -26,7 +26,7 @@ class Open(NamedTuple):
 
 
 def lost_for_ever(error: ChaindError, checked: Checked, is_final: Callable[[bytes], bool]) -> bool:
-    """Whether a transaction that was valid once fails for a rival that is final.
+    """Whether a transaction that was valid once fails on the final state for a rival there.
 
     A coin may also be missing because what makes it is not final yet, or not final here again.
     """
@@ -54,6 +54,10 @@ class Tracker:
         """An open transaction."""
         found = self._open.get(txid)
         return found.checked if found else None
+
+    def open(self) -> tuple[Checked, ...]:
+        """All open transactions, those followed first first."""
+        return tuple(found.checked for found in self._open.values())
 
     def accept(self, batch: Iterable[Checked]) -> None:
         """Append to the journal and follow; the caller waits for the journal's sync."""

@@ -20,7 +20,7 @@ class Health(NamedTuple):
 
 
 class StatusInfo(NamedTuple):
-    """Where the node stands."""
+    """Where the node stands. `chain_time_ms` is what a transaction's time is measured by."""
 
     version: str
     name: str
@@ -30,7 +30,9 @@ class StatusInfo(NamedTuple):
     height: int
     hash: str
     time_ms: int
+    chain_time_ms: int
     head_height: int
+    head_hash: str
     view: int
     validators: int
     validator_index: int | None
@@ -132,7 +134,9 @@ class Vitals:
             height=final.height,
             hash=display_hash(final.hash),
             time_ms=final.time_ms,
+            chain_time_ms=self._node.chain.tip.time_ms,
             head_height=self._node.chain.head.height,
+            head_hash=display_hash(self._node.chain.head.hash),
             view=self._node.engine.view,
             validators=len(self._keys),
             validator_index=self._node.validator_index,

@@ -76,7 +76,7 @@ class Wire(Protocol):
 
 
 class WorkEngine:
-    """See the module's law. `restore` puts a transaction back into the pool, if it still holds."""
+    """See the module's law. `restore` takes back what only a lost branch held."""
 
     def __init__(
         self,
@@ -387,6 +387,10 @@ class WorkEngine:
             shared += 1
         if before[shared:]:
             self._return(before[shared:], after[shared:])
+        self._finality.head_moved(
+            [candidate.body for candidate in reversed(before[shared:])],
+            [candidate.body for candidate in after[shared:]],
+        )
         tip = self._head()
         if tip.chainwork > head.chainwork and self.behind < ANNOUNCE_MAX:  # not while catching up
             fresh = self.tree.path(head.hash, tip.hash).apply[-ANNOUNCE_MAX:]
@@ -403,7 +407,7 @@ class WorkEngine:
         included = {checked.txid for candidate in won for checked in candidate.body.checked}
         for candidate in lost:
             for checked in candidate.body.checked:
-                if checked.txid not in included and self._chain.pool.get(checked.txid) is None:
+                if checked.txid not in included:
                     self._restore(checked)
 
     def _announce(self, fresh: Sequence[Entry]) -> None:

@@ -298,6 +298,13 @@ class ChainStore:
         value = self._database.get(reward_prefix(proposer) + number(height))
         return int.from_bytes(value, "big") if value else 0
 
+    def last_reward(self, address: bytes) -> int | None:
+        """Height of the newest final block that brought an address a reward."""
+        prefix = reward_prefix(address)
+        for key, _ in self._database.scan(prefix, prefix_end(prefix), reverse=True, limit=1):
+            return int.from_bytes(key[len(prefix) :], "big")
+        return None
+
     def certificate_from(self, height: int) -> tuple[int, Certificate] | None:
         """The lowest certificate at or above `height`, with its block's height."""
         stop = prefix_end(CERTIFICATE)

@@ -20,7 +20,8 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeStatus(_Answer, frozen=True):
-    """Where a node stands. `time_ms` is of the last final block."""
+    """Where a node stands. `time_ms` is of the last final block, `chain_time_ms` what a
+    transaction's time is measured by, where a node tells that."""
 
     name: str
     chain: str
@@ -28,6 +29,7 @@ class NodeStatus(_Answer, frozen=True):
     time_ms: Count
     syncing: bool
     pending: Count
+    chain_time_ms: Count | None = None
 
 
 class Holdings(_Answer, frozen=True):

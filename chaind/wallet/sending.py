@@ -186,7 +186,8 @@ class Sender:
 
     async def _valid_until_ms(self, window_ms: int) -> int:
         """Half a window from now, within what the chain takes, whatever the clock here says."""
-        chain_ms = (await self._client.status()).time_ms
+        status = await self._client.status()
+        chain_ms = status.time_ms if status.chain_time_ms is None else status.chain_time_ms
         least, most = (chain_ms + int(window_ms * share) for share in (VALID_LEAST, VALID_MOST))
         return min(max(self._now_ms() + int(window_ms * VALID_LEAST), least), most)
 

@@ -37,6 +37,8 @@ async def test_balance(door: Door) -> None:
         "reserved": "0",
         "utxo_count": 0,
         "last_activity_block": door.node.chain.final.height,
+        "at": "final",
+        "height": door.node.chain.final.height,
     }
     for who in (
         "alice",
@@ -89,8 +91,12 @@ async def test_coins(door: Door) -> None:
         "recipient_address": who,
         "height": door.node.chain.final.height,
         "coinbase": False,
+        "confirmations": 1,
+        "mature": True,
     }
-    assert await door.get(f"/utxos/{who}") == {"utxos": seen, "count": 7, "next_cursor": None}
+    whole = await door.get(f"/utxos/{who}")
+    assert (whole["utxos"], whole["count"], whole["next_cursor"]) == (seen, 7, None)
+    assert (whole["at"], whole["height"]) == ("final", door.node.chain.final.height)
     balance = await door.get(f"/balance/{who}")
     assert (balance["balance"], balance["coins"]) == (COIN_AMOUNT, COIN_AMOUNT)
     assert (balance["accounts"], balance["utxo_count"]) == ({}, 7)

@@ -15,8 +15,9 @@ import skewed_node
 
 from chaind.cli import daemon
 from chaind.cli.main import main
+from chaind.node.holdings import BalanceInfo
 from chaind.node.payments import Payment, Payments
-from chaind.node.queries import BalanceInfo, Queries, TransactionInfo
+from chaind.node.queries import Queries, TransactionInfo
 from chaind.primitives.transaction import Transaction
 
 
@@ -54,8 +55,8 @@ def break_balance() -> None:
     """One base unit more, at every two-hundredth question."""
     balance, due = Queries.balance, every(200)
 
-    def add(self: Queries, address: bytes) -> BalanceInfo:
-        found = balance(self, address)
+    def add(self: Queries, address: bytes, **which: Any) -> BalanceInfo:
+        found = balance(self, address, **which)
         return found._replace(native=found.native + next(due))
 
     Queries.balance = add  # type: ignore[method-assign]

@@ -128,7 +128,8 @@ class World:
         self.clock = ManualClock()
         self.disk = open_disk(OsFiles(), path, MemoryStore(), genesis)
         self.store = self.disk.store
-        self.pool = Pool(PoolLimits(**limits), genesis.native_symbol)
+        at_head = genesis.mode == "pow"
+        self.pool = Pool(PoolLimits(**limits), genesis.native_symbol, at_head=at_head)
         self.tracker = Tracker(self.disk.journal)
         self.events = Events()
         self.heard: list[Event] = []

@@ -28,7 +28,7 @@ async def test_mined_blocks_travel_and_become_final_by_depth(tmp_path: Path) -> 
         assert cluster.balances("bob") == [FUNDED + 5] * 3
         for node in cluster.nodes:
             assert node.chain.final.height == 6
-            coins = node.queries.coins(address("carol"), 100)
+            coins = node.queries.coins(address("carol"), 100, at_head=False)
             assert [coin.amount for coin in coins] == [SUBSIDY] * 6
             assert node.queries.transaction(payment.txid).status == "final"
 

@@ -17,6 +17,7 @@ from work_kit import EASY, RULES, SUBSIDY, mined
 from chaind.ledger.execute import Receipt
 from chaind.network import messages as wire
 from chaind.node.durable import GroupCommit
+from chaind.node.returns import Returns
 from chaind.node.work_engine import WorkEngine
 from chaind.primitives.block import Block
 from chaind.primitives.genesis import Genesis, ProofOfWork
@@ -41,6 +42,13 @@ class WorkWorld(World):
         super().__init__(path, genesis)
         self.talk = Talk(*names)
         self.body_commit = GroupCommit((self.store.bodies,), Inline())
+        self.returns = Returns(
+            chain=self.chain,
+            pool=self.pool,
+            tracker=self.tracker,
+            restore=self.intake.restore,
+        )
+        self.events.subscribe(self.returns.handle)
         self.engine = WorkEngine(
             chain=self.chain,
             finality=self.finality,
@@ -48,7 +56,7 @@ class WorkWorld(World):
             commit=self.body_commit,
             network=self.talk,
             clock=self.clock,
-            restore=self.intake.restore,
+            restore=self.returns.take,
         )
         self.engine.bodies, _ = bodies_of(self, self.talk)
         self.engine.bodies._on_verdict = self.engine.on_verdict
