@@ -14,8 +14,9 @@ import msgspec
 from chaind.api.answers import activity_form, block_summary, encode_json, parse_txid
 from chaind.api.forms import Forms, maybe
 from chaind.api.pulse import Pulse
+from chaind.ledger.checks import Checked
 from chaind.ledger.execute import Receipt
-from chaind.node.events import DroppedEvent, Event, FinalEvent, PendingEvent
+from chaind.node.events import DroppedEvent, Event, FinalEvent, HeadEvent, PendingEvent
 from chaind.node.node import Node
 from chaind.node.queries import BlockInfo, TransactionUnknown
 from chaind.primitives.amounts import format_amount
@@ -272,6 +273,8 @@ class Hub:
         match event:
             case FinalEvent():
                 self._on_final(event)
+            case HeadEvent():
+                self._on_head(event)
             case PendingEvent(entered):
                 if self._of_kind.get("tx"):
                     for checked in entered:
@@ -287,6 +290,31 @@ class Hub:
                     self._note(
                         1, self._dropped, {"tx_id": txid.hex(), "reason": reason, "by": rival}
                     )
+
+    def _on_head(self, event: HeadEvent) -> None:
+        """Nothing of it is final: whoever follows a transaction hears where it stands now."""
+        if BLOCKS in self._by_subject:
+            head = self._node.chain.head
+            data = {
+                "height": head.height,
+                "hash": display_hash(head.hash),
+                "undone": len(event.undone),
+                "applied": len(event.applied),
+                "final_height": self._node.chain.final.height,
+            }
+            self._tell(BLOCKS, "head", _raw(data))
+        if not (self._of_kind.get("tx") or self._of_kind.get("account")):
+            return
+        moved = {
+            checked.txid: checked
+            for body in (*event.undone, *event.applied)
+            for checked in body.checked
+        }
+        for txid, checked in moved.items():
+            self._tell_transaction(txid)
+            for address in _meant(checked):
+                if ("account", address) in self._by_subject:
+                    self._tell(("account", address), "transaction", self._transaction(txid))
 
     def _on_final(self, event: FinalEvent) -> None:
         block = event.block
@@ -403,9 +431,14 @@ def _raw(value: object) -> msgspec.Raw:
 
 def _touched(receipt: Receipt) -> Iterator[bytes]:
     """Addresses that a transaction meant something to, each once."""
-    checked = receipt.checked
+    found = dict.fromkeys(coin.address for coin in receipt.spent)
+    found.update(dict.fromkeys(_meant(receipt.checked)))
+    return iter(found)
+
+
+def _meant(checked: Checked) -> Iterator[bytes]:
+    """The same without its receipt: whoever spends a coin signs."""
     found = dict.fromkeys(move[3] for move in checked.moves)
-    found.update(dict.fromkeys(coin.address for coin in receipt.spent))
     found.update(dict.fromkeys(address for _, address, _ in checked.coin_outputs))
     found.update(dict.fromkeys(demand.address for demand in checked.demands))
     return iter(found)

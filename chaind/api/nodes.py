@@ -50,7 +50,8 @@ class StatusAnswer(Answer, frozen=True, kw_only=True):
 
     `chain_id` is the genesis hash as signatures use it, `genesis_hash` the same as block hashes
     are shown, `chain_prefix` what every transaction names. `blockchain_length` counts block 0.
-    `chain_time_ms` is what the `valid_until` of a transaction is measured by.
+    `chain_time_ms` is what the `valid_until` of a transaction is measured by. `reorgs_refused`
+    counts branches that left the chain below what is final here, `reorg_refused` is the last one.
     """
 
     name: str
@@ -78,6 +79,8 @@ class StatusAnswer(Answer, frozen=True, kw_only=True):
     pending: int
     syncing: bool
     certificate: CertificateForm | None
+    reorgs_refused: int
+    reorg_refused: str | None
 
 
 class StatsAnswer(Answer, frozen=True, kw_only=True):
@@ -209,6 +212,8 @@ async def get_status(api: Api, _request: web.Request) -> web.Response:
             pending=status.pending,
             syncing=status.syncing,
             certificate=newest and certificate_form(*newest),
+            reorgs_refused=status.reorgs_refused,
+            reorg_refused=status.reorg_refused,
         )
     )
 

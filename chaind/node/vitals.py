@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 from chaind import __version__
+from chaind.node.work_engine import WorkEngine
 from chaind.primitives.hashes import display_hash
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ class Health(NamedTuple):
 
 
 class StatusInfo(NamedTuple):
-    """Where the node stands. `chain_time_ms` is what a transaction's time is measured by."""
+    """Where the node stands. `chain_time_ms` is what a transaction's time is measured by.
+
+    `reorg_refused` is the last branch that leaves the chain below what is final here, in words.
+    """
 
     version: str
     name: str
@@ -40,6 +44,8 @@ class StatusInfo(NamedTuple):
     pending: int
     syncing: bool
     certificate: dict[str, object] | None
+    reorgs_refused: int
+    reorg_refused: str | None
 
 
 class Vitals:
@@ -116,6 +122,8 @@ class Vitals:
         """Where this node stands."""
         final = self._node.chain.final
         found = self._node.queries.tip_certificate()
+        engine = self._node.engine
+        refused = engine.reorg_refused if isinstance(engine, WorkEngine) else None
         certificate: dict[str, object] | None = None
         if found is not None:
             height, proof = found
@@ -144,4 +152,6 @@ class Vitals:
             pending=len(self._node.pool),
             syncing=self._node.sync.syncing,
             certificate=certificate,
+            reorgs_refused=engine.reorgs_refused if isinstance(engine, WorkEngine) else 0,
+            reorg_refused=None if refused is None else str(refused),
         )

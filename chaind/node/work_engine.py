@@ -129,6 +129,8 @@ class WorkEngine:
         self.on_head: Callable[[], None] | None = (
             None  # set once by the node, hears of another head
         )
+        self.reorgs_refused = 0
+        self.reorg_refused: ReorgTooDeep | None = None  # the last one
 
     def start(self, _records: Sequence[tuple[Position, Record]]) -> None:
         """Put what was stored above the final tip back into the tree, and follow it."""
@@ -244,12 +246,20 @@ class WorkEngine:
                     log.warning("peer_dropped", peer=peer.node_id[:8], error=str(fault))
                     self._network.drop(peer, fault)
                 case Note(_, error) if isinstance(error, ReorgTooDeep):
-                    log.error("reorg_refused", peer=peer.node_id[:8], error=str(error))
+                    self._refuse(peer, error)
                 case Note(_, error):
                     log.warning("headers_refused", peer=peer.node_id[:8], error=str(error))
                 case Passed():
                     log.info("peer_stalled", peer=peer.node_id[:8])
         self._settle()
+
+    def _refuse(self, peer: Peer, error: ReorgTooDeep) -> None:
+        """A branch from below what is final: told once for each place at which one leaves."""
+        told, self.reorg_refused = self.reorg_refused, error
+        self.reorgs_refused += 1
+        fork = error.values["fork_height"]
+        say = log.debug if told is not None and told.values["fork_height"] == fork else log.error
+        say("reorg_refused", peer=peer.node_id[:8], error=str(error), advice=error.advice)
 
     # Bodies.
 

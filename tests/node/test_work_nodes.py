@@ -1,14 +1,22 @@
 """Nodes of a chain of miners: blocks travel, the heaviest branch wins, depth makes final."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
+import msgspec
 from harness import FUNDED, UNIT, Seat, address, secret
 from structlog.testing import capture_logs
-from work_kit import SUBSIDY, WorkCluster
+from work_kit import RULES, SUBSIDY, WorkCluster
 
+from chaind.api.channels import Hub
+from chaind.api.forms import Forms
 from chaind.ledger.block import GENESIS_COIN_TXID
 from chaind.node.audit import Violation
 from chaind.node.audit_home import audit_disk
+from chaind.node.node import Node
 from chaind.node.recovery import open_disk
 from chaind.primitives.transaction import VERSION, Body, CoinInput, CoinOutput, Lease, Transaction
 from chaind.storage.files import OsFiles
@@ -34,7 +42,10 @@ async def test_mined_blocks_travel_and_become_final_by_depth(tmp_path: Path) -> 
 
 
 async def test_partitioned_nodes_heal_on_the_heavier_branch(tmp_path: Path) -> None:
-    async with WorkCluster(tmp_path, nodes=3, final_depth=40, coins=[("alice", "5")]) as cluster:
+    """30 blocks on each side; two nodes make theirs slowly, the one by itself in a hurry."""
+    rules = msgspec.structs.replace(RULES, half_life_ms=8_000)
+    coins = [("alice", "5")]
+    async with WorkCluster(tmp_path, nodes=3, final_depth=40, coins=coins, rules=rules) as cluster:
         lease = Lease(address("bob"), b"L" * 32, b"I" * 32)
         await cluster.mine(at=0, count=3)
         await cluster.heads()
@@ -50,30 +61,68 @@ async def test_partitioned_nodes_heal_on_the_heavier_branch(tmp_path: Path) -> N
             cluster.payment("bob", "carol", 4, lease=lease),
             spend(cluster, coin, "alice", "carol"),
         ]
-        for at, transactions in ((0, light), (1, heavy)):
-            assert [one.error for one in await cluster.submit(*transactions, at=at)] == [None] * 3
-        await cluster.mine(at=0, count=20, to="alice")
-        await cluster.mine(at=1, count=29, to="bob")
-        await cluster.heads(1, 2)
-        assert cluster[0].chain.head.height == 23
-        lost = [cluster[0].queries.transaction(one.txid).status for one in light]
-        assert lost == ["included"] * 3
-        cluster.cut()
-        await cluster.mine(at=1, to="bob")
-        await cluster.heads()
-        assert cluster[0].chain.head.height == 33
-        assert cluster.engine(0).reorg_depth_max == 20
-        assert cluster[0].queries.transaction(light[0].txid).status == "pending"
-        await cluster.mine(at=0, count=60)
-        await cluster.heads()
-        await cluster.height(50)
-        told = [cluster[0].queries.transaction(one.txid) for one in light]
-        assert [one.status for one in told] == ["final", "rejected", "rejected"]
-        assert [one.by for one in told[1:]] == [heavy[1].txid, heavy[2].txid]
+        channels = [f"tx:{one.txid.hex()}" for one in light]
+        with listening(cluster[2], *channels) as heard:
+            for at, transactions in ((1, light), (0, heavy)):
+                results = await cluster.submit(*transactions, at=at)
+                assert [one.error for one in results] == [None] * 3
+            await cluster.until(lambda: all(cluster[2].pool.get(one.txid) for one in light))
+            await cluster.mine(at=1, count=29, to="alice", every_s=2)
+            await cluster.mine(at=0, count=29, to="bob")
+            await cluster.heads(1, 2)
+            lost = cluster[1].chain.head.hash
+            statuses = [cluster[2].queries.transaction(one.txid).status for one in light]
+            assert statuses == ["included"] * 3
+            cluster.cut()
+            await cluster.mine(at=1, to="alice", every_s=2)
+            await cluster.mine(at=0, to="bob")
+            won = cluster[0].chain.head
+            assert await cluster.heads() == won.hash
+            assert (won.height, len({won.hash, lost})) == (33, 2)
+            assert [cluster.engine(at).reorg_depth_max for at in range(3)] == [0, 30, 30]
+            for at in (1, 2):
+                statuses = [cluster[at].queries.transaction(one.txid).status for one in light]
+                assert statuses == ["pending"] * 3
+            await cluster.mine(at=1, count=60, every_s=3)
+            await cluster.heads()
+            await cluster.height(50)
+        for at in (1, 2):
+            told = [cluster[at].queries.transaction(one.txid) for one in light]
+            assert [one.status for one in told] == ["final", "rejected", "rejected"]
+            assert [one.by for one in told[1:]] == [heavy[1].txid, heavy[2].txid]
+        frames = heard()
+        assert [changes(frames, channel) for channel in channels] == [
+            ["unknown", "pending", "included", "pending", "included", "final"],
+            ["unknown", "pending", "included", "pending", "rejected"],
+            ["unknown", "pending", "included", "pending", "rejected"],
+        ]
         assert cluster.balances("carol") == [FUNDED + 13] * 3
         await cluster.stop()
         for seat in cluster.seats:
             assert audit(cluster, seat) == []
+
+
+@contextmanager
+def listening(node: Node, *channels: str) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """What a WebSocket of a node would have been told of these channels."""
+    hub = Hub(node, Forms(node.genesis))
+    client = hub.join()
+    for channel in channels:
+        hub.subscribe(client, channel, hub.parse(channel), None)
+
+    def heard() -> list[dict[str, Any]]:
+        frames = iter(client.take, None)
+        return [msgspec.json.decode(frame) for frame in frames]
+
+    yield heard
+    hub.leave(client)
+    hub.close()
+
+
+def changes(heard: list[dict[str, Any]], channel: str) -> list[str]:
+    """The statuses that a channel told, each as long as it lasted."""
+    told = [one["data"]["status"] for one in heard if one["channel"] == channel]
+    return [status for status, _ in groupby(told)]
 
 
 def spend(cluster: WorkCluster, coin: CoinInput, source: str, target: str) -> Transaction:
@@ -147,6 +196,13 @@ async def test_nodes_that_parted_for_too_long_stay_apart_and_say_so(tmp_path: Pa
             await cluster.mine(at=1, to="bob")
             await cluster.until(lambda: "reorg_refused" in [line["event"] for line in logs])
         assert cluster[0].chain.head.hash == ours
+        status = cluster[0].vitals.status()
+        assert status.reorgs_refused == cluster.engine(0).reorgs_refused > 0
+        assert status.reorg_refused is not None
+        assert "leaves this node's chain at height 2, below its final block 4" in (
+            status.reorg_refused
+        )
+        assert cluster[0].vitals.health().ready, "anybody can claim such a branch"
         assert len(cluster[0].network.peers()) == 1
         await cluster.mine(at=0)
         assert cluster[0].chain.head.height == 9

@@ -39,14 +39,27 @@ def mined(template: Block) -> Block:
     raise AssertionError("no nonce does it")
 
 
+def retimed(template: Block, time: int) -> Block:
+    """The template with another time in its header."""
+    header = msgspec.structs.replace(template.header, time=time)
+    return Block(header, template.coinbase_bytes, template.commitment_bytes, template.transactions)
+
+
 class WorkCluster(Cluster):
     """See the module."""
 
     def __init__(
-        self, path: Path, *, nodes: int = 1, final_depth: int = 100, minimum: int = 0, **more: Any
+        self,
+        path: Path,
+        *,
+        nodes: int = 1,
+        final_depth: int = 100,
+        minimum: int = 0,
+        rules: WorkParameters = RULES,
+        **more: Any,
     ) -> None:
         work = ProofOfWork(
-            rules=RULES,
+            rules=rules,
             start_bits=EASY,
             final_depth=final_depth,
             minimum_chain_work=f"{minimum:x}",
@@ -74,11 +87,19 @@ class WorkCluster(Cluster):
         assert isinstance(engine, WorkEngine)
         return engine
 
-    async def mine(self, *, at: int, count: int = 1, to: Secret = "carol") -> list[Block]:
-        """So many blocks on a node's head, each handed in there."""
+    async def mine(
+        self, *, at: int, count: int = 1, to: Secret = "carol", every_s: int = 0
+    ) -> list[Block]:
+        """So many blocks on a node's head, each handed in there; `every_s` after one another, as
+        their headers say: the slower, the less work each of them takes."""
         blocks = []
         for _ in range(count):
-            block = mined(self.engine(at).template(address(to)))
+            engine = self.engine(at)
+            template, head = engine.template(address(to)), engine.tree.get(engine.tip_hash)
+            assert head is not None
+            if every_s and head.height:
+                template = retimed(template, head.time + every_s)
+            block = mined(template)
             await self.engine(at).submit(block)
             assert self[at].chain.head.hash == block.hash
             blocks.append(block)

@@ -20,5 +20,6 @@ class ReorgTooDeep(Conflict):
     )
     advice = (
         "This node and the sender follow chains that parted before blocks became final. Compare "
-        "both with nodes that you trust; a node on the wrong one must be set up anew."
+        "both with nodes that you trust. If this node is on the wrong one: stop it, run `chaind "
+        "rollback --to` with the height at which they parted, and start it again."
     )
