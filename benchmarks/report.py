@@ -10,7 +10,17 @@ import sys
 import click
 from common import RESULTS, markdown
 
-ORDER = ("stages", "throughput", "latency", "catchup", "startup", "door", "compare", "matching")
+ORDER = (
+    "stages",
+    "throughput",
+    "latency",
+    "catchup",
+    "startup",
+    "headers",
+    "door",
+    "compare",
+    "matching",
+)
 HEAD = """# Measured
 
 Each table names its machine, date and commit, and the command that made it. Budgets are the

@@ -1,26 +1,64 @@
 """The final chain's headers, as the tree stands on them and as peers ask for them."""
 
-from itertools import islice
-
 from chaind.consensus.pow.base import Base
+from chaind.consensus.pow.errors import HeaderUnlinked
 from chaind.consensus.pow.headers import HeaderChain
 from chaind.consensus.pow.retarget import Anchor
+from chaind.consensus.pow.summing import Sum
 from chaind.consensus.pow.sync import HEADERS_MAX
+from chaind.consensus.pow.times import MEDIAN_SPAN
 from chaind.consensus.pow.tree import Entry, Tree
+from chaind.primitives.block import Header
+from chaind.primitives.errors import LocalFault
 from chaind.primitives.genesis import Genesis
+from chaind.primitives.hashes import display_hash
+from chaind.primitives.work import target_of, work_of
 from chaind.storage.chain_store import ChainStore
 
-LOAD_AT_ONCE = 10_000  # headers in memory while the stored chain is added up: 800 kB
 TIME_END = 2**32  # later than every header: what is final was not too new when it came
 
 
+class HeadersDamaged(LocalFault):
+    """The stored headers of the final chain are no chain, or not that of the tip."""
+
+    code = "headers-damaged"
+    exit_code = 70
+    text = "the stored headers do not lead to the final block {height} ({hash}): {reason}"
+    advice = (
+        "Move the directory `chain` of the node's home away: the node fetches all blocks again."
+    )
+
+
 def stored_base(genesis: Genesis, store: ChainStore) -> Base:
-    """The last final block with the work of all below it, added up from the stored headers."""
-    chain = first_headers(genesis)
-    headers = store.headers(1, store.tip.height + 1)
-    while piece := b"".join(islice(headers, LOAD_AT_ONCE)):
-        chain.feed(piece)
-    return chain.base()
+    """The last final block with the work of all below it, added up from the stored headers.
+
+    Raises `HeadersDamaged`.
+    """
+    tip, window = store.tip, genesis.proof_of_work.rules.window
+    first = genesis.header()
+    chain = Sum(height=0, block_hash=genesis.hash, chainwork=work_of(target_of(first.bits)))
+    shown = {"height": tip.height, "hash": display_hash(tip.hash)}
+    try:
+        chain.add(store.headers(1, tip.height + 1))
+    except HeaderUnlinked as error:
+        raise HeadersDamaged(**shown, reason=error) from error
+    if (chain.height, chain.hash) != (tip.height, tip.hash):
+        raise HeadersDamaged(**shown, reason=f"they end at {chain.height}")
+    last = [first, *_decoded(store, tip.height + 1 - MEDIAN_SPAN, tip.height + 1)]
+    opened = tip.height - tip.height % window
+    window_time = _decoded(store, opened, opened + 1)[0].time if opened else first.time
+    return Base(
+        hash=tip.hash,
+        height=tip.height,
+        bits=last[-1].bits,
+        times=tuple(header.time for header in last[-MEDIAN_SPAN:]),
+        chainwork=chain.chainwork,
+        window_time=window_time,
+    )
+
+
+def _decoded(store: ChainStore, start: int, stop: int) -> list[Header]:
+    return [Header.decode(header) for header in store.headers(max(1, start), stop)]
 
 
 def first_headers(genesis: Genesis) -> HeaderChain:

@@ -429,9 +429,16 @@ class Tree:
         """Make a block the base and forget all that does not stand on it, however heavy."""
         base = self._entries[block_hash]
         assert base.complete is not None, "only what is held with all below it can be final"
-        times = self.times(base)
-        kept = sorted(self.above(base), key=lambda entry: entry.order)
-        self._entries = {entry.hash: entry for entry in kept}
+        times, at = self.times(base), base
+        while at is not self._base:  # a million headers may stand above: they are left alone
+            parent = at.parent
+            assert parent is not None, "every branch stands on the base"
+            for child in parent.children:
+                if child is not at:
+                    for entry in self.above(child):
+                        del self._entries[entry.hash]
+            del self._entries[parent.hash]
+            at = parent
         base.parent, self._base, self._times_below = None, base, times
         if self._ready.hash not in self._entries:
             self._ready = self._most_ready()
