@@ -23,6 +23,7 @@ from chaind.cli.headers import headers
 from chaind.cli.init import init
 from chaind.cli.load import load
 from chaind.cli.mine import mine
+from chaind.cli.rollback import rollback
 from chaind.cli.run import run
 from chaind.cli.simulate import simulate
 from chaind.cli.status import status
@@ -101,6 +102,7 @@ def commands() -> None:
       chaind exchange replay FILE        a LOBSTER file through the matching engine
       chaind headers verify FILE         mined headers, by Bitcoin's rules
       chaind mine --benchmark            how many hashes in a second
+      chaind rollback --home n1 --to 9   a mined chain back to where two of them parted
       chaind simulate --seed 7           whole nodes under faults, on a virtual clock
     """
 
@@ -128,6 +130,7 @@ for _command in (
     init,
     load,
     mine,
+    rollback,
     run,
     simulate,
     status,

@@ -336,6 +336,13 @@ class ChainStore:
         value = self._database.get(OUTCOME + txid)
         return outcome_row.decode(value) if value else None
 
+    def outcomes(self, height: int) -> Iterator[tuple[bytes, OutcomeRow]]:
+        """All that was told of by final blocks up to a height."""
+        for key, value in self._database.scan(OUTCOME, prefix_end(OUTCOME)):
+            row = outcome_row.decode(value)
+            if row.height <= height:
+                yield key[1:], row
+
     def activity(
         self, address: bytes, before: Location | None, limit: int
     ) -> list[tuple[Location, Activity]]:

@@ -133,14 +133,14 @@ def spend(cluster: WorkCluster, coin: CoinInput, source: str, target: str) -> Tr
     return sign(body, secret(source))
 
 
-def audit(cluster: WorkCluster, seat: Seat) -> list[Violation]:
+def audit(cluster: WorkCluster, seat: Seat, *, blocks: int = 50) -> list[Violation]:
     """A stopped node's blocks replayed, and all its rows compared with what that makes."""
     directory = seat.directory / "chain"
     database = LevelStore.open(directory / "db", cache_bytes=1 << 20, write_buffer_bytes=1 << 20)
     disk = open_disk(OsFiles(), directory, database, cluster.genesis)
     try:
         report = audit_disk(cluster.genesis, disk, database, MemoryStore())
-        assert report.blocks >= 50
+        assert report.blocks >= blocks
         return report.violations
     finally:
         disk.close()
