@@ -251,6 +251,21 @@ class Headers(_Message, frozen=True, tag=22):
     records: Annotated[bytes, Meta(max_length=HEADERS_MAX * HEADER_BYTES)]
 
 
+class GetCompact(_Message, frozen=True, tag=23):
+    """Asks for one mined block as `CompactBlock`, or as `BlockData` where that is all there is."""
+
+    block_hash: Hash
+
+
+class CompactBlock(_Message, frozen=True, tag=24):
+    """A mined block whose header the receiver has, with ids instead of transactions."""
+
+    block_hash: Hash
+    coinbase: Annotated[bytes, Meta(max_length=COINBASE_BYTES_MAX)]
+    commitment: Annotated[bytes, Meta(max_length=COMMITMENT_BYTES_MAX)]
+    wtxids: Hashes
+
+
 Message = (
     Transactions
     | Announce
@@ -275,6 +290,8 @@ Message = (
     | Bundles
     | GetHeaders
     | Headers
+    | GetCompact
+    | CompactBlock
 )
 
 _ID_BYTES = HASH_BYTES + 2  # with its MessagePack header
@@ -308,6 +325,8 @@ BYTES_MAX: Final[dict[type[Any], int]] = {
     Bundles: SLACK_BYTES + BUNDLES_MAX * _BUNDLE_BYTES + SIGNATURES_MAX * _SIGNATURE_BYTES,
     GetHeaders: SLACK_BYTES + LOCATOR_MAX * _ID_BYTES,
     Headers: SLACK_BYTES + HEADERS_MAX * HEADER_BYTES,
+    GetCompact: SLACK_BYTES,
+    CompactBlock: FRAME_BYTES_MAX,
 }
 
 _BY_TAG: Final = {kind.__struct_config__.tag: kind for kind in BYTES_MAX}
@@ -366,7 +385,11 @@ def work_of(message: Message) -> int:
             return 1 + len(wtxids) // LOOKUPS_PER_WORK
         case Headers(records):
             return 1 + len(records) // (LOOKUPS_PER_WORK * HEADER_BYTES)
+        case CompactBlock(_, _, _, wtxids):
+            return 1 + len(wtxids) // LOOKUPS_PER_WORK
         case GetBlock() | GetBlocks() | GetCertificates() | GetHeaders() | GetPeers() | Status():
+            return QUESTION_WORK
+        case GetCompact():
             return QUESTION_WORK
     return 1
 

@@ -7,6 +7,7 @@ import structlog
 from chaind.ledger.checks import Checked
 from chaind.network import messages as wire
 from chaind.network.peer import Peer
+from chaind.node.compact import in_short
 from chaind.node.sync import serve_range
 from chaind.storage.chain_store import BlockDamaged
 
@@ -62,6 +63,8 @@ class Router:
                 self._node.network.send(
                     peer, wire.BlockData(block_hash, self._raw_block(block_hash))
                 )
+            case wire.GetCompact(block_hash):
+                self._node.network.send(peer, self._compact_block(block_hash))
             case wire.GetBlockTransactions():
                 self._node.network.send(peer, self._block_transactions(message))
             case wire.GetBlocks(start_height, count):
@@ -78,6 +81,13 @@ class Router:
             return self._store.raw_block(height) if height else None
         except BlockDamaged:
             return None
+
+    def _compact_block(self, block_hash: bytes) -> wire.CompactBlock | wire.BlockData:
+        """In short while it may still be news; a final block is whole."""
+        candidate = self._node.chain.candidate(block_hash)
+        if candidate is None:
+            return wire.BlockData(block_hash, self._raw_block(block_hash))
+        return in_short(candidate.body.block)
 
     def _block_transactions(self, asked: wire.GetBlockTransactions) -> wire.BlockTransactions:
         """From the block itself, or from the pool, which also holds what was just proposed.

@@ -25,6 +25,7 @@ from chaind.network.peer import Peer
 from chaind.node.bodies import Bodies, WrongBlock
 from chaind.node.chain import Candidate, Chain
 from chaind.node.clock import Clock
+from chaind.node.compact import Compacts
 from chaind.node.durable import GroupCommit
 from chaind.node.finality import Finality
 from chaind.node.header_chain import StoredFinals, first_anchor, serve_headers, stored_base
@@ -112,10 +113,11 @@ class WorkEngine:
             minimum=work.minimum,
         )
         self.bodies: Bodies | None = None  # set once by the node: each needs the other
+        self.compacts = Compacts(pool=chain.pool, send=network.send, header_of=self._header_of)
         self._numbers: dict[int, Peer] = {}
         self._peer_numbers: dict[Peer, int] = {}
         self._next_number = 0
-        self._arrivals: deque[tuple[Peer, wire.BlockData]] = deque()
+        self._arrivals: deque[tuple[Peer, wire.BlockData | Block]] = deque()
         self._wanted = asyncio.Event()
         self._ended = False
         self._promised = self.tree.base.height  # handed to finality
@@ -189,6 +191,7 @@ class WorkEngine:
         """Forget its number, once."""
         number = self._peer_numbers.pop(peer, None)
         if number is not None:
+            self.compacts.peer_down(peer)
             del self._numbers[number]
             self._do(self.planner.peer_down(number, self._clock.monotonic_ms()))
 
@@ -206,6 +209,8 @@ class WorkEngine:
                 self._network.send(peer, wire.Headers(records))
             case wire.BlockData(block_hash, raw):
                 self._hear_body(peer, message, block_hash, raw)
+            case wire.CompactBlock(block_hash) | wire.BlockTransactions(block_hash):
+                self._hear_compact(peer, message, block_hash)
             case _:
                 raise wire.MessageOutOfPlace(name=type(message).__name__, mode="pow")
 
@@ -232,6 +237,32 @@ class WorkEngine:
         self._arrivals.append((peer, message))
         self._wanted.set()
 
+    def _hear_compact(
+        self, peer: Peer, message: wire.CompactBlock | wire.BlockTransactions, block_hash: bytes
+    ) -> None:
+        """Raises `PeerFault`; then the block is asked for again, whole."""
+        number = self._peer_numbers.get(peer)
+        if number is None or not self.planner.awaits(number, block_hash):
+            return
+        if self.tree.get(block_hash) is None:  # another one of its height became final
+            return
+        try:
+            if isinstance(message, wire.CompactBlock):
+                block = self.compacts.take(peer, message)
+            else:
+                block = self.compacts.complete(peer, message)
+        except PeerFault:
+            self._do(self.planner.body(block_hash, self._clock.monotonic_ms()))
+            raise
+        if block is not None:
+            self._arrivals.append((peer, block))
+            self._wanted.set()
+
+    def _header_of(self, block_hash: bytes) -> bytes:
+        entry = self.tree.get(block_hash)
+        assert entry is not None, "only what stands in the tree is asked for"
+        return entry.header
+
     def _do(self, actions: Iterable[Action]) -> None:
         for action in actions:
             peer = self._numbers.get(action.peer)
@@ -241,7 +272,10 @@ class WorkEngine:
                 case AskHeaders(_, locator):
                     self._network.send(peer, wire.GetHeaders(locator))
                 case AskBody(_, block_hash):
-                    self._network.send(peer, wire.GetBlock(block_hash))
+                    entry = self.tree.get(block_hash)
+                    assert entry is not None, "only what stands in the tree is asked for"
+                    ahead = entry.height - self._chain.head.height
+                    self.compacts.ask(peer, block_hash, ahead)
                 case Drop(_, fault):
                     log.warning("peer_dropped", peer=peer.node_id[:8], error=str(fault))
                     self._network.drop(peer, fault)
@@ -269,12 +303,14 @@ class WorkEngine:
             await self._wanted.wait()
             self._wanted.clear()
             while self._arrivals:
-                peer, message = self._arrivals.popleft()
+                peer, arrival = self._arrivals.popleft()
+                block_hash = arrival.hash if isinstance(arrival, Block) else arrival.block_hash
+                self.compacts.forget(block_hash)
                 try:
-                    await self._take(message)
+                    await self._take(arrival)
                 except PeerFault as fault:
                     self._network.punish(peer, fault)
-                self._do(self.planner.body(message.block_hash, self._clock.monotonic_ms()))
+                self._do(self.planner.body(block_hash, self._clock.monotonic_ms()))
                 self._advance()
             if self._advance():
                 self._wanted.set()
@@ -318,9 +354,14 @@ class WorkEngine:
         plan = self.plan()
         return plan.block(plan.coinbase(address, extra))
 
-    async def _take(self, message: wire.BlockData) -> None:
+    async def _take(self, arrival: wire.BlockData | Block) -> None:
         """Raises `PeerFault` where the bytes are not the block that was asked for."""
-        block_hash, raw = message.block_hash, message.raw
+        if isinstance(arrival, Block):
+            if self.tree.get(arrival.hash) is not None:
+                self.blocks_total += 1
+                await self._keep(arrival)
+            return
+        block_hash, raw = arrival.block_hash, arrival.raw
         assert raw is not None
         try:
             block = Block.decode(raw)

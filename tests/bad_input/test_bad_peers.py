@@ -146,10 +146,13 @@ def samples(world: World) -> list[wire.Message]:
         wire.Bundles((VoteBundle(1, 1, VoteKind.FIRST, HASH, b"\x03", (bytes(64),) * 2),)),
         wire.GetHeaders((HASH,)),
         wire.Headers(bytes(80)),
+        wire.GetCompact(HASH),
+        wire.CompactBlock(HASH, b"c", b"d", (HASH,)),
     ]
 
 
-OF_MINERS = (wire.GetHeaders, wire.Headers)  # nobody says these on a chain of validators
+# Nobody says these on a chain of validators.
+OF_MINERS = (wire.GetHeaders, wire.Headers, wire.CompactBlock)
 
 
 JUNK: list[Any] = [None, True, -1, 2**64 - 1, 1.5, "x", b"", b"x" * 33, [], [[]], {}, {"a": 1},

@@ -23,10 +23,12 @@ from chaind.network.messages import (
     BlockTransactions,
     Bundles,
     Certificates,
+    CompactBlock,
     GetBlock,
     GetBlocks,
     GetBlockTransactions,
     GetCertificates,
+    GetCompact,
     GetHeaders,
     GetPeers,
     GetTransactions,
@@ -99,6 +101,8 @@ FROZEN: list[tuple[Message, str]] = [
     (Tip(7), "92 13 07"),
     (GetHeaders((HASH, HASH)), "92 15 92" + H + H),
     (Headers(HEADER * 2), "92 16 c4a0" + HEADER.hex() * 2),
+    (GetCompact(HASH), "92 17 " + H),
+    (CompactBlock(HASH, b"c", b"d", (HASH,)), "95 18" + H + "c40163 c40164 91" + H),
     (Bundles((BUNDLE,)), "92 14 91 960003 00" + H + "c40105 92" + S * 2),
 ]  # fmt: skip
 
@@ -163,7 +167,7 @@ def test_too_large_is_refused_before_it_is_decoded(kind: Any) -> None:
         decode_message(data)
 
 
-@pytest.mark.parametrize("data", [b"", b"\x92", b"\x92\x17\x01", b"\x82\x01\x01", b"\x93\xff\x01"])
+@pytest.mark.parametrize("data", [b"", b"\x92", b"\x92\x7f\x01", b"\x82\x01\x01", b"\x93\xff\x01"])
 def test_unknown_tag_is_malformed(data: bytes) -> None:
     with pytest.raises(UnknownMessage):
         decode_message(data)

@@ -11,7 +11,7 @@ import pytest
 from harness import address
 from parts import settled
 from test_work_reorgs import branch, feed
-from work_world import WorkWorld, remade, running, work_genesis
+from work_world import ASKING, WorkWorld, remade, running, work_genesis
 
 from chaind.ledger.errors import CoinMissing, LeaseTaken
 from chaind.ledger.keys import lease_key
@@ -200,7 +200,7 @@ async def test_a_branch_whose_last_block_breaks_a_rule_moves_nothing(tmp_path: P
         before, waiting = state_at_head(node), pending(node)
         node.heard.clear()
         node.hear("b", wire.Headers(b"".join(block.header_bytes for block in (*theirs, bad))))
-        while any(isinstance(message, wire.GetBlock) for _, message in node.talk.sent):
+        while any(isinstance(message, ASKING) for _, message in node.talk.sent):
             await node.serve("b", *theirs, bad)
         entry = node.engine.tree.get(bad.hash)
         assert entry is not None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from harness import UNIT, address, secret
 from parts import FakePeer, settled
-from work_world import WorkWorld, remade, running, turns, work_genesis
+from work_world import ASKING, WorkWorld, remade, running, turns, work_genesis
 
 from chaind.consensus.pow.tree import Entry
 from chaind.ledger.block import GENESIS_COIN_TXID
@@ -215,6 +215,6 @@ async def test_a_reorganisation_of_any_depth_leaves_what_a_replay_makes(
 async def feed(node: WorkWorld, name: str, blocks: list[Block]) -> None:
     """A peer announces a branch, and hands over bodies until none is asked for."""
     node.hear(name, wire.Headers(b"".join(block.header_bytes for block in blocks)))
-    while any(isinstance(message, wire.GetBlock) for _, message in node.talk.sent):
+    while any(isinstance(message, ASKING) for _, message in node.talk.sent):
         await node.serve(name, *blocks)
     await settled(lambda: node.chain.head.hash == blocks[-1].hash)

@@ -16,6 +16,7 @@ from work_kit import EASY, RULES, SUBSIDY, mined
 
 from chaind.ledger.execute import Receipt
 from chaind.network import messages as wire
+from chaind.node.compact import in_short
 from chaind.node.durable import GroupCommit
 from chaind.node.returns import Returns
 from chaind.node.work_engine import WorkEngine
@@ -102,12 +103,28 @@ class WorkWorld(World):
     async def serve(self, name: str, *blocks: Block) -> None:
         """Hand over bodies that a peer is asked for."""
         by_hash = {block.hash: block for block in blocks}
-        for peer, message in self.talk.take():
-            if peer.node_id == name and isinstance(message, wire.GetBlock):
-                raw = by_hash[message.block_hash].encode()
-                self.hear(name, wire.BlockData(message.block_hash, raw))
+        asked = self.talk.take()
+        for peer, message in asked:  # grows by what a short block lacks
+            if peer.node_id == name and isinstance(message, ASKING):
+                self.hear(name, answer_of(by_hash[message.block_hash], message))
+                more = [one for one in self.talk.sent if isinstance(one[1], ASKING[-1])]
+                self.talk.sent = [one for one in self.talk.sent if one not in more]
+                asked += more
         await settled(lambda: not self.engine._arrivals)
         await turns()
+
+
+ASKING = (wire.GetBlock, wire.GetCompact, wire.GetBlockTransactions)
+
+
+def answer_of(block: Block, asked: wire.Message) -> wire.Message:
+    """What a peer that holds a block answers."""
+    if isinstance(asked, wire.GetCompact):
+        return in_short(block)
+    if isinstance(asked, wire.GetBlockTransactions):
+        held = {one.wtxid: one.raw for one in block.transactions}
+        return wire.BlockTransactions(block.hash, tuple(held[one] for one in asked.wtxids))
+    return wire.BlockData(block.hash, block.encode())
 
 
 async def turns() -> None:
