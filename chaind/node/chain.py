@@ -13,7 +13,7 @@ from chaind.ledger.block import Applying, Executed, ParentInfo, block_context
 from chaind.ledger.checks import Checked
 from chaind.ledger.errors import REFUSALS, BlockUntimely
 from chaind.ledger.execute import Context, Receipt
-from chaind.ledger.journal import FinalState, Reader, State
+from chaind.ledger.journal import FinalState, State, View
 from chaind.mempool.pool import Pool
 from chaind.mempool.selection import fill
 from chaind.node.rules import EPOCH, rules_of
@@ -83,7 +83,7 @@ class Chain:
         self._stack: list[Candidate] = []  # executed blocks above final, lowest first
         self._promised = tip.hash  # newest block handed over by `path_to` and `promise`
         self.at_head = self._rules.at_head
-        self.tip_state: Reader = state if self.at_head else FinalState(state)
+        self.tip_state: View = state if self.at_head else FinalState(state)
 
     @property
     def head(self) -> ParentInfo:
