@@ -9,6 +9,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from chaind.consensus.pow.times import MEDIAN_SPAN, median_time_past
+from chaind.ledger.block import subsidy
 from chaind.network import messages as wire
 from chaind.network.messages import Message
 from chaind.node.events import FinalEvent
@@ -19,6 +20,7 @@ from chaind.primitives.block import HEADER_BYTES, Block
 from chaind.primitives.errors import ChaindError
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.hashes import display_hash, sha256d
+from chaind.primitives.transaction import NATIVE
 from chaind.simulation.checks import Checks
 from chaind.simulation.loop import Process
 from chaind.simulation.program import Program
@@ -61,6 +63,13 @@ class PowChecks(Checks):
             lost_in = self._lost.get(receipt.checked.txid)
             if lost_in is not None and lost_in != event.block.hash:
                 self._world.point("transaction of a lost branch mined again")
+
+    def _new(self, block: Block) -> None:
+        before = self._tally.supply[NATIVE]
+        super()._new(block)
+        made = self._tally.supply[NATIVE] - before
+        if made > (most := subsidy(block.height, self._genesis.parameters)):
+            self._world.fail(f"block {block.height} makes {made} units, at most {most} are due")
 
     def _chain_time_ms(self, block: Block) -> int:
         """Its header is checked here, by a chain of headers that nobody reorganises."""
@@ -115,6 +124,10 @@ class PowChecks(Checks):
             case "reorg_refused":
                 self.refused[machine] = self.refused.get(machine, 0) + 1
                 self._world.point("deep reorganisation refused")
+            case "peer_dropped":
+                self._world.point("lying peer dropped")
+            case "headers_refused":
+                self._world.point("headers from the future refused")
             case "block_invalid":
                 self._world.point("invalid block refused")
                 miner = self._mined.get(str(event["hash"]))
