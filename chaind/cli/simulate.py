@@ -107,6 +107,8 @@ def simulate(
 ) -> None:
     """Run whole nodes on a virtual clock, network and disk, with faults, payers and traders.
 
+    Validators agree, or in mode pow miners do, with real work whose times the seed draws.
+
     The same seed gives the same trace, whose hash is printed. A run checks that no two blocks are
     final at one height, that no node contradicts itself, that what was answered stays true, that
     money is conserved, that order books are those of a replay, and that all agree again once
@@ -123,6 +125,8 @@ def simulate(
     """
     if seed is not None and seeds is not None:
         raise click.UsageError("Give --seed or --seeds, not both.")
+    if overlay and mode != "bft":
+        raise click.UsageError("--overlay is for validators, who vote.")
     from chaind.simulation.campaign import run_all
     from chaind.simulation.options import Options
 

@@ -48,8 +48,9 @@ def work_engine(node: Node) -> WorkEngine:
 
 
 def gives_work(node: Node) -> bool:
-    """Whether a node gives out templates: not while it syncs, or knows nobody."""
-    return not (node._stop_wanted.is_set() or work_engine(node).syncing or not node.network.peers())
+    """Whether a node gives out templates: not while it syncs, or has lost all its peers."""
+    alone = node.config.network.peers and not node.network.peers()
+    return not (node._stop_wanted.is_set() or work_engine(node).syncing or alone)
 
 
 class Miner:

@@ -20,7 +20,7 @@ from chaind.primitives.block import HEADER_BYTES, Block
 from chaind.primitives.errors import ChaindError
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.hashes import display_hash, sha256d
-from chaind.primitives.transaction import NATIVE
+from chaind.primitives.transaction import NATIVE, CoinInput
 from chaind.simulation.checks import Checks
 from chaind.simulation.loop import Process
 from chaind.simulation.program import Program
@@ -42,6 +42,7 @@ class PowChecks(Checks):
         self._times = [genesis.time_ms // 1000]
         self._mined: dict[str, str] = {}  # by honest miners: display hash → machine
         self._orphans: set[bytes] = set()  # headers that came before their parents
+        self._rewards: dict[bytes, int] = {}  # coinbases and their heights
         self._lost: dict[bytes, bytes] = {}  # transactions of lost branches, and their blocks
         world.hear_log = self._log
 
@@ -70,6 +71,14 @@ class PowChecks(Checks):
         made = self._tally.supply[NATIVE] - before
         if made > (most := subsidy(block.height, self._genesis.parameters)):
             self._world.fail(f"block {block.height} makes {made} units, at most {most} are due")
+        self._rewards[sha256d(block.coinbase_bytes)] = block.height
+        maturity = self._genesis.parameters.coinbase_maturity
+        for transaction in block.transactions:
+            for coin in transaction.body.inputs:
+                if isinstance(coin, CoinInput) and coin.txid in self._rewards:
+                    mined = self._rewards[coin.txid]
+                    if block.height < mined + maturity:
+                        self._world.fail(f"block {block.height} spends the reward of {mined}")
 
     def _chain_time_ms(self, block: Block) -> int:
         """Its header is checked here, by a chain of headers that nobody reorganises."""

@@ -9,7 +9,6 @@ import msgspec
 from chaind.node.node import Node
 from chaind.primitives.address import key_address
 from chaind.primitives.genesis import Genesis, Parameters, ProofOfWork
-from chaind.primitives.hashes import sha256
 from chaind.primitives.keys import SecretKey
 from chaind.primitives.work import WorkParameters, to_bits
 from chaind.simulation.audit import Audit
@@ -27,7 +26,7 @@ from chaind.simulation.pow_kinds import KINDS
 from chaind.simulation.pow_liars import LyingMiner, MiningLiar
 from chaind.simulation.program import Program, Tap
 from chaind.simulation.taps import HonestTap
-from chaind.simulation.workload import Habits, allocations
+from chaind.simulation.workload import Habits, allocations, client_key
 from chaind.simulation.world import World
 
 SPACING_MS = 1_000
@@ -50,7 +49,7 @@ class PowMode:
         more_s_max=240.0,
         floor={"virtual seconds": 180, "final blocks": 100, "client operations": 200, "faults": 5},
     )
-    habits = Habits(clients=48, coins=5, follow_s=80.0)
+    habits = Habits(clients=48, coins=5, follow_s=80.0, rewards=True)
     kinds: tuple[str, ...] = (*KINDS, LONG_PARTITION)
     points: tuple[str, ...] = (
         "a chain split for good, and told",
@@ -71,6 +70,7 @@ class PowMode:
         "reorganisation of depth 2 or more",
         "reorganisation of depth 5 or more",
         "retarget moved bits",
+        "reward of a block spent",
         "stale work refused",
         "told expired",
         "told rejected",
@@ -117,9 +117,9 @@ class PowMode:
                 min_fee_per_byte=1,
                 validity_window_ms=WINDOW_MS,
                 lease_ms=LEASE_MS,
-                subsidy_units=rng.choice((0, 1_000, 10**9)),
+                subsidy_units=rng.choice((0, 100_000, 10**9)),
                 halving_interval=100,
-                coinbase_maturity=10,
+                coinbase_maturity=rng.choice((5, 40)),
             ),
             work=ProofOfWork(
                 rules=rules,
@@ -210,5 +210,5 @@ class PowMode:
 
 
 def _key_of(index: int) -> SecretKey:
-    """Whose coins a miner's blocks pay."""
-    return SecretKey(sha256(b"miner %d" % index))
+    """Whose coins a miner's blocks pay: a client's, who spends them."""
+    return client_key(index)

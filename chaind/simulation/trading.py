@@ -80,12 +80,9 @@ class Trader(Client):
 
     def __init__(self, *, number: int, **more: Any) -> None:
         super().__init__(number=FIRST_NUMBER + number, **more)
+        self._operations = _OPERATIONS
         self._coins.clear()
         self._orders: deque[bytes] = deque(maxlen=ORDERS_KNOWN)  # placed, and maybe open
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Order after order, and thought in between."""
-        await self._run(stop, _OPERATIONS)
 
     async def _act(self, action: OrderAction) -> tuple[bytes, str]:
         """Sign an action, hand it in and follow it: its txid, and how it ended."""

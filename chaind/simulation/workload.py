@@ -11,7 +11,9 @@ from random import Random
 from typing import Any, NamedTuple
 
 from chaind.ledger.block import GENESIS_COIN_TXID
+from chaind.node.node import Node
 from chaind.node.payments import InFlight, TransferOrder
+from chaind.node.queries import CoinInfo
 from chaind.primitives.address import key_address, policy_address
 from chaind.primitives.codec import encode
 from chaind.primitives.errors import ChaindError, RuleBroken
@@ -51,7 +53,9 @@ FEE_UNITS = 4_000  # above a unit per byte of anything sent here, lease included
 THINK_S = 1.4  # mean pause of a client between two operations
 VALID_MS = 15_000  # within the window of the chain, whose clocks may differ
 WAIT_MS = 3_000.0  # of one question for finality
+COINS_READ_MAX = 100
 GONE = (Unreachable, TimeoutError)
+Operations = Sequence[tuple[Callable[[Any], Awaitable[None]], int]]  # and their weights
 
 
 class Habits(NamedTuple):
@@ -60,6 +64,7 @@ class Habits(NamedTuple):
     clients: int = 12
     coins: int = 12  # of each, from the start
     follow_s: float = 25.0  # a client that still knows nothing then gives up
+    rewards: bool = False  # some are miners, and spend what their blocks pay
 
 
 class Coin(NamedTuple):
@@ -117,23 +122,21 @@ class Client:
             for index in range(number * habits.coins, (number + 1) * habits.coins)
         )
         self._follow_s = habits.follow_s
+        self._operations: Operations = (*_OPERATIONS, *(_OF_MINERS if habits.rewards else ()))
         self._asset = f"T{number}"
         self._issued = False
         self._known: deque[bytes] = deque(maxlen=20)  # final ones, to be asked about again
 
     async def run(self, stop: asyncio.Event) -> None:
         """Operation after operation, and thought in between."""
-        await self._run(stop, _OPERATIONS)
-
-    # Parts of operations.
-
-    async def _run(self, stop: asyncio.Event, operations: "Operations") -> None:
         while not stop.is_set():
             await asyncio.sleep(self._rng.expovariate(1 / THINK_S))
-            work, weights = zip(*operations, strict=True)
+            work, weights = zip(*self._operations, strict=True)
             [operation] = self._rng.choices(work, weights)
             await operation(self)
             self._promises.ended_one()
+
+    # Parts of operations.
 
     def _any(self) -> Program:
         return self._rng.choice(self._programs)
@@ -380,6 +383,22 @@ class Client:
             self._world.fail(f"{program.machine.name} took an invalid transaction ({kind})")
         self._world.point("invalid transaction refused")
 
+    async def spend_reward(self) -> None:
+        """A coin of a block that this client has mined, whether it is mature or not."""
+        try:
+            coins = await self._line.ask(self._any(), self._coins_at)
+        except (*GONE, ChaindError):
+            return
+        rewards = [coin for coin in coins if coin.coinbase and coin.amount > 2 * FEE_UNITS]
+        if rewards:
+            chosen = self._rng.choice(rewards)
+            transaction = self._spend(Coin(chosen.txid, chosen.output, chosen.amount))
+            if await self._send(transaction) == "final":
+                self._world.point("reward of a block spent")
+
+    async def _coins_at(self, node: Node) -> list[CoinInfo]:
+        return node.queries.coins(self.address, COINS_READ_MAX)
+
     async def look(self) -> None:
         """What was final is final, wherever its node has come to."""
         if not self._known:
@@ -392,8 +411,6 @@ class Client:
         if info is not None and info.status in ("rejected", "expired"):
             self._world.fail(f"{program.machine.name} tells {txid.hex()} as {info.status}")
 
-
-Operations = Sequence[tuple[Callable[[Any], Awaitable[None]], int]]  # and their weights
 
 _OPERATIONS: Operations = (
     (Client.pay, 6),
@@ -408,3 +425,4 @@ _OPERATIONS: Operations = (
     (Client.err, 2),
     (Client.look, 3),
 )
+_OF_MINERS: Operations = ((Client.spend_reward, 3),)

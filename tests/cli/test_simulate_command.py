@@ -22,6 +22,12 @@ def test_a_run_that_falls_short_fails_and_prints_what_replays_it() -> None:
     assert "1 of 1 seeds failed" in result.output
 
 
+def test_a_run_of_miners_is_replayed_as_one() -> None:
+    result = simulate("--mode", "pow", "--seed", "4", "--minutes", "0.02", "--faults", "none")
+    assert result.exit_code == 1
+    assert "replay: chaind simulate --seed 4 --nodes 4 --mode pow --faults none" in result.output
+
+
 def test_a_whole_run_passes_and_prints_its_trace_and_totals() -> None:
     result = simulate("--seed", "3", "--faults", "messages")
     assert result.exit_code == 0, result.output
@@ -39,6 +45,8 @@ def test_a_whole_run_passes_and_prints_its_trace_and_totals() -> None:
         (["--seeds", "5:5"], "'5:5' is no range of seeds"),
         (["--skip", "one"], "'one' is no list of numbers"),
         (["--adversary", "nobody"], "no adversary called nobody"),
+        (["--mode", "pow", "--adversary", "twins"], "no adversary called twins"),
+        (["--mode", "pow", "--overlay"], "--overlay is for validators"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments: list[str], words: str) -> None:
