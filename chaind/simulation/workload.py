@@ -11,9 +11,9 @@ from random import Random
 from typing import Any, NamedTuple
 
 from chaind.ledger.block import GENESIS_COIN_TXID
+from chaind.node.holdings import CoinInfo
 from chaind.node.node import Node
 from chaind.node.payments import InFlight, TransferOrder
-from chaind.node.queries import CoinInfo
 from chaind.primitives.address import key_address, policy_address
 from chaind.primitives.codec import encode
 from chaind.primitives.errors import ChaindError, RuleBroken
