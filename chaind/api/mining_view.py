@@ -153,7 +153,7 @@ def _own_form(mining: Mining) -> OwnMinerForm | None:
     return OwnMinerForm(
         threads=own.threads,
         hashes_per_second=sum(own.rates()),
-        blocks=mining.work.own_blocks_total,
+        blocks=mining.own_blocks_total,
     )
 
 

@@ -16,8 +16,8 @@ WORKERS_MAX = 4_096
 class MinerInfo(NamedTuple):
     """One name. `hashes_per_second` is a mean over minutes, `work` the hashes of all its shares.
 
-    `stale` shares came after the tip had changed, `rejected` ones break a rule. Without a
-    connection it is forgotten at `expires_s`.
+    `blocks` are those that were taken; `stale` shares came after the tip had changed, `rejected`
+    ones break a rule. Without a connection it is forgotten at `expires_s`.
     """
 
     name: str
@@ -72,13 +72,18 @@ class Roster:
         if worker is not None and worker.connections:
             worker.connections -= 1
 
-    def accepted(self, name: str, hashes: float, now_s: float, *, is_block: bool) -> None:
+    def mined(self, name: str) -> None:
+        """A block of its was taken."""
+        worker = self._workers.get(name)
+        if worker is not None:
+            worker.blocks += 1
+
+    def accepted(self, name: str, hashes: float, now_s: float) -> None:
         """A share."""
         worker = self._of(name, now_s)
         worker.mean = worker.fade(now_s) + hashes
         worker.seen_s = now_s
         worker.accepted += 1
-        worker.blocks += is_block
         worker.work += hashes
 
     def refused(self, name: str, now_s: float, *, stale: bool) -> None:

@@ -46,7 +46,7 @@ class Work(Protocol):
         ...
 
     def solved(self, share: Share) -> None:
-        """A block was found."""
+        """A block was found; `Roster.mined` is told where it is taken."""
         ...
 
 
@@ -159,7 +159,7 @@ class StratumServer:
         """A share was accepted."""
         now_s = self.monotonic_s()
         self.accepted_total += 1
-        self.workers.accepted(share.worker, share.hashes, now_s, is_block=share.is_block)
+        self.workers.accepted(share.worker, share.hashes, now_s)
         if share.is_block:
             self._work.solved(share)
 

@@ -81,7 +81,7 @@ def _mined(mining: Mining) -> dict[str, tuple[str, float]]:
         else (server.accepted_total, server.stale_total, server.rejected_total)
     )
     return {
-        "mining_blocks": ("Blocks mined here", mining.work.blocks_total),
+        "mining_blocks": ("Blocks mined here", mining.blocks_total),
         "mining_shares_accepted": ("Shares that counted", shares[0]),
         "mining_shares_stale": ("Shares that came after the tip had changed", shares[1]),
         "mining_shares_rejected": ("Shares that broke a rule", shares[2]),

@@ -77,8 +77,7 @@ class MinerWork:
         self._short = False  # the plan was made in haste and lacks what the pool has
         self._solved: Solved | None = None  # the first on its tip, until it is handed in
         self._found = asyncio.Event()
-        self.blocks_total = 0  # that were mined with this work, and taken
-        self.own_blocks_total = 0  # of them by this node itself
+        self.on_taken: Callable[[Solved], None] | None = None  # set once, hears of blocks taken
 
     @property
     def plan(self) -> Plan | None:
@@ -218,6 +217,6 @@ class MinerWork:
         except ChaindError as error:
             log.warning("block_refused", error=str(error), **shown)
             return
-        self.blocks_total += 1
-        self.own_blocks_total += solved.own
+        if self.on_taken is not None:
+            self.on_taken(solved)
         log.info("block_mined", transactions=len(block.transactions), **shown)

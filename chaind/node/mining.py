@@ -14,7 +14,7 @@ from chaind.miner.roster import MinerInfo
 from chaind.miner.stratum_server import StratumServer
 from chaind.node.clock import Clock, Workers
 from chaind.node.config import Config, MinerSection
-from chaind.node.miner_work import SALT_BYTES, MinerWork
+from chaind.node.miner_work import SALT_BYTES, MinerWork, Solved
 from chaind.node.own_miner import Hardware, OwnMiner
 from chaind.node.work_engine import WorkEngine
 from chaind.primitives.errors import LocalFault
@@ -161,6 +161,8 @@ class Mining:
                 clock=clock,
                 workers=workers,
             )
+        self.work.on_taken = self._taken
+        self.blocks_total = self.own_blocks_total = 0  # mined here, and by this node itself
         spacing_s = rules.rules.target_spacing_ms / 1000
         self._refresh_s = min(REFRESH_S_MAX, REFRESH_PER_SPACING * spacing_s)
 
@@ -184,6 +186,12 @@ class Mining:
     def stratum_host(self) -> str:
         """Where it is told to listen."""
         return self._section.stratum_host
+
+    def _taken(self, solved: Solved) -> None:
+        self.blocks_total += 1
+        self.own_blocks_total += solved.own
+        if self.stratum is not None and not solved.own:
+            self.stratum.workers.mined(solved.worker)
 
     def workers(self) -> list[MinerInfo]:
         """Names that mine through Stratum, the newest first."""

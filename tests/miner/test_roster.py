@@ -11,7 +11,7 @@ def test_a_steady_rate_is_told_from_the_first_minute_on(seconds: int) -> None:
     table = Roster()
     table.came("a", 0.0)
     for second in range(1, seconds + 1):
-        table.accepted("a", 1e6, float(second), is_block=False)
+        table.accepted("a", 1e6, float(second))
     [worker] = table.all(float(seconds))
     assert worker.hashes_per_second == pytest.approx(1e6, rel=0.02)
     assert worker.work == pytest.approx(1e6 * seconds)
@@ -21,7 +21,9 @@ def test_a_miner_that_stopped_fades_and_goes() -> None:
     table = Roster()
     table.came("a", 0.0)
     for second in range(1, 3_000):
-        table.accepted("a", 1e6, float(second), is_block=second == 7)
+        table.accepted("a", 1e6, float(second))
+    table.mined("a")
+    table.mined("nobody")
     now_s = 2_999 + RATE_S
     assert table.all(now_s)[0].hashes_per_second == pytest.approx(0.5e6, rel=0.02)
     assert len(table.all(2_999 + 2 * EXPIRY_S)) == 1, "it is still connected"
@@ -35,6 +37,6 @@ def test_names_are_bounded_and_the_connected_ones_stay(monkeypatch: pytest.Monke
     table = Roster()
     table.came("kept", 0.0)
     for number in range(10):
-        table.accepted(f"gone{number}", 1.0, 1.0 + number, is_block=False)
+        table.accepted(f"gone{number}", 1.0, 1.0 + number)
     names = [one.name for one in table.all(20.0)]
     assert names == ["gone9", "gone8", "kept"]
