@@ -274,7 +274,7 @@ class Nodes:
     ) -> None:
         self.directory = directory
         homes = [directory / f"node{index}" for index in range(count)]
-        self.places = [_free_place(home) for home in homes]
+        self.places = [free_place(home) for home in homes]
         made = [(Home(place.home), Home(place.home).validator_key) for place in self.places]
         self.genesis: Genesis = create_network(made)
         self.all = [RealNode(place, self.places, settings) for place in self.places]
@@ -291,7 +291,7 @@ class Nodes:
 
     def follower(self) -> RealNode:
         """A full node of the same chain with an empty home, not started."""
-        place = _free_place(self.directory / f"follower{len(self.all)}")
+        place = free_place(self.directory / f"follower{len(self.all)}")
         join_chain(Home(place.home), Home(self.places[0].home).genesis)
         node = RealNode(place, self.places)
         self.all.append(node)
@@ -325,12 +325,13 @@ def running(count: int, settings: Mapping[str, str] = NO_SETTINGS) -> Iterator[N
                 node.stop()
 
 
-def _free_place(home: Path) -> Place:
-    sockets = [socket.create_server((HOST, 0)) for _ in range(2)]
+def free_place(home: Path, *, mined: bool = False) -> Place:
+    """A place on ports that nobody listens on now; `mined`: with one for miners."""
+    sockets = [socket.create_server((HOST, 0)) for _ in range(3)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:
         each.close()
-    return Place(home, ports[0], ports[1])
+    return Place(home, ports[0], ports[1], ports[2] if mined else 0)
 
 
 def cpu_s(task: str) -> float:

@@ -159,10 +159,13 @@ class Session:
         self._refused_in_row = 0
         return [_answer(request.id, result, None)]
 
-    def send(self, template: Template, now_s: float) -> list[Line]:
+    def send(
+        self, template: Template, now_s: float, encoded: dict[tuple[str, bool], Line] | None = None
+    ) -> list[Line]:
         """Give the miner new work; a new difficulty goes before it.
 
-        Earlier work counts until the tip is another.
+        Earlier work counts until the tip is another. `encoded` are lines that others were sent of
+        the same templates.
         """
         assert self.ready
         self._vardiff.judge(now_s)
@@ -183,7 +186,12 @@ class Session:
             del self._jobs[oldest]
             self._gone.add(oldest)
         self._jobs[template.id] = _Job(template, difficulty, set())
-        lines.append(_notice("mining.notify", _notify_params(template, clean=clean)))
+        line = None if encoded is None else encoded.get((template.id, clean))
+        if line is None:
+            line = _notice("mining.notify", _notify_params(template, clean=clean))
+            if encoded is not None:
+                encoded[template.id, clean] = line
+        lines.append(line)
         return lines
 
     def _do(self, request: _Request, now_s: float) -> Any:

@@ -7,13 +7,13 @@ few at a time from each in turn; who does not read, who floods and who breaks th
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import structlog
 
 from chaind.miner.jobs import EXTRANONCE1_BYTES, Template
 from chaind.miner.roster import Roster
-from chaind.miner.stratum import LINE_BYTES_MAX, MinerFault, Refusal, Session, Share
+from chaind.miner.stratum import LINE_BYTES_MAX, Line, MinerFault, Refusal, Session, Share
 from chaind.miner.vardiff import DIFFICULTY_MIN, SHARES_PER_MINUTE, Vardiff
 from chaind.primitives.errors import LocalFault
 
@@ -48,6 +48,14 @@ class Work(Protocol):
     def solved(self, share: Share) -> None:
         """A block was found; `Roster.mined` is told where it is taken."""
         ...
+
+
+class Round(NamedTuple):
+    """What all miners share that are given work at the same time: a template for each who is paid,
+    and lines by template and whether it is a new tip's. Their extranonces tell them apart."""
+
+    templates: dict[bytes, Template | None]
+    lines: dict[tuple[str, bool], Line]
 
 
 class StratumServer:
@@ -99,8 +107,9 @@ class StratumServer:
 
         Some reconnect after two minutes of silence, and who sends nothing is judged by this too.
         """
+        shared = Round({}, {})
         for miner in list(self._miners.values()):
-            miner.give_work()
+            miner.give_work(shared)
 
     @property
     def connected(self) -> int:
@@ -222,15 +231,18 @@ class Miner(asyncio.Protocol):
         log.info("miner_cut", host=self.host, reason=reason)
         self._transport.abort()
 
-    def give_work(self) -> None:
+    def give_work(self, shared: Round | None = None) -> None:
         """Send new work, where the miner is ready for it and there is some."""
         session = self._session
         if session is None or not session.ready:
             return
         assert session.payee is not None
-        template = self._server.template(session.payee)
+        shared = Round({}, {}) if shared is None else shared
+        if session.payee not in shared.templates:
+            shared.templates[session.payee] = self._server.template(session.payee)
+        template = shared.templates[session.payee]
         if template is not None:
-            self._write(session.send(template, self._server.monotonic_s()))
+            self._write(session.send(template, self._server.monotonic_s(), shared.lines))
 
     def _serve(self) -> None:
         """Answer some lines, and go on after the others."""
