@@ -51,6 +51,7 @@ class PoolUrl(click.ParamType):  # type: ignore[type-arg]
     "--threads", type=Whole(1, THREADS_MAX), default=1, show_default=True, help="Processes."
 )
 @click.option("--affinity", is_flag=True, help="Hold each process to a core of its own.")
+@click.option("--single-core", is_flag=True, help="One process, held to one core.")
 @click.option(
     "--device",
     type=click.Choice(["auto", "gpu", "cpu"]),
@@ -82,6 +83,7 @@ def mine(
     benchmark: bool,
     threads: int,
     affinity: bool,
+    single_core: bool,
     device: "Device",
     indexes: tuple[int, ...],
     intensity: int,
@@ -111,6 +113,10 @@ def mine(
         raise click.UsageError("--url needs --address, and --benchmark has no use for it.")
     if indexes and device == "cpu":
         raise click.UsageError("--device-index is for cards, and --device cpu has none.")
+    if single_core and (threads > 1 or device == "gpu"):
+        raise click.UsageError("--single-core is for one processor core: no more, and no card.")
+    if single_core:
+        device, affinity = "cpu", True
     from chaind.miner.devices import start_crew
 
     with start_crew(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from chaind.miner.crew import Crew, WorkerDied
+from chaind.miner.crew import Crew, WorkerDied, WorkerStuck
 from chaind.miner.stratum_client import LINE_BYTES_MAX, PoolClient, PoolFault, PoolJob
 from chaind.miner.worker import Answer, Exhausted, Found, Searched
 
@@ -78,7 +78,7 @@ class Mining:
         ]
 
     async def run(self) -> None:
-        """Mine until cancelled. Raises `PoolRefusal`, or `WorkerDied`."""
+        """Mine until cancelled. Raises `PoolRefusal`, `WorkerDied` or `WorkerStuck`."""
         loop = asyncio.get_running_loop()
         self._failed = loop.create_future()
         descriptors = [connection.fileno() for connection in self._crew.connections]
@@ -184,7 +184,7 @@ class Mining:
             self._tell(f"{self._endpoint}: {fault}")
             if self._writer is not None:
                 self._writer.close()
-        except WorkerDied as error:  # a reader's exceptions reach nobody else
+        except (WorkerDied, WorkerStuck) as error:  # a reader's exceptions reach nobody else
             if not self._failed.done():
                 self._failed.set_exception(error)
 

@@ -46,6 +46,15 @@ def test_more_processes_than_cores_cannot_each_have_one() -> None:
     assert f"--affinity has {cores} cores for {cores + 1} threads" in result.stderr
 
 
+def test_a_single_core_is_one_process_on_one_core() -> None:
+    result = mine("--benchmark", "--seconds", "1", "--single-core", "--json")
+    assert result.exit_code == 0, result.output
+    assert len(json.loads(result.stdout)["processes"]) == 1
+    result = mine("--benchmark", "--single-core", "--threads", "2")
+    assert result.exit_code == 2
+    assert "--single-core has no place for 2 threads" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

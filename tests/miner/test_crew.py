@@ -6,9 +6,9 @@ from itertools import count
 
 import pytest
 
-from chaind.miner.crew import Crew, MinerNotInstalled, Told, WorkerDied
+from chaind.miner.crew import Crew, MinerNotInstalled, Told, WorkerDied, WorkerStuck
 from chaind.miner.search import NONCES, PREFIX_BYTES, meets
-from chaind.miner.worker import Compiling, Found, Ready
+from chaind.miner.worker import Compiling, Exhausted, Found, Ready
 
 TARGET = 1 << 236  # one hash in a million
 PATIENCE_S = 60.0
@@ -33,6 +33,11 @@ def await_ready(crew: Crew) -> None:
 def listen_for_ever(crew: Crew) -> None:
     for _ in count():
         hear(crew)
+
+
+def tell_for_ever(crew: Crew) -> None:
+    for job in count():
+        crew.rest(job)
 
 
 def test_workers_share_the_nonces_each_on_its_core() -> None:
@@ -66,6 +71,35 @@ def test_a_dead_worker_is_told_of() -> None:
             listen_for_ever(crew)
         with pytest.raises(WorkerDied, match="mining process 0 ended with status -9"):
             crew.assign(job=1, prefix=bytes(PREFIX_BYTES), target=0)
+
+
+def test_a_worker_that_hangs_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plain one needs no compiler."""
+    monkeypatch.setattr("chaind.miner.crew.find_spec", lambda name: None)
+    with Crew.start(threads=1, niceness=5, plain=True) as crew:
+        await_ready(crew)
+        (pid,) = crew.pids
+        assert os.getpriority(os.PRIO_PROCESS, pid) >= 5
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(WorkerStuck, match="mining process 0"):
+            tell_for_ever(crew)
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_rest_ends_what_was_searched() -> None:
+    with Crew.start(threads=2, plain=True) as crew:
+        await_ready(crew)
+        crew.assign(job=1, prefix=bytes(PREFIX_BYTES), target=0, rate=1_000.0)
+        crew.rest(2)
+        rested = {worker for worker, answer in hear_until_exhausted(crew, 2)}
+        assert rested == {0, 1}
+
+
+def hear_until_exhausted(crew: Crew, job: int) -> set[Told]:
+    found: set[Told] = set()
+    while len(found) < crew.size:
+        found |= {told for told in hear(crew) if told.answer == Exhausted(job)}
+    return found
 
 
 def test_closing_ends_a_worker_that_has_just_begun() -> None:

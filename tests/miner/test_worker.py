@@ -21,6 +21,7 @@ from chaind.miner.worker import (
     Clock,
     Exhausted,
     Found,
+    Pace,
     Searched,
     Work,
     decode_answer,
@@ -71,6 +72,54 @@ def until_exhausted(connection: Connection, job: int) -> list[Answer]:
             of_others += 1
             assert of_others <= OF_OTHERS_MAX, "the old work goes on and on"
     return answers
+
+
+class Hand:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def clock(self) -> Clock:
+        return Clock(wall_s=lambda: self.now_s, cpu_s=lambda: self.now_s)
+
+
+def test_a_rate_is_kept_by_rests_and_missed_time_is_not_made_up_for() -> None:
+    hand = Hand()
+    pace = Pace(hand.clock())
+    assert pace.rest_s() == 0.0
+    for _ in range(10):
+        pace.spent(100, 0.001, rate=1_000.0)
+        rest_s = pace.rest_s()
+        assert rest_s == pytest.approx(0.1, abs=0.05)
+        hand.now_s += rest_s
+    assert hand.now_s == pytest.approx(1.0, abs=0.15)
+    hand.now_s += 60.0
+    pace.spent(100, 0.001, rate=1_000.0)
+    assert 0.0 <= pace.rest_s() <= 0.1
+    pace.spent(100, 4.0, rate=1e9)
+    assert pace.rest_s() == pytest.approx(16.0, abs=0.2), "a quarter of a core at most"
+    pace.spent(100, 4.0, rate=0.0)
+    assert pace.rest_s() == 0.0
+
+
+def test_a_faster_kernel_is_made_when_the_rate_asks_for_it() -> None:
+    made: list[float] = []
+
+    def compiled() -> Reference:
+        made.append(1.0)
+        return Reference()
+
+    ours, theirs = Pipe()
+    thread = threading.Thread(target=serve, args=(theirs, Reference(), Clock(), compiled))
+    thread.start()
+    with ours:
+        for job, (rate, count) in enumerate(((1_000.0, 0), (1e9, 1), (0.0, 1)), start=1):
+            ours.send_bytes(encode(Work(job, PREFIX, NEVER, 0, 10, rate)))
+            until_exhausted(ours, job)
+            assert len(made) == count
+    thread.join(PATIENCE_S)
+    theirs.close()
 
 
 def test_a_kernel_that_cannot_be_used_is_its_last_words(
