@@ -159,12 +159,12 @@ def _development(node: Place, nodes: Sequence[Place]) -> dict[str, str]:
 
 
 def miner_address(index: int) -> str:
-    """Who is paid for what node number `index` mines: the named accounts, from the last on."""
+    """Who is paid for what node number `index` mines: the named accounts, from judy on."""
     from chaind.primitives.address import key_address
     from chaind.primitives.genesis import DEFAULT_ADDRESSES
     from chaind.wallet.derivation import DEVELOPMENT_NAMES, development_key
 
-    account = len(DEVELOPMENT_NAMES) - 1 - index % len(DEVELOPMENT_NAMES)
+    account = (DEVELOPMENT_NAMES.index("judy") - index) % len(DEVELOPMENT_NAMES)
     return DEFAULT_ADDRESSES.show(key_address(development_key(account).public))
 
 

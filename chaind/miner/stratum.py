@@ -260,8 +260,8 @@ class Session:
         self.worker = worker
         job = self._jobs.get(job_id)
         if job is None:
-            text = "the block below has changed" if job_id in self._gone else "no such job"
-            raise Refused(Refusal.STALE, text)
+            why = "the block below has changed" if job_id in self._gone else "it is not known here"
+            raise Refused(Refusal.STALE, f"job not found: {why}")  # miners look for the word job
         share = self._check(worker, job, params)
         self.accepted += 1
         self._on_share(share)

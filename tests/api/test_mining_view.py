@@ -70,7 +70,7 @@ async def test_miners_of_this_node_are_told(door: Door) -> None:
     assert await client.send(client.search()) == "accepted"
     await client.until(lambda: client.job[0] != first)
     assert await client.send(["bob.rig", first, "00000000", "0", "0"]) == (
-        "21 the block below has changed"
+        "21 job not found: the block below has changed"
     )
     assert (await client.send(["bob.rig", client.job[0], "", "0", "0"]))[:2] == "20"
     [worker] = (await door.get("/api/v1/mining/workers"))["workers"]

@@ -215,8 +215,8 @@ def test_work_on_another_tip_ends_the_others(client: Client) -> None:
     assert client.work(template(2))[-1]["params"][-1] is False
     assert client.submit("1") is True
     assert client.work(template(3, tip=1))[-1]["params"][-1] is True
-    assert client.submit("2") == [21, "the block below has changed", None]
-    assert client.submit("9") == [21, "no such job", None]
+    assert client.submit("2") == [21, "job not found: the block below has changed", None]
+    assert client.submit("9") == [21, "job not found: it is not known here", None]
 
 
 def test_jobs_in_memory_are_bounded(client: Client) -> None:

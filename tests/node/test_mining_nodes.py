@@ -72,7 +72,7 @@ async def test_a_miner_finds_blocks_through_a_node(tmp_path: Path) -> None:
             assert mine[0].chain.head.height == height
         assert told == {"accepted": BLOCKS}
         stale = [client.name, job, "00000000", "0", "0"]
-        assert await client.send(stale) == "21 the block below has changed"
+        assert await client.send(stale) == "21 job not found: the block below has changed"
         await mine.height(BLOCKS - 2)
         coins = mine[0].queries.coins(address("carol"), 100)
         assert [coin.amount for coin in coins] == [SUBSIDY] * (BLOCKS - 2)
@@ -89,7 +89,7 @@ async def test_a_miner_sends_shares_through_a_node(tmp_path: Path) -> None:
         for number in range(SHARES):
             share = await asyncio.to_thread(client.search, number)
             told[await client.send(share)] += 1
-        stale = told.pop("21 the block below has changed", 0)
+        stale = told.pop("21 job not found: the block below has changed", 0)
         assert told == {"accepted": SHARES - stale}
         assert stale <= mine[0].chain.head.height
 
