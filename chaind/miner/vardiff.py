@@ -17,6 +17,7 @@ JUDGED_S_MIN = 30.0  # unless so long nothing came
 JUDGED_S_MAX = 300.0  # then what was seen begins to be forgotten
 SURE = 4.0  # standard deviations: a miner is judged again and again
 NEAR_ENOUGH = 0.8, 1.25  # of what is due
+EASY = 0.2  # of the difficulty: many such shares tell as much as few that are hard
 STEP_MAX = 64.0  # in one change
 QUICK_PER_SECOND = 10.0  # a miner for whom blocks are easy need not send more of them
 
@@ -40,6 +41,7 @@ class Vardiff:
         self._since_s = now_s
         self._judged = False
         self._shares = 0.0  # in units of the present difficulty
+        self._count = 0
 
     def suggest(self, difficulty: float, now_s: float) -> bool:
         """The miner knows better where to begin. True where the difficulty changes."""
@@ -49,17 +51,21 @@ class Vardiff:
     def share(self, difficulty: float, now_s: float) -> bool:
         """A share that was accepted, of the difficulty that its job had. True for a change."""
         self._shares += difficulty / self.difficulty
+        self._count += 1
         return self.judge(now_s)
 
     def judge(self, now_s: float) -> bool:
         """Look at what has come. True where the difficulty changes."""
         passed_s = max(now_s - self._since_s, 1e-3)
         due = passed_s / self._due_s
-        enough = self._shares >= JUDGED_SHARES_MIN or passed_s >= JUDGED_S_MIN
+        weight = self._shares / self._count if self._count else 1.0
+        if weight > EASY:
+            weight = 1.0
+        enough = self._shares >= JUDGED_SHARES_MIN * weight or passed_s >= JUDGED_S_MIN
         if not enough:
             return False
-        if abs(self._shares - due) > SURE * sqrt(max(due, self._shares)):
-            times = (self._shares + 0.5) / due
+        if abs(self._shares - due) > SURE * sqrt(weight * max(due, self._shares)):
+            times = (self._shares + 0.5 * weight) / due
             self._judged = True
             return self._set(self.difficulty * min(max(times, 1 / STEP_MAX), STEP_MAX), now_s)
         if passed_s > JUDGED_S_MAX:
@@ -85,6 +91,6 @@ class Vardiff:
 
     def _set(self, difficulty: float, now_s: float) -> bool:
         difficulty = min(max(difficulty, self._floor), DIFFICULTY_MAX)
-        self._since_s, self._shares = now_s, 0.0
+        self._since_s, self._shares, self._count = now_s, 0.0, 0
         changed, self.difficulty = difficulty != self.difficulty, difficulty
         return changed
