@@ -52,7 +52,7 @@ def test_a_single_core_is_one_process_on_one_core() -> None:
     assert len(json.loads(result.stdout)["processes"]) == 1
     result = mine("--benchmark", "--single-core", "--threads", "2")
     assert result.exit_code == 2
-    assert "--single-core has no place for 2 threads" in result.stderr
+    assert "--single-core is for one processor core" in result.stderr
 
 
 @pytest.mark.parametrize(
