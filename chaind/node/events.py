@@ -8,15 +8,18 @@ from chaind.ledger.execute import Receipt
 from chaind.node.chain import Body
 from chaind.primitives.block import Block
 from chaind.primitives.votes import Certificate
+from chaind.storage.market_index import UNCHANGED, MarketChange
 
 
 class FinalEvent(NamedTuple):
-    """A block is final and durable here."""
+    """A block is final and durable here; `time_ms` is the chain time that its children see."""
 
     block: Block
     receipts: tuple[Receipt, ...]
     certificate: Certificate | None
     final_ms: int
+    market: MarketChange = UNCHANGED
+    time_ms: int = 0
 
 
 class HeadEvent(NamedTuple):

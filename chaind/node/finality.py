@@ -97,11 +97,14 @@ class Finality:
                     proof,
                     reward_of(executed, block.height, self._chain.genesis.parameters),
                     info.time_ms,
-                    executed.events,
+                    self._store.market.take(
+                        block.height, info.time_ms, executed.receipts, executed.events
+                    ),
                     executed.booked,
                 )
             )
             rows += len(executed.delta.writes) + 4 * len(executed.receipts)
+            rows += len(finals[-1].market.rows)
         self._chain.promise(path)
         self._queue.append(Delivery(path, finals, rows))
         self._idle.clear()
@@ -155,7 +158,9 @@ class Finality:
             ended = self._tracker.settle(included, block.height, time_ms)
             if ended:
                 self._store.write_outcomes(ended)
-            events.append(FinalEvent(block, receipts, final.certificate, now_ms))
+            events.append(
+                FinalEvent(block, receipts, final.certificate, now_ms, final.market, time_ms)
+            )
             told = {txid for txid, _ in ended}
             for txid, outcome in ended:
                 events.append(DroppedEvent(txid, outcome.reason, outcome.by, ended=True))

@@ -29,12 +29,13 @@ from chaind.node.config import Config
 from chaind.node.custody import Accounts
 from chaind.node.durable import GroupCommit, NotDurable
 from chaind.node.engine import Engine
-from chaind.node.events import Events
+from chaind.node.events import Event, Events, FinalEvent
 from chaind.node.finality import Finality
 from chaind.node.healer import Healer
 from chaind.node.ingest import Ingest
 from chaind.node.intake import Intake, Verifier
 from chaind.node.invoices import Invoices
+from chaind.node.market_data import MarketData
 from chaind.node.metrics import NodeCollector
 from chaind.node.mining import make_mining
 from chaind.node.movements import Feed
@@ -128,9 +129,10 @@ class Node:
         self.pool = make_pool(config, genesis)
         self.tracker = Tracker(disk.journal)
         tip = tip_info(genesis, disk.store.tip, disk.store)
-        self.chain = Chain(
-            genesis, open_state(disk.store, genesis), self.pool, tip, voters.leader_address
-        )
+        state = open_state(disk.store, genesis)
+        self.chain = Chain(genesis, state, self.pool, tip, voters.leader_address)
+        self.market_data = MarketData.load(state.books, disk.store.trading, tip.height, tip.time_ms)
+        self.events.subscribe(self._on_event)
         self._journal_commit = GroupCommit((disk.journal,), workers)
         self._vote_commit = GroupCommit((disk.store.bodies, disk.votes), workers)
         self._verifier = Verifier(workers)
@@ -444,6 +446,11 @@ class Node:
         self.sync.advanced()
         self.waiters.check()
         self.engine.work_arrived()
+
+    def _on_event(self, event: Event) -> None:
+        """Before anybody else who is told of it asks."""
+        if isinstance(event, FinalEvent):
+            self.market_data.take(event.block.height, event.time_ms, event.market)
 
     # What the API asks beside `queries`, `payments` and `intake`.
 

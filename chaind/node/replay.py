@@ -93,7 +93,7 @@ class Replay:
             certificate,
             reward_of(executed, block.height, self._genesis.parameters),
             info.time_ms,
-            executed.events,
+            self._store.market.take(block.height, info.time_ms, executed.receipts, executed.events),
             executed.booked,
         )
         self._store.write([final], sync=sync)

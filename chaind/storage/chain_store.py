@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from chaind.ledger.block import Told
 from chaind.ledger.execute import Receipt
 from chaind.ledger.journal import Writes
 from chaind.ledger.trading import Booked
@@ -35,6 +34,8 @@ from chaind.storage.indexes import (
 )
 from chaind.storage.kv import Change, KeyValue, prefix_end
 from chaind.storage.log import SYSTEM_MAKING, AppendLog, SegmentMaking
+from chaind.storage.market_index import UNCHANGED, MarketChange, MarketIndex
+from chaind.storage.market_reads import MarketReads
 from chaind.storage.schema import (
     BLOCK,
     CERTIFICATE,
@@ -103,7 +104,7 @@ class FinalBlock(NamedTuple):
     certificate: Certificate | None  # None where a descendant's certificate covers it
     reward: int  # base units that were due to its maker: fees and subsidy
     time_ms: int  # chain time that its children see
-    events: Told = ()  # of order books, see `Executed`
+    market: MarketChange = UNCHANGED  # what it did to order books: of `ChainStore.market`
     booked: tuple[Booked, ...] = ()
 
 
@@ -116,6 +117,8 @@ class ChainStore:
         self.tip = tip
         self._decoded: dict[int, Block] = {}
         self.damaged: dict[bytes, int] = {}  # final blocks found unreadable: height by hash
+        self.market = MarketIndex(database)
+        self.trading = MarketReads(database)
 
     @classmethod
     def open(
@@ -228,6 +231,7 @@ class ChainStore:
             rows.append((certificate_key(height), final.certificate.encode()))
         rows += block_rows(height, time_ms, final.receipts)
         rows += block_trades_rows(height, len(final.receipts), time_ms, final.booked)
+        rows += final.market.rows
         proposer = block.commitment.proposer
         if proposer is not None and final.reward:
             rows.append((reward_prefix(proposer) + number(height), number(final.reward)))
