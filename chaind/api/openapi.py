@@ -44,6 +44,8 @@ _TAGS = {  # by the module of the handler, in the order of the page
     "payouts": ("Payments", ""),
     "refunds": ("Payments", ""),
     "invoices": ("Invoices", "Ask for a payment, and see what became of it."),
+    "markets": ("Exchange", "Order books, what trades on them, and orders."),
+    "orders": ("Exchange", ""),
     "mining": (
         "Mining",
         "On chains of miners: a template out, a mined header back; who mines what.",

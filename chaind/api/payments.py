@@ -133,6 +133,11 @@ def read_terms(api: Api, request: web.Request) -> Terms:
     """What the headers of a payment say. Raises `IdempotencyKeyMissing` where one is required,
     and `IdempotencyKeyRepeated`."""
     check_media(request, (JSON_MEDIA,))
+    return read_idempotency(api, request)
+
+
+def read_idempotency(api: Api, request: web.Request) -> Terms:
+    """The same of a request without a body."""
     wish = wait_preference(request)
     keys = request.headers.getall("Idempotency-Key", [])
     if len(keys) > 1:
@@ -158,12 +163,17 @@ def respond_payment(api: Api, terms: Terms, payment: Payment, answer: Answer) ->
     if is_open or not (terms.wait or terms.key):
         why = _troubles(api) if terms.wait else ""
         return respond(QueuedAnswer("queued", payment.txid.hex(), why), 202)
+    return respond(answer, 200, settled_headers(payment))
+
+
+def settled_headers(payment: Payment) -> dict[str, str]:
+    """What says that an earlier request with the same key made the payment."""
     headers: dict[str, str] = {}
     if payment.hit is not None:
         headers["X-Idempotency-Hit"] = "true"
     if payment.hit == "state":
         headers["X-Db-Hit"] = "true"
-    return respond(answer, 200, headers)
+    return headers
 
 
 async def post_faucet(api: Api, request: web.Request) -> web.Response:

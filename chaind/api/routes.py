@@ -16,6 +16,7 @@ from chaind.api.answers import HEX_ID, MSGPACK_MEDIA
 from chaind.api.channels import TooManySockets
 from chaind.api.forms import FieldInvalid
 from chaind.api.guards import Access
+from chaind.api.market_routes import MARKET_ROUTES
 from chaind.api.mining_routes import MINING_ROUTES
 from chaind.api.payment_routes import PAYMENT_ROUTES
 from chaind.api.refusals import NAMES
@@ -303,6 +304,7 @@ ROUTES: tuple[Route, ...] = (
         follows=TO_TRANSACTION,
     ),
     *PAYMENT_ROUTES,
+    *MARKET_ROUTES,
     *MINING_ROUTES,
     Route("GET", "/health/live", health.get_live, "The process answers", {200: health.LiveAnswer}),
     Route(
@@ -360,7 +362,8 @@ ROUTES: tuple[Route, ...] = (
         "GET",
         "/ws",
         get_ws,
-        "WebSocket: channels blocks, mempool, consensus, tx:ID, account:ADDRESS",
+        "WebSocket: channels blocks, mempool, consensus, tx:ID, account:ADDRESS, book:SYMBOL, "
+        "trades:SYMBOL, ticker:SYMBOL, candles:SYMBOL:INTERVAL, orders:ACCOUNT",
         {101: None},
         errors=(WebSocketNeeded, TooManySockets),
     ),

@@ -39,6 +39,7 @@ from chaind.node.market_data import MarketData
 from chaind.node.metrics import NodeCollector
 from chaind.node.mining import make_mining
 from chaind.node.movements import Feed
+from chaind.node.orders import Orders
 from chaind.node.payments import Payments
 from chaind.node.queries import Queries, TransactionInfo
 from chaind.node.recovery import Disk, stored_blocks, stored_intake, stored_votes
@@ -261,6 +262,12 @@ class Node:
             queries=self.queries,
             store=disk.store,
             entropy=entropy,
+            show=genesis.addresses.show,
+        )
+        self.orders = Orders(
+            payments=self.payments,
+            queries=self.queries,
+            store=disk.store,
             show=genesis.addresses.show,
         )
         self.mining = make_mining(

@@ -24,12 +24,13 @@ from chaind.primitives.transaction import (
     MEMO_BYTES_MAX,
     NATIVE,
     SALT_BYTES,
+    Action,
     Lease,
     Part,
     Transaction,
     payment_intent,
 )
-from chaind.wallet.builder import build_payout
+from chaind.wallet.builder import Rest, build_action, build_payout
 
 KEY_CHARS_MAX = 255
 FINAL_WAIT_MS = 30_000.0
@@ -98,13 +99,15 @@ class TransferOrder(NamedTuple):
 
 class Spending(NamedTuple):
     """A payment of one source to one receiver or many, ready to be made. `who` is the source as the
-    caller named it; with a lease it is made once."""
+    caller named it; with a lease it is made once. With an `action` it pays nobody, and does that.
+    """
 
     who: str | int
     source: bytes
     parts: tuple[Part, ...]
     memo: bytes
     lease: Lease | None
+    action: Action | None = None
 
 
 class Payment(NamedTuple):
@@ -274,19 +277,24 @@ class Payments:
             raise CustodyDisabled(name=spending.who)
         key = self._accounts.key(number)
         assert key_address(key.public) == spending.source
-        transaction = self._build(key, spending.parts, spending.memo, spending.lease)
+        transaction = self._build(
+            key, spending.parts, spending.memo, spending.lease, spending.action
+        )
         return await self._submit(transaction, wait)
 
     def _build(
-        self, key: SecretKey, parts: Sequence[Part], memo: bytes, lease: Lease | None
+        self,
+        key: SecretKey,
+        parts: Sequence[Part],
+        memo: bytes,
+        lease: Lease | None,
+        action: Action | None = None,
     ) -> Transaction:
         parameters = self._genesis.parameters
         window_ms, chain_ms = parameters.validity_window_ms, self._chain.tip.time_ms
         least, most = (int(window_ms * share) for share in (VALID_LEAST, VALID_MOST))
         valid_until_ms = max(self._clock.now_ms(), chain_ms) + least
-        return build_payout(
-            key=key,
-            parts=parts,
+        rest = Rest(
             memo=memo,
             lease=lease,
             valid_until_ms=min(valid_until_ms, chain_ms + most),
@@ -294,6 +302,9 @@ class Payments:
             chain_prefix=self._chain_prefix,
             parameters=parameters,
         )
+        if action is not None:
+            return build_action(key=key, action=action, **rest)
+        return build_payout(key=key, parts=parts, **rest)
 
     async def _submit(self, transaction: Transaction, wait: bool) -> Payment:
         [submission] = await self._intake.submit([transaction.raw], local=True)

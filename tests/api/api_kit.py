@@ -83,8 +83,8 @@ def make_genesis(**changes: Any) -> Genesis:
             Allocation(address=show(BOB), amount="1000"),
             Allocation(address=show(STRANGER), amount=COIN_AMOUNT, coin=True),
         ),
-        **changes,
     )
+    genesis = msgspec.structs.replace(genesis, **changes)
     genesis.check()
     return genesis
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from api_kit import make_genesis, start_node
+from trading_kit import trading_changes
 
 from chaind.api.app import ApiServer
 from chaind.node.config import ApiSection, WebhooksSection
@@ -68,7 +69,9 @@ async def run(examples: int, more: list[str]) -> Outcome:
         home = Path(directory)
         api = ApiSection(api_port=0, requests_per_second=UNBOUNDED, requests_burst=UNBOUNDED)
         webhooks = WebhooksSection(allow_private=True)
-        node, running = await start_node(home, make_genesis(), api, webhooks=webhooks)
+        node, running = await start_node(
+            home, make_genesis(**trading_changes()), api, webhooks=webhooks
+        )
         server = ApiServer(node)
         try:
             await server.start()

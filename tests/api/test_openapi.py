@@ -2,12 +2,14 @@
 
 import json
 import re
+from typing import Any
 
 import msgspec
 import pytest
 from api_kit import Door
 from described import DESCRIBED, DOCUMENT
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from trading_kit import trading_changes
 
 from chaind.api.answers import JSON_MEDIA
 from chaind.api.guards import Access
@@ -73,6 +75,12 @@ def test_every_code_is_explained_once() -> None:
     assert all(problem["advice"] for problem in DOCUMENT["x-problems"].values())
 
 
+@pytest.fixture
+def genesis_changes() -> dict[str, Any]:
+    """Markets, for the routes and examples that are about them."""
+    return trading_changes()
+
+
 NUMBERS = [
     (route.path, one["name"], one["schema"])
     for route in ROUTES
@@ -87,6 +95,7 @@ async def test_bounds_of_numbers_are_those_that_hold(door: Door) -> None:
     assert len(NUMBERS) > 15
     for pattern, name, schema in NUMBERS:
         path = pattern.replace("{who}", "alice").replace("{ref}", "0")
+        path = path.replace("{symbol}", "BTC-USD")
         low, high = schema["minimum"], schema["maximum"]
         for value in (low - 1, high + 1):
             problem = await door.get(path, 400, params={name: value}, headers=door.token)
