@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from chaind.api import market_channels
 from chaind.api.answers import activity_form, block_summary, encode_json, parse_txid
 from chaind.api.forms import Forms, maybe
 from chaind.api.pulse import Pulse
@@ -31,9 +32,9 @@ MEMPOOL_MS = 50.0  # changes of the pool are told together: thousands may come i
 MEMPOOL_SHOWN_MAX = 1_000  # of them by name, the rest as a count
 REPLAY_ENTRIES_MAX = 500  # of an account's history; there are pages for more
 
-# A channel's subject: ("blocks",), ("mempool",), ("consensus",), ("tx", txid) or
-# ("account", address).
-Subject = tuple[str] | tuple[str, bytes]
+# A channel's subject: ("blocks",), ("mempool",), ("consensus",), ("tx", txid),
+# ("account", address), or one of `market_channels`.
+Subject = tuple[Any, ...]
 BLOCKS: Subject = ("blocks",)
 MEMPOOL: Subject = ("mempool",)
 CONSENSUS: Subject = ("consensus",)
@@ -42,7 +43,10 @@ CONSENSUS: Subject = ("consensus",)
 class ChannelInvalid(Malformed):
     code = "channel-invalid"
     text = "{channel!r} is not a channel"
-    advice = "Channels are blocks, mempool, consensus, tx:ID and account:ADDRESS."
+    advice = (
+        "Channels are blocks, mempool, consensus, tx:ID, account:ADDRESS, book:SYMBOL, "
+        "trades:SYMBOL, ticker:SYMBOL, candles:SYMBOL:INTERVAL and orders:ACCOUNT."
+    )
 
 
 class TooManySockets(TooMany):
@@ -155,6 +159,9 @@ class Hub:
         self._counts = [0, 0]  # added, dropped
         self._timer: asyncio.TimerHandle | None = None
         self._pulse = Pulse(node, self._tell_consensus)
+        self._markets = market_channels.MarketChannels(
+            node, forms, self._by_subject.__contains__, self._tell
+        )
 
     def join(self) -> Client:
         """A new client. Raises `TooManySockets`."""
@@ -184,6 +191,8 @@ class Hub:
             return (kind, parse_txid(rest))
         if kind == "account":
             return (kind, self._node.payments.resolve(rest))
+        if kind in market_channels.KINDS:
+            return self._markets.parse(kind, rest)
         raise ChannelInvalid(channel=channel[:80])
 
     def check_room(self, client: Client, subjects: Iterable[Subject]) -> None:
@@ -210,6 +219,9 @@ class Hub:
                 client.post(subscription, "transaction", self._transaction(txid))
             case ("account", address) if from_height is not None:
                 self._replay_account(client, subscription, address, from_height)
+            case (kind, _) | (kind, _, _) if kind in market_channels.KINDS:
+                for sort, data in self._markets.first(subject, from_height):
+                    client.post(subscription, sort, data)
 
     def unsubscribe(self, client: Client, subject: Subject) -> None:
         """End a channel, if the client has it."""
@@ -321,6 +333,7 @@ class Hub:
         if BLOCKS in self._by_subject:
             info = BlockInfo(block.height, block.hash, block, event.certificate, final=True)
             self._tell(BLOCKS, "block", _raw(block_summary(self._forms, info)))
+        self._markets.take(event)
         if MEMPOOL in self._by_subject:
             left = {"height": block.height, "transaction_count": len(block.transactions)}
             self._tell(MEMPOOL, "included", _raw(left))
@@ -409,6 +422,7 @@ class Hub:
         if self._timer is not None:
             self._timer.cancel()
         self._pulse.rest()
+        self._markets.close()
         if self._unsubscribe is not None:
             self._unsubscribe()
             self._unsubscribe = None

@@ -33,7 +33,7 @@ class WebSocketNeeded(Malformed):
 
 
 class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a client sends. `from_height` replays blocks and account channels from there."""
+    """What a client sends. `from_height` replays blocks, accounts and trades from there."""
 
     method: str
     channels: list[str]
@@ -59,8 +59,9 @@ async def get_ws(api: Api, request: web.Request) -> web.StreamResponse:
     """Serve one client until it goes.
 
     Send `{"method": "subscribe", "channels": ["blocks", "account:bob"], "from_height": 7}` as text,
-    or `unsubscribe`; each is answered. `from_height` replays blocks and accounts from there. Every
-    channel numbers its messages in `seq`; a `gap` message says which ones a slow reader missed.
+    or `unsubscribe`; each is answered. `from_height` replays blocks, accounts and trades from
+    there; books, tickers, candles and orders begin with how they are now. Every channel numbers its
+    messages in `seq`; a `gap` message says which ones a slow reader missed.
     """
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_S, max_msg_size=COMMAND_BYTES_MAX, compress=False
