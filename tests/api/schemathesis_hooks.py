@@ -25,8 +25,8 @@ def read_messages(_context: Any, response: Any) -> list[Any]:
 
 @schemathesis.hook
 def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
-    """Ask no page to be held until something happens: that is a test of its own. Name no dead letter
-    of a subscription that was made just now: that there is none is not that it is not there."""
+    """Ask no page to be held until something happens: that is a test of its own. Name no dead
+    letter of a subscription that was made just now: it is there, and has none."""
     is_positive = case.meta is not None and case.meta.generation.mode.is_positive
     if case.operation.path.endswith("/retry") and is_positive and isinstance(case.body, dict):
         case.body = {}
