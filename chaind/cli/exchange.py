@@ -7,18 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chaind.cli.exchange_online import book, cancel, markets, place, trades, watch
+
 if TYPE_CHECKING:
     from chaind.market.lobster import Report
 
 
 @click.group()
 def exchange() -> None:
-    """Order books, and what happened on others.
+    """Order books of a chain, and what happened on others.
 
     \b
-    Example:
+    Examples:
+      chaind exchange markets
+      chaind exchange book BTC-USD
+      chaind exchange place BTC-USD buy 0.5 44000
+      chaind exchange watch BTC-USD
       chaind exchange replay AMZN_2012-06-21_message.csv
     """
+
+
+for command in (markets, book, trades, place, cancel, watch):
+    exchange.add_command(command)
 
 
 @exchange.command()

@@ -99,6 +99,7 @@ def commands() -> None:
       chaind wallet create               keys of your own, to pay with
       chaind custody create till         name an account whose key a node keeps
       chaind webhooks listen             receive what a node tells of payments
+      chaind exchange book BTC-USD       the best prices of a market; place, cancel, watch
       chaind exchange replay FILE        a LOBSTER file through the matching engine
       chaind headers verify FILE         mined headers, by Bitcoin's rules
       chaind mine --benchmark            how many hashes in a second

@@ -1,0 +1,338 @@
+"""`chaind exchange` against nodes: markets, books, trades; orders placed, taken back, watched.
+
+Orders are of an account whose key the node keeps, or with --wallet of one's own, signed here.
+"""
+
+import json
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from chaind.cli.parameters import FilePath, Filled, Whole
+from chaind.cli.wallet_options import json_option, password_option, urls_option
+from chaind.primitives.errors import Unknown
+
+if TYPE_CHECKING:
+    from chaind.wallet.client_trading import TradingClient
+    from chaind.wallet.trading_answers import Orderbook, OrderInfo
+
+F = TypeVar("F", bound=Callable[..., Any])
+R = TypeVar("R")
+
+DEPTH = 10
+TYPES = ("limit", "market", "stop_loss", "stop_limit", "take_profit", "take_profit_limit")
+
+
+class NoSuchMarket(Unknown):
+    """The node has no market of that name."""
+
+    code = "no-such-market"
+    text = "the node has no market {symbol}"
+    advice = "`chaind exchange markets` lists those that it has."
+
+
+def trading_options(command: F) -> F:
+    """Whose orders: of the node's account, or of a wallet."""
+    for option in (
+        click.option(
+            "--account",
+            help="An account of the node, by name, number or address.  [default: the first trader]",
+        ),
+        click.option("--wallet", type=Filled(), help="Sign with this wallet instead."),
+        click.option("--wallet-account", default="main", help="Which account of the wallet."),
+        password_option,
+        click.option(
+            "--token-file",
+            type=FilePath(path_type=Path, exists=True, dir_okay=False),
+            help="The node's token; a development chain on this machine asks for none.",
+        ),
+        urls_option,
+        json_option,
+    ):
+        command = option(command)
+    return command
+
+
+def trading(
+    urls: tuple[str, ...],
+    work: "Callable[[TradingClient], Coroutine[Any, Any, R]]",
+    token_file: Path | None = None,
+) -> R:
+    """The result of `work` with a client of these nodes."""
+    import asyncio
+
+    from chaind.api.guards import read_token
+    from chaind.wallet.client_trading import TradingClient
+    from chaind.wallet.secret import Secret
+
+    token = None if token_file is None else Secret(read_token(token_file))
+
+    async def run() -> R:
+        async with TradingClient.open(urls, token=token) as client:
+            assert isinstance(client, TradingClient)
+            return await work(client)
+
+    return asyncio.run(run())
+
+
+@click.command()
+@urls_option
+@json_option
+def markets(urls: tuple[str, ...], as_json: bool) -> None:
+    """List the markets and their rules.
+
+    \b
+    Example:
+      chaind exchange markets
+    """
+    from chaind.cli.status import table
+    from chaind.wallet.trading_answers import MarketInfo
+
+    found = trading(urls, lambda client: client.markets())
+    columns = MarketInfo.__struct_fields__
+    rows = [{name: getattr(market, name) for name in columns} for market in found.markets]
+    if as_json:
+        digest = {"height": found.height, "books_digest": found.books_digest}
+        click.echo(json.dumps({"markets": rows, **digest}))
+        return
+    shown = ("symbol", "tick", "lot", "min_notional", "maker_fee", "taker_fee", "last_price")
+    click.echo(table([shown, *(tuple(str(row[name] or "-") for name in shown) for row in rows)]))
+
+
+@click.command()
+@click.argument("symbol")
+@click.option("--depth", type=Whole(1, 5_000), default=DEPTH, show_default=True)
+@urls_option
+@json_option
+def book(symbol: str, depth: int, urls: tuple[str, ...], as_json: bool) -> None:
+    """Show the best prices of a market.
+
+    \b
+    Examples:
+      chaind exchange book BTC-USD
+      chaind exchange book COIN/USD --depth 50 --json
+    """
+    import msgspec
+
+    found = trading(urls, lambda client: client.orderbook(symbol, depth))
+    click.echo(json.dumps(msgspec.to_builtins(found)) if as_json else book_text(found))
+
+
+def book_text(found: "Orderbook") -> str:
+    """Asks above bids, the best prices in the middle."""
+    from chaind.cli.status import table
+
+    rows: list[tuple[str, ...]] = [("side", "price", "quantity", "orders")]
+    rows += [("ask", one.price, one.quantity, str(one.orders)) for one in reversed(found.asks)]
+    rows += [("bid", one.price, one.quantity, str(one.orders)) for one in found.bids]
+    return f"{found.symbol} at height {found.height}\n{table(rows)}"
+
+
+@click.command()
+@click.argument("symbol")
+@click.option("--limit", type=Whole(1, 1_000), default=20, show_default=True)
+@urls_option
+@json_option
+def trades(symbol: str, limit: int, urls: tuple[str, ...], as_json: bool) -> None:
+    """Show the newest trades of a market, newest first.
+
+    \b
+    Example:
+      chaind exchange trades BTC-USD
+    """
+    import msgspec
+
+    from chaind.cli.status import table
+
+    found = trading(urls, lambda client: client.trades(symbol, limit))
+    if as_json:
+        click.echo(json.dumps({"trades": msgspec.to_builtins(found)}))
+        return
+    columns = ("id", "side", "price", "quantity", "value", "time_ms")
+    click.echo(table([columns, *(tuple(str(getattr(t, c)) for c in columns) for t in found)]))
+
+
+@click.command()
+@click.argument("symbol")
+@click.argument("side", type=click.Choice(["buy", "sell"]))
+@click.argument("quantity")
+@click.argument("price", required=False)
+@click.option(
+    "--type", "kind", type=click.Choice(TYPES), help="[default: limit, market if no PRICE]"
+)
+@click.option("--stop-price", help="Of the types that wait for a price.")
+@click.option("--time-in-force", type=click.Choice(["gtc", "gtt", "ioc", "fok"]))
+@click.option("--expires-ms", type=Whole(1), help="With gtt: until when, since 1970.")
+@click.option("--post-only", is_flag=True, help="Rest, or be refused; never take.")
+@click.option("--client-order-id", default="", help="Unique among the account's open orders.")
+@click.option("--key", help="Idempotency key: the same command with it never orders twice.")
+@trading_options
+def place(symbol: str, side: str, quantity: str, price: str | None, **choices: Any) -> None:
+    """Place an order and wait until it is final. Without PRICE it is a market order.
+
+    \b
+    Examples:
+      chaind exchange place BTC-USD buy 0.5 44000
+      chaind exchange place BTC-USD sell 0.1
+      chaind exchange place COIN-USD buy 100 0.95 --account trader2 --post-only
+      chaind exchange place BTC-USD sell 1 --type stop_loss --stop-price 43000
+    """
+    kind = choices["kind"] or ("market" if price is None else "limit")
+    if choices["wallet"] is not None:
+        for name in ("account", "key"):
+            if choices[name] is not None:
+                raise click.UsageError(f"--{name} goes with accounts of the node, not --wallet.")
+    fields = {
+        "symbol": symbol,
+        "side": side,
+        "quantity": quantity,
+        "price": price,
+        "type": kind,
+        "stop_price": choices["stop_price"],
+        "time_in_force": choices["time_in_force"],
+        "expires_ms": choices["expires_ms"],
+        "post_only": choices["post_only"],
+        "client_order_id": choices["client_order_id"],
+        "account": choices["account"],
+    }
+    given = {name: value for name, value in fields.items() if value not in (None, "", False)}
+
+    async def work(client: "TradingClient") -> "OrderInfo":
+        if choices["wallet"] is None:
+            return await client.place(given, key=choices["key"])
+        from chaind.cli.exchange_signed import sign_and_submit, terms_of
+        from chaind.primitives.orders import PlaceOrder
+        from chaind.wallet.client_trading import market_of
+
+        market = market_of(await client.markets(), symbol)
+        if market is None:
+            raise NoSuchMarket(symbol=symbol)
+        terms = terms_of(market, given)
+        txid = await sign_and_submit(client, choices, lambda owner: PlaceOrder(owner, terms))
+        return await client.order(txid)
+
+    show_order(trading(choices["urls"], work, choices["token_file"]), choices["as_json"])
+
+
+def show_order(order: "OrderInfo", as_json: bool) -> None:
+    """Print what became of an order."""
+    import msgspec
+
+    values: dict[str, Any] = msgspec.to_builtins(order)
+    if as_json:
+        click.echo(json.dumps(values))
+        return
+    price = "the market's price" if order.price is None else order.price
+    click.echo(
+        f"{order.side} {order.quantity} {order.symbol} at {price}: {order.status}, "
+        f"{order.filled} filled\norder {order.order_id}"
+    )
+    if order.code is not None:
+        click.echo(f"refused: {order.code}")
+
+
+@click.command()
+@click.argument("order_ids", nargs=-1, metavar="[ORDER]...")
+@click.option("--all", "everything", is_flag=True, help="All open orders of the account.")
+@click.option("--symbol", help="With --all: of this market alone.")
+@click.option("--side", type=click.Choice(["buy", "sell"]), help="With --all: of this side alone.")
+@trading_options
+def cancel(order_ids: tuple[str, ...], everything: bool, **choices: Any) -> None:
+    """Take open orders back, and wait until that is final.
+
+    \b
+    Examples:
+      chaind exchange cancel 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+      chaind exchange cancel --all --account trader2
+      chaind exchange cancel --all --symbol BTC-USD --side buy
+    """
+    import msgspec
+
+    if everything == bool(order_ids):
+        raise click.UsageError("Give ids of orders, or --all.")
+    if not everything and (choices["symbol"] or choices["side"]):
+        raise click.UsageError("--symbol and --side go with --all.")
+
+    async def work(client: "TradingClient") -> list[Any]:
+        if choices["wallet"] is not None:
+            from chaind.cli.exchange_signed import cancel_signed
+
+            return await cancel_signed(client, order_ids, choices)
+        if everything:
+            wanted = {"symbol": choices["symbol"], "side": choices["side"]}
+            return [await client.cancel_all(choices["account"], **wanted)]
+        return [await client.cancel(order_id) for order_id in order_ids]
+
+    done = msgspec.to_builtins(trading(choices["urls"], work, choices["token_file"]))
+    if choices["as_json"]:
+        click.echo(json.dumps({"cancelled": done}))
+        return
+    for one in done:
+        click.echo(f"{one.get('order_id') or 'all'}: {one['status']}")
+
+
+@click.command()
+@click.argument("symbol")
+@click.option("--count", type=Whole(1), help="End after so many lines.")
+@urls_option
+@json_option
+def watch(symbol: str, count: int | None, urls: tuple[str, ...], as_json: bool) -> None:
+    """Follow a market live: its best prices as they change, and every trade.
+
+    The book is made of the node's frames alone, and each frame's checksum is compared.
+
+    \b
+    Examples:
+      chaind exchange watch BTC-USD
+      chaind exchange watch BTC-USD --json --count 10
+    """
+    from chaind.wallet.client_trading import market_of
+
+    async def work(client: "TradingClient") -> None:
+        if market_of(await client.markets(), symbol) is None:
+            raise NoSuchMarket(symbol=symbol)
+        left = count
+        async for line in _lines(client, symbol):
+            click.echo(json.dumps(line) if as_json else _line_text(line))
+            left = None if left is None else left - 1
+            if left == 0:
+                return
+
+    trading(urls, work)
+
+
+async def _lines(client: "TradingClient", symbol: str) -> Any:
+    """What changes of a market, as it does."""
+    import msgspec
+
+    from chaind.market.book_feed import BookFollower
+    from chaind.wallet.trading_answers import BookNews, TradesList
+
+    follower, best = BookFollower(), None
+    name = symbol.replace("/", "-", 1)
+    async for news in client.watch([f"book:{name}", f"trades:{name}"]):
+        if news.type in ("snapshot", "delta"):
+            frame = msgspec.json.decode(news.data, type=BookNews)
+            if not follower.take(frame.frame):
+                continue  # a new connection, or a new snapshot, brings it back
+            sides = [level[0] if level else None for level in (follower.bids, follower.asks)]
+            now = [None if level is None else list(level) for level in sides]
+            if now != best:
+                best = now
+                yield {"seq": frame.seq, "bid": now[0], "ask": now[1]}
+        elif news.type == "trades":
+            for trade in msgspec.json.decode(news.data, type=TradesList).trades:
+                yield {"trade": msgspec.to_builtins(trade)}
+
+
+def _line_text(line: dict[str, Any]) -> str:
+    if "trade" in line:
+        trade = line["trade"]
+        return f"trade {trade['side']:<4}  {trade['quantity']} at {trade['price']}"
+    bid, ask = (
+        "none" if level is None else f"{level[1]} at {level[0]}"
+        for level in (line["bid"], line["ask"])
+    )
+    return f"bid {bid}, ask {ask}"

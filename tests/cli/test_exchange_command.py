@@ -1,0 +1,108 @@
+"""`chaind exchange` against a node process: the node's accounts trade, and so does a wallet."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from node_kit import Running, running_node
+from wallet_kit import PASSWORD, fresh
+
+from chaind.cli.main import commands
+
+NOTHING = "0" * 64
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running_node(tmp_path_factory.mktemp("node"), CHAIND_CUSTODY_ENABLED="true") as node:
+        yield node
+
+
+def trade(node: Running, *words: str) -> Result:
+    env: dict[str, str | None] = {"CHAIND_WALLET_PASSWORD": PASSWORD, "CHAIND_WALLET_URL": node.url}
+    return CliRunner().invoke(commands, ["exchange", *words], prog_name="chaind", env=env)
+
+
+def told(node: Running, *words: str) -> Any:
+    result = trade(node, *words, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_the_nodes_accounts_trade(node: Running) -> None:
+    names = [market["symbol"] for market in told(node, "markets")["markets"]]
+    assert names == ["BTC/USD", "COIN/USD"]
+    assert "BTC/USD   0.01" in trade(node, "markets").output
+    ask = told(node, "place", "BTC-USD", "sell", "2", "45000", "--account", "trader2")
+    assert ask["status"] == "open"
+    bid = told(node, "place", "BTC/USD", "buy", "0.5")  # at the market
+    assert (bid["status"], bid["filled"], bid["type"]) == ("filled", "0.5", "market")
+    assert told(node, "book", "BTC-USD")["asks"] == [["45000", "1.5", 1]]
+    assert "ask   45000  1.5" in trade(node, "book", "BTC/USD").output
+    [found] = told(node, "trades", "BTC-USD")["trades"]
+    assert (found["price"], found["maker_order_id"]) == ("45000", ask["order_id"])
+    assert "buy   45000  0.5" in trade(node, "trades", "BTC-USD").output
+    watched = trade(node, "watch", "BTC-USD", "--count", "2")
+    assert watched.output.splitlines() == [
+        "bid none, ask 1.5 at 45000",
+        "trade buy   0.5 at 45000",
+    ]
+    [done] = told(node, "cancel", ask["order_id"])["cancelled"]
+    assert (done["status"], done["order_id"]) == ("cancelled", ask["order_id"])
+    gone = trade(node, "cancel", ask["order_id"])
+    assert (gone.exit_code, "is done already" in gone.output) == (1, True)
+    assert told(node, "book", "BTC-USD")["asks"] == []
+
+
+def test_a_key_orders_once(node: Running) -> None:
+    words = ("place", "BTC-USD", "buy", "1", "40000", "--key", "once", "--client-order-id", "x")
+    first, again = told(node, *words), told(node, *words)
+    assert first["order_id"] == again["order_id"]
+    assert "all: cancelled" in trade(node, "cancel", "--all", "--symbol", "BTC-USD").output
+
+
+def test_a_wallet_trades_what_it_has(
+    node: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setattr("chaind.wallet.keystore.LOG2_N_FLOOR", 4)
+    mine = ("--wallet", fresh(node, "100"))
+    order = told(node, "place", "COIN-USD", "sell", "40", "1.25", *mine)
+    assert (order["status"], order["account"][:4]) == ("open", "chd1")
+    for _ in range(2):  # the answer to a key is the answer
+        bid = trade(node, "place", "COIN-USD", "buy", "10", "1.25", "--post-only", "--key", "p")
+        assert (bid.exit_code, "would trade at" in bid.output) == (1, True)
+    taken = told(node, "place", "COIN-USD", "buy", "10", "1.3")
+    assert taken["filled"] == "10"
+    second = told(node, "place", "COIN-USD", "sell", "5", "1.3", *mine)
+    [done] = told(node, "cancel", order["order_id"], *mine)["cancelled"]
+    assert done["status"] == "cancelled"
+    told(node, "cancel", "--all", *mine)
+    assert told(node, "book", "COIN-USD")["asks"] == []
+    assert second["status"] == "open"
+    off = trade(node, "place", "COIN-USD", "sell", "1", "1.00001", *mine)
+    assert (off.exit_code, "the tick of COIN/USD" in off.output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("place", "BTC-USD", "buy", "1", "45000.001"), 1, "not a multiple of the tick"),
+        (("place", "NO-USD", "buy", "1", "1"), 1, "there is no market"),
+        (("place", "BTC-USD", "hold", "1", "1"), 2, "'hold' is not one of"),
+        (("place", "BTC-USD", "buy", "1", "1", "--wallet", "w", "--key", "k"), 2, "--key goes"),
+        (("watch", "NO-USD"), 1, "has no market NO-USD"),
+        (("book", "NO-USD"), 1, "there is no market"),
+        (("cancel",), 2, "Give ids of orders, or --all"),
+        (("cancel", NOTHING, "--side", "buy"), 2, "go with --all"),
+        (("cancel", NOTHING), 1, "there is no order"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    node: Running, words: tuple[str, ...], status: int, said: str
+) -> None:
+    result = trade(node, *words)
+    assert (result.exit_code, said in result.output) == (status, True), result.output
