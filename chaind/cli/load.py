@@ -6,7 +6,8 @@ a node, and `chaind run` leaves them alone.
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -20,11 +21,24 @@ if TYPE_CHECKING:
     from chaind.cli.load_drive import Load
     from chaind.cli.load_tally import Tally
 
+R = TypeVar("R")
+
 DURATION_S = 10.0
 SINGLE_CONNECTIONS, BATCH_CONNECTIONS = 64, 8
 ACCOUNTS_MAX = 1_000_000
 RATE_MIN = 0.001  # one in a quarter of an hour
 RATE_MAX = 200_000  # one core signs, or checks, some 25,000 a second
+_OF_TRANSFERS = (
+    "accounts",
+    "mix",
+    "share",
+    "door",
+    "batch_size",
+    "form",
+    "wait",
+    "connections",
+    "in_flight",
+)
 MIXES = {"accounts": 0.0, "mixed": 0.5, "coins": 1.0}
 
 
@@ -117,10 +131,15 @@ def parse_rate(_ctx: click.Context, _param: click.Parameter, text: str) -> float
     show_default=True,
     help="With --rate max and --wait final: how many may be sent and not yet final.",
 )
+@click.option(
+    "--exchange",
+    is_flag=True,
+    help="Trade instead: a market maker and a random trader; --rate counts their actions.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result for machines.")
 @click.option("--seed", type=Whole(0), help="Picks the accounts.  [default: the time]")
 def load(**options: Any) -> None:
-    """Send transfers to a development chain and measure what becomes of them.
+    """Send transfers, or orders, to a development chain and measure what becomes of them.
 
     Fresh accounts are funded from the named ones first, and everything is signed ahead. The loop is
     open: what is due is sent, whatever became of those before it. Latencies count from when a
@@ -132,9 +151,13 @@ def load(**options: Any) -> None:
       chaind load --rate max --duration 20
       chaind load --rate 50 --door single --format json --count 500
       chaind load --url http://127.0.0.1:8080 --url http://127.0.0.1:8081 --mix mixed --share 0.1
+      chaind load --exchange --rate 200 --duration 60
       CHAIND_LOAD_RATE=max CHAIND_LOAD_JSON=true chaind load
     """
     refuse_unknown_variables(load)
+    if options["exchange"]:
+        trade(options)
+        return
     from chaind.cli.load_drive import FINAL_S_MAX
     from chaind.cli.load_tally import table
 
@@ -155,6 +178,42 @@ def load(**options: Any) -> None:
         raise Unfinished(count=missing, bound_s=FINAL_S_MAX)
 
 
+def trade(options: dict[str, Any]) -> None:
+    """Make the markets live, and print what came of it."""
+    from chaind.cli.load_exchange import ExchangeLoad, drive_exchange
+    from chaind.cli.load_tally import table
+
+    refuse_given(list(_OF_TRANSFERS), "goes with transfers, not with --exchange")
+    plan = ExchangeLoad(
+        urls=options["urls"],
+        rate=options["rate"],
+        duration_s=_duration_s(options),
+        count=options["count"],
+        seed=_seed(options),
+    )
+    with Progress() as progress:
+        tally = on_loop(drive_exchange(plan, progress.stage))
+    rate = "max" if plan.rate is None else plan.rate
+    summary = {"urls": list(plan.urls), "rate": rate, "seed": plan.seed, **tally.summary()}
+    click.echo(json.dumps(summary) if options["as_json"] else table(summary))
+    missing = tally.sent - tally.final - sum(tally.refused.values())
+    if missing > 0:
+        raise Unfinished(count=missing, bound_s=0.0)
+
+
+def _duration_s(options: dict[str, Any]) -> float:
+    """Seconds that were asked for; without end where a count was."""
+    chosen: float | None = options["duration"]
+    if chosen is not None:
+        return chosen
+    return DURATION_S if options["count"] is None else float("inf")
+
+
+def _seed(options: dict[str, Any]) -> int:
+    chosen: int | None = options["seed"]
+    return time.time_ns() // 1_000_000 if chosen is None else chosen
+
+
 def make_load(options: dict[str, Any]) -> "Load":
     """The load that the options ask for."""
     from chaind.cli.load_drive import Load
@@ -168,11 +227,10 @@ def make_load(options: dict[str, Any]) -> "Load":
     if rate is not None or options["wait"] != "final":
         refuse_given(["in_flight"], "goes with --rate max and --wait final")
     batch_size = 1 if single else options["batch_size"] or _batch_size(rate)
-    seed = options["seed"]
     return Load(
         urls=options["urls"],
         rate=rate,
-        duration_s=options["duration"] or (DURATION_S if count is None else float("inf")),
+        duration_s=_duration_s(options),
         count=count,
         accounts=options["accounts"],
         coin_share=MIXES[options["mix"]] if share is None else share,
@@ -182,7 +240,7 @@ def make_load(options: dict[str, Any]) -> "Load":
         wait_final=options["wait"] == "final",
         connections=options["connections"] or (SINGLE_CONNECTIONS if single else BATCH_CONNECTIONS),
         in_flight_max=options["in_flight"],
-        seed=time.time_ns() // 1_000_000 if seed is None else seed,
+        seed=_seed(options),
     )
 
 
@@ -192,16 +250,21 @@ def _batch_size(rate: float | None) -> int:
 
 
 def run_load(plan: "Load", progress: Progress) -> "Tally":
-    """Drive it on an event loop of its own; the first fault of its tasks is raised bare."""
+    """Drive it, and show how far it is."""
+    from chaind.cli.load_drive import drive
+
+    return on_loop(drive(plan, progress.sending, progress.stage))
+
+
+def on_loop(work: "Coroutine[Any, Any, R]") -> R:
+    """Run it on an event loop of its own; the first fault of its tasks is raised bare."""
     import asyncio
 
     import uvloop
 
-    from chaind.cli.load_drive import drive
-
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(drive(plan, progress.sending, progress.stage))
+            return runner.run(work)
     except* LocalFault as group:
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup):
