@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from api_kit import make_genesis, start_node
-from trading_kit import trading_changes
+from exchange_kit import trading_changes
 
 from chaind.api.app import ApiServer
 from chaind.node.config import ApiSection, WebhooksSection

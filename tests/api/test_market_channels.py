@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 from api_kit import Door
+from exchange_kit import Trader, trading_changes
 from test_websocket import Socket, connected
-from trading_kit import Trader, trading_changes
 
 from chaind.api import market_channels
 from chaind.market.book_feed import BookFollower, FeedFrame, FeedLevel

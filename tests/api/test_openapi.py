@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from api_kit import Door
 from described import DESCRIBED, DOCUMENT
+from exchange_kit import trading_changes
 from openapi_spec_validator import OpenAPIV31SpecValidator
-from trading_kit import trading_changes
 
 from chaind.api.answers import JSON_MEDIA
 from chaind.api.guards import Access

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from api_kit import BOB, Door
-from trading_kit import Trader, trading_changes
+from exchange_kit import Trader, trading_changes
 
 from chaind.primitives.genesis import Parameters
 from chaind.wallet.derivation import TRADER_NAMES
