@@ -32,6 +32,7 @@ from chaind.api.problems import (
 )
 from chaind.api.route import Route
 from chaind.api.routes import ROUTES
+from chaind.api.rpc_access import MinerAccess
 from chaind.network.manager import listen_reason
 from chaind.node.home import Home
 from chaind.node.invoices import Invoices
@@ -66,9 +67,11 @@ class ApiAddressInvalid(LocalFault):
     exit_code = 69  # EX_UNAVAILABLE
 
 
-def make_app(node: Node, token: str, invoices: Invoices) -> tuple[web.Application, Api]:
+def make_app(
+    node: Node, token: str, invoices: Invoices, miners: MinerAccess | None
+) -> tuple[web.Application, Api]:
     """The application of a node, and what its handlers share."""
-    api = Api(node, token, invoices)
+    api = Api(node, token, invoices, miners)
     api.document = msgspec.json.encode(document(ROUTES))
     labels: dict[Handler, str] = {}
     room = BodyRoom()
@@ -172,11 +175,15 @@ class ApiServer:
 
     async def start(self) -> None:
         """Listen. Raises `ApiPortBusy`, `ApiAddressInvalid`, `InvoiceDamaged`, or what `make_token`
-        raises, or what webhooks do when they start."""
+        and `MinerAccess.open` raise, or what webhooks do when they start."""
         section = self._node.config.api
         invoices = self._node.invoices(InvoiceFiles(OsFiles(), self._home.invoices))
         await invoices.load()
-        app, self._api = make_app(self._node, make_token(section, self._home), invoices)
+        miners = None
+        if self._node.gbt is not None:
+            miners = MinerAccess.open(self._node.config.miner, self._home)
+        token = make_token(section, self._home)
+        app, self._api = make_app(self._node, token, invoices, miners)
         await self._api.webhooks.start()
         self._runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_S)
         await self._runner.setup()
@@ -213,6 +220,8 @@ class ApiServer:
         if self._api is not None:
             api, self._api = self._api, None
             api.metrics.close()
+            with suppress(FileNotFoundError):
+                self._home.rpc_cookie.unlink()
             if not self._node.config.api.token_file:
                 with suppress(FileNotFoundError):
                     self._home.api_token.unlink()

@@ -7,6 +7,8 @@ from chaind.api.forms import Forms
 from chaind.api.guards import Guards
 from chaind.api.metrics import ApiMetrics
 from chaind.api.pages import read_pages
+from chaind.api.plan_forms import PlanForms
+from chaind.api.rpc_access import MinerAccess
 from chaind.api.webhook_subscriptions import Subscriptions
 from chaind.node.config import ApiSection
 from chaind.node.invoices import Invoices
@@ -15,10 +17,15 @@ from chaind.node.node import Node
 
 class Api:
     """One node's API. `sockets` are the open WebSockets, `document` the OpenAPI description,
-    `pages` the files of the dashboard, `docs` those of the page that shows the description."""
+    `pages` the files of the dashboard, `docs` those of the page that shows the description;
+    `miners` may use JSON-RPC, on chains that are mined."""
 
-    def __init__(self, node: Node, token: str, invoices: Invoices) -> None:
+    def __init__(
+        self, node: Node, token: str, invoices: Invoices, miners: MinerAccess | None
+    ) -> None:
         self.node = node
+        self.miners = miners
+        self.plan_forms = PlanForms()
         self.invoices = invoices
         self.section: ApiSection = node.config.api
         self.forms = Forms(node.genesis)

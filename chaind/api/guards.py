@@ -51,8 +51,8 @@ class TokenFileInvalid(LocalFault):
     code = "token-file-invalid"
     text = "{path} holds no token: one line of 16 to 1024 visible characters is needed"
     advice = (
-        "Write such a line into the file, or leave [api] token_file empty: the node then makes a "
-        "token of its own."
+        "Write such a line into the file, or leave the setting that names it empty: the node then "
+        "makes a secret of its own."
     )
     exit_code = 78  # EX_CONFIG
 

@@ -1,8 +1,9 @@
 """Rows of the route table about mining over plain HTTP."""
 
-from chaind.api import mining, mining_view
+from chaind.api import mining, mining_view, rpc
+from chaind.api.problems import CredentialsNeeded
 from chaind.api.refusals import NAMES
-from chaind.api.route import V1, Parameter, Route, number
+from chaind.api.route import V1, Header, Parameter, Route, number
 from chaind.consensus.pow import errors as headers
 from chaind.consensus.pow.tree_errors import ParentInvalid, ReorgTooDeep
 from chaind.ledger.errors import BlockInvalid, BlockTransactionInvalid, RootMismatch
@@ -76,6 +77,19 @@ MINING_ROUTES: tuple[Route, ...] = (
             headers.TimeTooOld,
             headers.TimeTooSoon,
             headers.TimeWarped,
+        ),
+    ),
+    Route(
+        "POST",
+        "/rpc",
+        rpc.post_rpc,
+        "JSON-RPC for mining software that speaks to bitcoind",
+        {200: rpc.RpcAnswer, 400: rpc.RpcAnswer},
+        aliases=("/",),
+        request=rpc.RpcRequest,
+        errors=(CredentialsNeeded, mining.NotMined),
+        headers=(
+            Header(rpc.STRATUM_HEADER, "Where miners may go for Stratum instead", (200, 400)),
         ),
     ),
 )

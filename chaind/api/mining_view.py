@@ -161,11 +161,9 @@ def _stratum_form(mining: Mining, request: web.Request) -> StratumForm | None:
     server = mining.stratum
     if server is None:
         return None
-    host = mining.stratum_host if mining.stratum_host not in _EVERYWHERE else request.url.host
-    shown = f"[{host}]" if host and ":" in host else host
     workers = mining.workers()
     return StratumForm(
-        url=f"stratum+tcp://{shown}:{mining.stratum_port}",
+        url=stratum_url(mining, request),
         connections=server.connected,
         workers=len(workers),
         hashes_per_second=sum(worker.hashes_per_second for worker in workers),
@@ -173,6 +171,13 @@ def _stratum_form(mining: Mining, request: web.Request) -> StratumForm | None:
         stale=server.stale_total,
         rejected=server.rejected_total,
     )
+
+
+def stratum_url(mining: Mining, request: web.Request) -> str:
+    """Where miners connect: the host that a client asked, where this node listens on all."""
+    host = mining.stratum_host if mining.stratum_host not in _EVERYWHERE else request.url.host
+    shown = f"[{host}]" if host and ":" in host else host
+    return f"stratum+tcp://{shown}:{mining.stratum_port}"
 
 
 async def get_workers(api: Api, _request: web.Request) -> web.Response:

@@ -18,8 +18,10 @@ from chaind.api.guards import Access
 from chaind.api.problems import (
     CHALLENGE,
     INTERNAL,
+    MINER_CHALLENGE,
     PROBLEM_MEDIA,
     RETRY_AFTER_S,
+    CredentialsNeeded,
     Problem,
     is_waiting,
     status_of,
@@ -51,6 +53,7 @@ _TAGS = {  # by the module of the handler, in the order of the page
         "On chains of miners: a template out, a mined header back; who mines what.",
     ),
     "mining_view": ("Mining", ""),
+    "rpc": ("Mining", ""),
     "events": ("Events", "Every final movement of money, to be read, posted or heard live."),
     "webhooks": ("Events", ""),
     "websocket": ("Events", ""),
@@ -88,7 +91,12 @@ _HEADERS: Json = {
         "description": "How to say who asks: the token as a bearer",
         "required": True,
         "schema": {"type": "string", "const": CHALLENGE},
-    }
+    },
+    "WWW-Authenticate-Of-Miners": {
+        "description": "How to say who asks: a name and a secret",
+        "required": True,
+        "schema": {"type": "string", "const": MINER_CHALLENGE},
+    },
 }
 
 
@@ -241,8 +249,9 @@ class _Describer:
             header = "Retry-After" if all(map(is_waiting, leaves)) else "Retry-After-Of-Some"
             response["headers"] = {"Retry-After": {"$ref": f"#/components/headers/{header}"}}
         if status is HTTPStatus.UNAUTHORIZED:
-            name = "WWW-Authenticate"
-            response["headers"] = {name: {"$ref": f"#/components/headers/{name}"}}
+            header = "WWW-Authenticate"
+            whose = "-Of-Miners" if CredentialsNeeded in leaves else ""
+            response["headers"] = {header: {"$ref": f"#/components/headers/{header}{whose}"}}
         content = json.dumps(response)
         if content not in self._names:
             word = status.phrase.title().replace(" ", "")

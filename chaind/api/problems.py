@@ -29,6 +29,7 @@ PROBLEM_MEDIA = "application/problem+json"
 SERVER = "chaind"  # the Server header of every answer: who needs versions asks /status
 RETRY_AFTER_S = 1  # blocks come faster than this, so that one is enough for any queue to move
 CHALLENGE = "Bearer"  # RFC 9110, 15.5.2 and RFC 6750
+MINER_CHALLENGE = 'Basic realm="jsonrpc"'  # RFC 7617, as bitcoind
 _INTEGER_MAX = 2**53 - 1  # RFC 8259: what every JSON reader holds exactly
 
 
@@ -92,6 +93,12 @@ class TokenNeeded(NotAllowed):
     advice = 'Send "Authorization: Bearer" with the content of the node\'s api.token file.'
 
 
+class CredentialsNeeded(NotAllowed):
+    code = "credentials-needed"
+    text = "this needs a name and the secret of rpc.cookie, or the password for miners"
+    advice = "Give both by HTTP Basic: `chaind mine --cookie-file FILE`, `minerd -O NAME:SECRET`."
+
+
 class RateLimited(TooMany):
     code = "rate-limited"
     text = "too many requests from this address"
@@ -110,6 +117,7 @@ STATUSES: Mapping[type, HTTPStatus] = {
     MediaTypeUnsupported: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     BodyTooSlow: HTTPStatus.REQUEST_TIMEOUT,
     TokenNeeded: HTTPStatus.UNAUTHORIZED,
+    CredentialsNeeded: HTTPStatus.UNAUTHORIZED,
     Malformed: HTTPStatus.BAD_REQUEST,
     NotAllowed: HTTPStatus.FORBIDDEN,
     Unknown: HTTPStatus.NOT_FOUND,
@@ -180,6 +188,8 @@ def problem_response(error: ChaindError) -> web.Response:
         headers["Retry-After"] = str(error.values.get("retry_after_s", RETRY_AFTER_S))
     if isinstance(error, TokenNeeded):
         headers["WWW-Authenticate"] = CHALLENGE
+    if isinstance(error, CredentialsNeeded):
+        headers["WWW-Authenticate"] = MINER_CHALLENGE
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = str(error.values["allowed"])
     return _response(problem_of(error), headers)

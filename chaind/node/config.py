@@ -184,6 +184,8 @@ class MinerSection(Struct, frozen=True, kw_only=True):
     shares_per_minute: Annotated[int, Meta(ge=1, le=60_000)] = 15
     connections_max: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
     connections_per_host_max: Annotated[int, Meta(ge=1, le=100_000)] = 256
+    rpc_password_file: PathText = ""
+    rpc_self_paid: tuple[Text, ...] = ()
 
 
 class WebhooksSection(Struct, frozen=True, kw_only=True):
@@ -223,6 +225,7 @@ class Config(Struct, frozen=True, kw_only=True):
             self.api.token_file,
             custody.mnemonic_file,
             custody.password_file,
+            self.miner.rpc_password_file,
         )
         return [Path(text).expanduser() for text in texts if text]
 

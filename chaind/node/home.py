@@ -71,6 +71,11 @@ class Home:
         return self.path / "api.token"
 
     @property
+    def rpc_cookie(self) -> Path:
+        """`NAME:SECRET` of this start, for miners that use getblocktemplate on this machine."""
+        return self.path / "rpc.cookie"
+
+    @property
     def custody(self) -> Path:
         """The seed of the named accounts, encrypted. Absent where the published one serves."""
         return self.path / "custody.keystore"

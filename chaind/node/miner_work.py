@@ -148,15 +148,8 @@ class MinerWork:
         )
 
     def payee_of(self, name: str) -> bytes | None:
-        """The address of ADDRESS, NAME, ADDRESS.WORKER or NAME.WORKER; None for anything else."""
-        if not name.isascii() or not name.isprintable():  # it is shown in logs and tables
-            return None
-        for who in (name, name.rpartition(".")[0]):
-            try:
-                return self._resolve(who)
-            except (Unknown, AddressInvalid):
-                continue
-        return None
+        """See `payee_of`."""
+        return payee_of(name, self._resolve)
 
     def solved(self, share: Share) -> None:
         """A miner's block."""
@@ -220,3 +213,15 @@ class MinerWork:
         if self.on_taken is not None:
             self.on_taken(solved)
         log.info("block_mined", transactions=len(block.transactions), **shown)
+
+
+def payee_of(name: str, resolve: Callable[[str], bytes]) -> bytes | None:
+    """The address of ADDRESS, NAME, ADDRESS.WORKER or NAME.WORKER; None for anything else."""
+    if not name.isascii() or not name.isprintable():  # it is shown in logs and tables
+        return None
+    for who in (name, name.rpartition(".")[0]):
+        try:
+            return resolve(who)
+        except (Unknown, AddressInvalid):
+            continue
+    return None

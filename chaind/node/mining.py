@@ -63,9 +63,14 @@ class NodeStanding:
         self._alone = alone
         self._was_synced = False
 
+    @property
+    def lonely(self) -> bool:
+        """Whether it has no peers and should have some."""
+        return not self._alone and not self._peers()
+
     def may_mine(self) -> bool:
         """See the class."""
-        if not self._alone and not self._peers():
+        if self.lonely:
             return False
         self._was_synced = self._was_synced or not self._engine.syncing
         return self._was_synced and self._engine.behind <= BEHIND_MAX
@@ -134,7 +139,7 @@ class Mining:
             salt=entropy(SALT_BYTES),
         )
         self._news = asyncio.Event()
-        engine.on_head = self._news.set
+        engine.on_head.append(self._news.set)
         self.stratum: StratumServer | None = None
         self.stratum_port = 0  # where it listens
         if section.stratum_port:

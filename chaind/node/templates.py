@@ -19,7 +19,7 @@ class Plan(NamedTuple):
     """A block without its coinbase and its work.
 
     `time` is the header's, in Unix seconds, and `time_min` the lowest that the chain allows; `due`
-    are the base units of fees and subsidy.
+    are the base units of fees and subsidy, `fees` those of each transaction.
     """
 
     parent: bytes
@@ -29,6 +29,7 @@ class Plan(NamedTuple):
     bits: int
     committed: bytes  # the commitment's bytes
     transactions: tuple[Transaction, ...]
+    fees: tuple[int, ...]
     due: int
 
     def coinbase(self, address: bytes, extra: bytes = TAG) -> bytes:
@@ -54,7 +55,7 @@ def plan_block(
     parent = chain.info(parent_hash)
     if receipts is None or parent is None:
         return None
-    due = sum(receipt.fee for receipt in receipts)
+    fees = tuple(receipt.fee for receipt in receipts)
     return Plan(
         parent=parent_hash,
         height=parent.height + 1,
@@ -63,5 +64,6 @@ def plan_block(
         bits=bits,
         committed=encode(work_commitment(parent, chain.genesis.validators_hash)),
         transactions=tuple(receipt.checked.transaction for receipt in receipts),
-        due=due + subsidy(parent.height + 1, chain.genesis.parameters),
+        fees=fees,
+        due=sum(fees) + subsidy(parent.height + 1, chain.genesis.parameters),
     )

@@ -128,9 +128,7 @@ class WorkEngine:
         self.reorgs_total = 0
         self.reorg_depth_max = 0
         self.arrivals_total = 0  # times that the pool got something
-        self.on_head: Callable[[], None] | None = (
-            None  # set once by the node, hears of another head
-        )
+        self.on_head: list[Callable[[], None]] = []  # hear of another head
         self.reorgs_refused = 0
         self.reorg_refused: ReorgTooDeep | None = None  # the last one
 
@@ -176,6 +174,18 @@ class WorkEngine:
     def syncing(self) -> bool:
         """Whether headers are still being asked for, or too light."""
         return not self.planner.synced
+
+    def knows(self, block_hash: bytes) -> bool:
+        """Whether it stands in the tree, or is final."""
+        return (
+            self.tree.get(block_hash) is not None or self._store.height_of(block_hash) is not None
+        )
+
+    def follows(self, block_hash: bytes) -> bool:
+        """Whether a block is final, or on the way from the last final one to the head."""
+        if any(one.body.block.hash == block_hash for one in self._chain.executed()):
+            return True
+        return self._store.height_of(block_hash) is not None
 
     # Peers.
 
@@ -447,8 +457,8 @@ class WorkEngine:
             fresh = self.tree.path(head.hash, tip.hash).apply[-ANNOUNCE_MAX:]
             self._commit.when_durable(partial(self._announce, fresh))
         self._settle()
-        if self.on_head is not None:
-            self.on_head()
+        for hear in self.on_head:
+            hear()
 
     def _return(self, lost: Sequence[Candidate], won: Sequence[Candidate]) -> None:
         """What only the lost branch held goes back to the pool."""

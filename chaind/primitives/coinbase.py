@@ -170,6 +170,22 @@ def parse_coinbase(data: bytes) -> Coinbase:
     return Coinbase(height=_parse_height(script_sig), outputs=tuple(outputs))
 
 
+def split_coinbase(data: bytes) -> tuple[bytes, bytes]:
+    """The coinbase that `data` begins with, and what follows it. Raises `CoinbaseInvalid`."""
+    cursor = _Cursor(data[:COINBASE_BYTES_MAX])
+    cursor.take(4)
+    if cursor.take(1) != b"\x01":
+        raise CoinbaseInvalid(reason="exactly one null input is needed")
+    cursor.take(36)
+    cursor.take(cursor.size())
+    cursor.take(4)
+    for _ in range(cursor.size()):
+        cursor.take(8)
+        cursor.take(cursor.size())
+    cursor.take(4)
+    return data[: cursor.at], data[cursor.at :]
+
+
 def _parse_height(script_sig: bytes) -> int:
     """BIP-34, in Core's minimal form."""
     first = script_sig[0]

@@ -148,7 +148,7 @@ def test_what_spends_or_changes_is_guarded() -> None:
     open_mutations = {
         route.path for route in ROUTES if route.method != "GET" and route.access is Access.OPEN
     }
-    mining = {"/api/v1/mining/template", "/api/v1/mining/blocks"}
+    mining = {"/api/v1/mining/template", "/api/v1/mining/blocks", "/rpc"}  # its own secrets
     assert open_mutations == {"/api/v1/transactions", "/api/v1/peers/discover", *mining}
 
 
