@@ -56,9 +56,11 @@ METHODS: Mapping[str, Method] = {**RPC_MINING, **RPC_READING}
 
 async def post_rpc(api: Api, request: web.Request) -> web.Response:
     """getblocktemplate, submitblock, getmininginfo, validateaddress, getblockcount and
-    getbestblockhash, as bitcoind answers them. Needs, by HTTP Basic, the secret of rpc.cookie or the
-    password for miners. Where the name beside it is ADDRESS, ADDRESS.WORKER or an account's, the
-    template has a coinbase that pays it."""
+    getbestblockhash, as bitcoind answers them.
+
+    Needs, by HTTP Basic, the secret of rpc.cookie or the password for miners. Where the name beside
+    it is ADDRESS, ADDRESS.WORKER or an account's, the template has a coinbase that pays it.
+    """
     if api.node.gbt is None or api.miners is None:
         raise NotMined
     who = api.miners.name_of(request)
