@@ -17,13 +17,14 @@ import structlog
 from chaind.mempool.pool import Pool
 from chaind.node.block_hex import BlockParts, parse_parts
 from chaind.node.clock import Clock
+from chaind.node.config import Config
 from chaind.node.miner_work import AHEAD_SLACK_S, POOL_FEW
 from chaind.node.mining import PLANNING_SHARE, REFRESH_PER_SPACING, REFRESH_S_MAX, NodeStanding
 from chaind.node.templates import Plan
 from chaind.node.work_engine import ParentUnknown, WorkEngine
 from chaind.primitives.block import Block
 from chaind.primitives.errors import Conflict, NotReady, TooMany, Unknown
-from chaind.primitives.genesis import ProofOfWork
+from chaind.primitives.genesis import Genesis, ProofOfWork
 from chaind.primitives.hashes import display_hash
 from chaind.primitives.transaction import AccountOutput, Body, CoinInput, Transaction
 
@@ -106,6 +107,29 @@ class Offer(NamedTuple):
     def news_id(self) -> str:
         """What a client waits with for other work."""
         return display_hash(self.plan.parent) + self.id
+
+
+def make_gbt(
+    *,
+    config: Config,
+    genesis: Genesis,
+    engine: object,
+    pool: Pool,
+    peers: Callable[[], int],
+    clock: Clock,
+    entropy: Callable[[int], bytes],
+) -> "Gbt | None":
+    """For chains of miners. A node that names no peers may be the only one."""
+    if not isinstance(engine, WorkEngine):
+        return None
+    return Gbt(
+        engine=engine,
+        pool=pool,
+        rules=genesis.proof_of_work,
+        standing=NodeStanding(engine, peers, alone=not config.network.peers),
+        clock=clock,
+        entropy=entropy,
+    )
 
 
 class Gbt:

@@ -31,14 +31,14 @@ from chaind.node.durable import GroupCommit, NotDurable
 from chaind.node.engine import Engine
 from chaind.node.events import Event, Events, FinalEvent
 from chaind.node.finality import Finality
-from chaind.node.gbt import Gbt
+from chaind.node.gbt import make_gbt
 from chaind.node.healer import Healer
 from chaind.node.ingest import Ingest
 from chaind.node.intake import Intake, Verifier
 from chaind.node.invoices import Invoices
 from chaind.node.market_data import MarketData
 from chaind.node.metrics import NodeCollector
-from chaind.node.mining import NodeStanding, make_mining
+from chaind.node.mining import make_mining
 from chaind.node.movements import Feed
 from chaind.node.orders import Orders
 from chaind.node.payments import Payments
@@ -282,9 +282,15 @@ class Node:
             peers=lambda: len(self.network.peers()),
             entropy=entropy,
         )
-        self.gbt: Gbt | None = None
-        if isinstance(self.engine, WorkEngine):
-            self.gbt = self._make_gbt(self.engine)
+        self.gbt = make_gbt(
+            config=config,
+            genesis=genesis,
+            engine=self.engine,
+            pool=self.pool,
+            peers=lambda: len(self.network.peers()),
+            clock=clock,
+            entropy=entropy,
+        )
         self._stop_wanted = asyncio.Event()
         self.ended = False  # its files are closed: nothing can be asked any more
         self.last_final_ms: float | None = None
@@ -302,20 +308,6 @@ class Node:
             network=self.network,
             clock=self.clock,
             restore=lambda checked: self.returns.take(checked),
-        )
-
-    def _make_gbt(self, engine: WorkEngine) -> Gbt:
-        return Gbt(
-            engine=engine,
-            pool=self.pool,
-            rules=self.genesis.proof_of_work,
-            standing=NodeStanding(
-                engine,
-                lambda: len(self.network.peers()),
-                alone=not self.config.network.peers,
-            ),
-            clock=self.clock,
-            entropy=self._entropy,
         )
 
     def _make_engine(
