@@ -69,7 +69,7 @@ async def test_a_damaged_block_is_a_clear_problem_and_no_other_suffers(door: Doo
 async def test_damage_found_while_answering_ends_the_node(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def damaged(_address: bytes, *, at_head: bool | None) -> None:  # noqa: ARG001
+    def damaged(_address: bytes, *, at_head: bool | None) -> None:
         raise StoreCorrupt(path="db", reason="told to be damaged")
 
     node, running = await start_node(tmp_path, make_genesis(), ApiSection(api_port=0))
