@@ -103,8 +103,8 @@ class OwnMiner:
                 crew = await asyncio.shield(starting)
                 has_started = True
                 await self._supervise(crew)
-            except (WorkerDied, WorkerStuck, GpuFault) as error:
-                if not has_started:
+            except (WorkerDied, WorkerStuck, GpuFault, OSError) as error:
+                if not has_started and isinstance(error, LocalFault):
                     raise
                 log.error("mining_processes_failed", error=str(error), again_in_s=pause_s)
             finally:
@@ -132,7 +132,7 @@ class OwnMiner:
     async def _end(self, starting: "asyncio.Future[Crew]") -> None:
         try:
             crew = await starting
-        except LocalFault:
+        except (LocalFault, OSError):
             return  # whoever waited for the crew has heard of it
         await self._workers.disk(crew.close)
 

@@ -22,6 +22,7 @@ from ports import free_ports
 from stratum_kit import StratumClient
 from work_kit import EASY, RULES, SUBSIDY, WorkCluster
 
+from chaind.miner.crew import Crew
 from chaind.miner.stratum import LINE_BYTES_MAX
 from chaind.miner.vardiff import DIFFICULTY_MIN
 from chaind.node.mining import Mining, NotMinable, PayeeUnknown
@@ -199,3 +200,21 @@ async def test_settings_that_do_not_go_with_the_chain(tmp_path: Path) -> None:
     voted = Cluster(tmp_path / "voted", sections={"miner": {"stratum_port": port}})
     with pytest.raises(NotMinable):
         await voted.start()
+
+
+async def test_processes_that_cannot_be_started_cost_the_node_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = Crew.start
+    refusals = iter([OSError("no process can be had"), None])
+
+    def start(**options: Any) -> Crew:
+        error = next(refusals)
+        if error is not None:
+            raise error
+        return begun(**options)
+
+    monkeypatch.setattr(Crew, "start", start)
+    monkeypatch.setattr("chaind.node.own_miner.PAUSE_S", 0.01)
+    async with Mine(tmp_path, enabled=True, address="carol", pace_percent=100) as mine:
+        await mine.until(lambda: mine[0].chain.head.height >= 1)
