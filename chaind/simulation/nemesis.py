@@ -67,6 +67,8 @@ class Nemesis:
             return
         if fault.kind == "disk lost" and programs[0].key is not None:
             return  # a validator must not vote again without its log
+        if fault.kind == "disk lost" and len(self._programs) == 1:
+            return  # nobody else has the chain
         self.applied += 1
         world.point(f"fault: {fault.kind}")
         world.trace.note("nemesis", f"begins {fault}")
