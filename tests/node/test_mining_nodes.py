@@ -76,7 +76,7 @@ async def test_a_miner_finds_blocks_through_a_node(tmp_path: Path) -> None:
         assert await client.send(stale) == "21 job not found: the block below has changed"
         await mine.height(BLOCKS - 2)
         coins = mine[0].queries.coins(address("carol"), 100)
-        assert [coin.amount for coin in coins] == [SUBSIDY] * (BLOCKS - 2)
+        assert [coin.amount for coin in coins] == [SUBSIDY] * BLOCKS
         [worker] = mine.mining().stratum.workers.all(0.0)  # type: ignore[union-attr]
         assert (worker.name, worker.blocks, worker.stale) == ("carol.rig", BLOCKS, 1)
 
