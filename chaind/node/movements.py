@@ -6,6 +6,7 @@ Summed by address, asset and form they are what the addresses hold.
 """
 
 import asyncio
+import heapq
 from collections.abc import Iterator
 from itertools import islice
 from typing import Literal, NamedTuple, get_args
@@ -18,8 +19,8 @@ from chaind.primitives.block import Block
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.transaction import NATIVE
 from chaind.storage.chain_store import ChainStore
-from chaind.storage.indexes import COUNTERPARTIES_MAX, addresses_of
-from chaind.storage.schema import Location, TransactionRow
+from chaind.storage.indexes import COUNTERPARTIES_MAX, addresses_of, paid_by_coinbase
+from chaind.storage.schema import BlockRow, Location, TransactionRow
 
 EXAMINED_MAX = 500  # movements and blocks looked at for one page: some ms of the loop
 
@@ -31,8 +32,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 class Position(NamedTuple):
     """A place in the trail: height, transaction within the block, movement within that.
 
-    Behind its transactions stands what a block moved by itself on order books, then its reward;
-    block 0 has a place per allocation.
+    Behind its transactions stands what a block moved by itself on order books, then its reward,
+    with a part for each address that a coinbase pays; block 0 has a place per allocation.
     """
 
     height: int
@@ -200,7 +201,17 @@ class Feed:
     def _of_account(
         self, account: bytes, start: Position
     ) -> Iterator[tuple[Movement | None, Position]]:
-        """By its index, one row more than a page takes. Proposers get more than that tells."""
+        """By its indexes. Proposers get more than those tell."""
+        yield from heapq.merge(
+            self._activity_of(account, start),
+            self._rewards_of(account, start),
+            key=lambda found: found[1],
+        )
+
+    def _activity_of(
+        self, account: bytes, start: Position
+    ) -> Iterator[tuple[Movement | None, Position]]:
+        """What transactions moved: of one row more than a page takes."""
         since = Location(start.height, start.place)
         for txid in self._store.activity_from(account, since, EXAMINED_MAX + 1):
             row = self._row(txid)
@@ -208,6 +219,22 @@ class Feed:
                 return
             first = start.part if (row.height, row.place) == since else 0
             yield from _followed(movements_of(txid if row.payer else None, row), first)
+
+    def _rewards_of(
+        self, account: bytes, start: Position
+    ) -> Iterator[tuple[Movement | None, Position]]:
+        """What coinbases paid: of one more than a page takes."""
+        for height in self._store.rewarded_from(account, start.height, EXAMINED_MAX + 1):
+            if height > self._chain.final.height:  # on disk, and not told yet
+                return
+            block, row = self._store.block(height), self._store.block_row(height)
+            assert block is not None, "written with its reward"
+            assert row is not None, "written with its reward"
+            own = self._store.block_trades(height) if self._trades() else None
+            for movement in self._rewards(block, row, row.transactions + (own is not None)):
+                if movement.account == account and movement.position >= start:
+                    place, part = movement.position[1:]
+                    yield movement, Position(height, place, part + 1)
 
     def _of_block(self, start: Position) -> Iterator[tuple[Movement | None, Position]]:
         height, place, part = start
@@ -224,38 +251,44 @@ class Feed:
             if own is not None and place <= row.transactions:
                 yield from _followed(movements_of(None, own), part)
             behind = row.transactions + (own is not None)
-            reward = self._reward(block, behind)
-            if reward is not None and place <= behind:
-                yield reward, Position(height + 1, 0, 0)
-                return
+            if place <= behind:
+                first = start.part if start.place == behind else 0
+                rewards = self._rewards(block, row, behind)[first:]
+                for movement, following in _followed(rewards, 0):
+                    is_last = movement is rewards[-1]
+                    yield movement, Position(height + 1, 0, 0) if is_last else following
+                if rewards:
+                    return
         yield None, Position(height + 1, 0, 0)
 
     def _trades(self) -> bool:
         """Whether there are markets, without which no block moves anything by itself."""
         return bool(self._chain.state.books.journal.books)
 
-    def _reward(self, block: Block, place: int) -> Movement | None:
-        """What the proposer was credited; None where a coinbase pays instead."""
-        height, commitment = block.height, block.commitment
-        if commitment.proposer is None:
-            return None
-        assert commitment.time_ms is not None, "blocks of bft have a time"
-        units = self._store.reward(commitment.proposer, height)
-        if not units:
-            return None
-        return Movement(
-            Position(height, place, 0),
-            commitment.time_ms,
-            "reward",
-            None,
-            commitment.proposer,
-            NATIVE,
-            "account",
-            units,
-            0,
-            (),
-            b"",
-        )
+    def _rewards(self, block: Block, row: BlockRow, place: int) -> list[Movement]:
+        """What the proposer was credited, or the coinbase paid as coins, address by address."""
+        height, proposer = block.height, block.commitment.proposer
+        held: Held = "coin"
+        paid = paid_by_coinbase(block.coinbase)
+        if proposer is not None:
+            units = self._store.reward(proposer, height)
+            held, paid = "account", {proposer: units} if units else {}
+        return [
+            Movement(
+                Position(height, place, part),
+                row.time_ms,
+                "reward",
+                None,
+                address,
+                NATIVE,
+                held,
+                units,
+                0,
+                (),
+                b"",
+            )
+            for part, (address, units) in enumerate(paid.items())
+        ]
 
     def _row(self, txid: bytes) -> TransactionRow:
         row = self._store.transaction_row(txid)

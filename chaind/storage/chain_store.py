@@ -302,6 +302,12 @@ class ChainStore:
         value = self._database.get(reward_prefix(proposer) + number(height))
         return int.from_bytes(value, "big") if value else 0
 
+    def rewarded_from(self, address: bytes, height: int, limit: int) -> list[int]:
+        """Oldest first: heights from one on whose blocks brought an address a reward."""
+        prefix = reward_prefix(address)
+        rows = self._database.scan(prefix + number(height), prefix_end(prefix), limit=limit)
+        return [int.from_bytes(key[len(prefix) :], "big") for key, _ in rows]
+
     def last_reward(self, address: bytes) -> int | None:
         """Height of the newest final block that brought an address a reward."""
         prefix = reward_prefix(address)
