@@ -6,7 +6,7 @@ full queue does not take is told as one `gap` message as soon as there is room a
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -14,13 +14,20 @@ import msgspec
 from chaind.api import market_channels
 from chaind.api.answers import activity_form, block_summary, encode_json, parse_txid
 from chaind.api.forms import Forms, maybe
+from chaind.api.news import (
+    TransactionState,
+    final_state,
+    head_news,
+    meant,
+    reward_news,
+    touched,
+)
 from chaind.api.pulse import Pulse
-from chaind.ledger.checks import Checked
-from chaind.ledger.execute import Receipt
 from chaind.node.events import DroppedEvent, Event, FinalEvent, HeadEvent, PendingEvent
 from chaind.node.node import Node
 from chaind.node.queries import BlockInfo, TransactionUnknown
 from chaind.primitives.amounts import format_amount
+from chaind.primitives.block import Block
 from chaind.primitives.errors import Malformed, TooMany
 from chaind.primitives.hashes import display_hash
 
@@ -68,18 +75,6 @@ class Message(msgspec.Struct, frozen=True):
     seq: int
     type: str
     data: msgspec.Raw | dict[str, Any]
-
-
-class TransactionState(msgspec.Struct, frozen=True):
-    """What a tx channel tells, at once and at every change."""
-
-    tx_id: str
-    status: str
-    reason: str | None = None
-    by: str | None = None
-    height: int | None = None
-    block_hash: str | None = None
-    time_ms: int | None = None
 
 
 class Subscription:
@@ -306,17 +301,13 @@ class Hub:
     def _on_head(self, event: HeadEvent) -> None:
         """Nothing of it is final: whoever follows a transaction hears where it stands now."""
         if BLOCKS in self._by_subject:
-            head = self._node.chain.head
-            data = {
-                "height": head.height,
-                "hash": display_hash(head.hash),
-                "undone": len(event.undone),
-                "applied": len(event.applied),
-                "final_height": self._node.chain.final.height,
-            }
-            self._tell(BLOCKS, "head", _raw(data))
+            self._tell(BLOCKS, "head", _raw(head_news(self._node, event)))
         if not (self._of_kind.get("tx") or self._of_kind.get("account")):
             return
+        for body in event.undone:
+            self._tell_rewards(body.block, "lost")
+        for body in event.applied:
+            self._tell_rewards(body.block, "included")
         moved = {
             checked.txid: checked
             for body in (*event.undone, *event.applied)
@@ -324,9 +315,18 @@ class Hub:
         }
         for txid, checked in moved.items():
             self._tell_transaction(txid)
-            for address in _meant(checked):
+            for address in meant(checked):
                 if ("account", address) in self._by_subject:
                     self._tell(("account", address), "transaction", self._transaction(txid))
+
+    def _tell_rewards(self, block: Block, status: str) -> None:
+        """What a mined block pays, told to those who follow whom it pays."""
+        if not self._of_kind.get("account"):
+            return
+        maturity = self._node.genesis.parameters.coinbase_maturity
+        for address, data in reward_news(block, maturity, status):
+            if ("account", address) in self._by_subject:
+                self._tell(("account", address), "reward", _raw(data))
 
     def _on_final(self, event: FinalEvent) -> None:
         block = event.block
@@ -337,16 +337,17 @@ class Hub:
         if MEMPOOL in self._by_subject:
             left = {"height": block.height, "transaction_count": len(block.transactions)}
             self._tell(MEMPOOL, "included", _raw(left))
+        self._tell_rewards(block, "final")
         follows_transactions = bool(self._of_kind.get("tx"))
         follows_accounts = bool(self._of_kind.get("account"))
         if not (follows_transactions or follows_accounts):
             return
         for place, receipt in enumerate(event.receipts):
             if follows_transactions and ("tx", receipt.checked.txid) in self._by_subject:
-                state = _final_state(receipt.checked.txid, event)
+                state = final_state(receipt.checked.txid, event)
                 self._tell(("tx", receipt.checked.txid), "transaction", _raw(state))
             if follows_accounts:
-                for address in _touched(receipt):
+                for address in touched(receipt):
                     if ("account", address) in self._by_subject:
                         self._tell_activity(address, block.height, place)
 
@@ -428,31 +429,5 @@ class Hub:
             self._unsubscribe = None
 
 
-def _final_state(txid: bytes, event: FinalEvent) -> TransactionState:
-    block = event.block
-    return TransactionState(
-        txid.hex(),
-        "final",
-        height=block.height,
-        block_hash=display_hash(block.hash),
-        time_ms=block.time_ms,
-    )
-
-
 def _raw(value: object) -> msgspec.Raw:
     return msgspec.Raw(encode_json(value))
-
-
-def _touched(receipt: Receipt) -> Iterator[bytes]:
-    """Addresses that a transaction meant something to, each once."""
-    found = dict.fromkeys(coin.address for coin in receipt.spent)
-    found.update(dict.fromkeys(_meant(receipt.checked)))
-    return iter(found)
-
-
-def _meant(checked: Checked) -> Iterator[bytes]:
-    """The same without its receipt: whoever spends a coin signs."""
-    found = dict.fromkeys(move[3] for move in checked.moves)
-    found.update(dict.fromkeys(address for _, address, _ in checked.coin_outputs))
-    found.update(dict.fromkeys(demand.address for demand in checked.demands))
-    return iter(found)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from api_kit import Door
 from test_mining import MINED, mine, submit, template
+from test_websocket import connected
 
 from chaind.primitives.genesis import Parameters
 
@@ -83,3 +84,50 @@ async def test_a_key_whose_payment_is_in_a_block_is_under_way(
     await mined(door, count=3)
     again = await door.post("/transfer", pay, 200, headers=key)
     assert again["tx_id"] == txid
+
+
+@on_mined_chain
+async def test_channels_tell_heads_inclusions_and_rewards(door: Door) -> None:
+    pay = {"from": "alice", "to": "bob", "amount": "2"}
+    paid = (await door.post("/transfer", pay, 202))["tx_id"]
+    async with connected(door) as socket:
+        await socket.subscribe("blocks", "account:bob", "account:carol")
+        first = await mined(door)
+        told = [await socket.next() for _ in range(3)]
+        by_channel = {message["channel"]: message for message in told}
+        head = by_channel["blocks"]
+        assert (head["type"], head["data"]) == (
+            "head",
+            {
+                "height": 1,
+                "hash": first["hash"],
+                "undone": 0,
+                "applied": 1,
+                "final_height": 0,
+            },
+        )
+        included = by_channel["account:bob"]
+        assert (included["type"], included["data"]["tx_id"]) == ("transaction", paid)
+        assert included["data"]["status"] == "included"
+        reward = by_channel["account:carol"]
+        assert (reward["type"], reward["data"]) == (
+            "reward",
+            {
+                "status": "included",
+                "amount": "50",
+                "height": 1,
+                "block_hash": first["hash"],
+                "matures_at_height": 3,
+            },
+        )
+        await mined(door, "alice", count=3)
+        told = [await socket.next() for _ in range(6)]
+        kinds = [(message["channel"], message["type"]) for message in told]
+        assert kinds[:3] == [("blocks", "head")] * 3
+        assert sorted(kinds[3:]) == [
+            ("account:bob", "activity"),
+            ("account:carol", "reward"),
+            ("blocks", "block"),
+        ]
+        final = next(one for one in told if one["type"] == "reward")
+        assert (final["data"]["status"], final["data"]["height"]) == ("final", 1)
