@@ -20,7 +20,8 @@ from chaind.miner.sha256 import (
 
 PADDING = 0x8000_0000
 LENGTH = 640  # bits of a header
-FIXED_WORDS = 27
+POWERS = (1, 1 << 22, 1 << 25, 1 << 29)
+FIXED_WORDS = 31
 
 
 class Fixed(NamedTuple):
@@ -40,7 +41,7 @@ class Fixed(NamedTuple):
 
     def words(self) -> tuple[int, ...]:
         """As they lie in memory."""
-        return (*self.state, *self.begun, *self.given, *self[3:])
+        return (*self.state, *self.begun, *self.given, *self[3:], *POWERS)
 
 
 def fixed_of(prefix: bytes) -> Fixed:

@@ -27,7 +27,6 @@ SLOTS = 2  # one launch runs while the next waits and the host looks at the last
 CAPACITY = 1 << 12  # candidates of a launch, 16 KiB; worth a launch's while to search again
 REASON_CHARS = 200
 NO_DRIVER, NO_CARD = 35, 100  # cudaErrorInsufficientDriver, cudaErrorNoDevice
-ONE = np.uint32(1)  # see sha256d.cu
 CHECKED_SPAN = 1 << 10  # nonces to either side
 EASY = (1 << 252) - 1  # one hash in sixteen
 _FIXED = np.dtype([("words", np.uint32, (FIXED_WORDS,))])
@@ -35,11 +34,11 @@ _FIXED = np.dtype([("words", np.uint32, (FIXED_WORDS,))])
 
 class Shape(NamedTuple):
     """How the kernel is compiled: threads in a block, blocks that a multiprocessor shall hold, and
-    whether additions go to the pipe of multiplications."""
+    what is done in the pipe of products (see sha256d.cu)."""
 
     threads: int
     blocks: int
-    fma_adds: bool
+    products: int
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -47,12 +46,12 @@ class Shape(NamedTuple):
         return (
             f"-DTHREADS={self.threads}",
             f"-DBLOCKS={self.blocks}",
-            f"-DFMA_ADDS={int(self.fma_adds)}",
+            f"-DPRODUCTS={self.products}",
         )
 
 
 # By count, not yet by the clock: `benchmarks/gpu.py` compares others on a card.
-BEST = Shape(threads=256, blocks=4, fma_adds=True)
+BEST = Shape(threads=256, blocks=4, products=1)
 
 
 class _Slot(NamedTuple):
@@ -121,7 +120,7 @@ def _telling(cupy: Any, index: int) -> Iterator[None]:
 
 
 @lru_cache(maxsize=8)
-def _argument(prefix: bytes) -> "np.ndarray[Any, Any]":
+def argument_of(prefix: bytes) -> "np.ndarray[Any, Any]":
     """`struct fixed`, by value: CuPy passes an array of one record so."""
     return np.array(fixed_of(prefix).words(), dtype=np.uint32).view(_FIXED)
 
@@ -203,7 +202,7 @@ class Card:
             self._search(
                 (blocks,),
                 (self.shape.threads,),
-                (_argument(launch.prefix), ONE, *map(np.uint32, words), found),
+                (argument_of(launch.prefix), *map(np.uint32, words), found),
             )
             found.get(stream=stream, out=copy, blocking=False)
             done.record(stream)

@@ -11,14 +11,22 @@
 // `capacity` says that some had no place: the caller searches again, fewer nonces at a time.
 //
 // The arithmetic is written for what the chip executes. An exclusive or of three, a choice and a
-// majority are one LOP3 each, a rotation is one SHF. These start in the integer pipe, 64 lanes in a
-// cycle of a multiprocessor, and so does IADD3. x * one + y is one IMAD, which starts in a pipe beside
-// it, as long as no compiler knows that `one` is 1. With FMA_ADDS additions go there.
+// majority are one LOP3 each, a rotation and a shift one SHF. These start in the integer pipe, 64 lanes
+// in a cycle of a multiprocessor, and so does IADD3. x * 1 + y is one IMAD, which starts in a pipe
+// beside it, as long as no compiler knows that the factor is 1: it is a parameter. PRODUCTS says what is
+// done so:
+//
+//   0  nothing
+//   1  additions
+//   2  shifts, too: x >> n is the upper half of x * 2^(32-n)
+//   3  one rotation in each sum of the schedule's far words, too: both halves, added
+//
+// A product's upper half takes its pipe longer, nowhere is it said how much: benchmarks/gpu.py measures.
 //
 // Plain C but for CUDA's names, so that a host's compiler can make it, too.
 
-#ifndef FMA_ADDS
-#define FMA_ADDS 1
+#ifndef PRODUCTS
+#define PRODUCTS 1
 #endif
 #ifndef THREADS
 #define THREADS 256
@@ -39,21 +47,22 @@ struct fixed {
     word given16, given17;  // the word and the round's constant, added
     word part18, part19;    // what the nonce is not in
     word part31, part32;
+    word one, two22, two25, two29;  // powers of two that no compiler shall know
 };
 
 // x + y. In PTX, as a compiler that sees multiplications by one number takes them together.
 static __device__ __forceinline__ word add(word x, word y, word one) {
-#if FMA_ADDS && defined(__CUDA_ARCH__)
+#if PRODUCTS >= 1 && defined(__CUDA_ARCH__)
     word sum;
     asm("mad.lo.u32 %0, %1, %2, %3;" : "=r"(sum) : "r"(x), "r"(one), "r"(y));
     return sum;
-#elif FMA_ADDS
+#elif PRODUCTS >= 1
     return x * one + y;
 #else
     return x + y;
 #endif
 }
-#define ADD(x, y) add(x, y, one)
+#define ADD(x, y) add(x, y, fixed->one)
 
 #define PADDING 0x80000000u
 #define H_0 0x6a09e667u
@@ -68,8 +77,22 @@ static __device__ __forceinline__ word add(word x, word y, word one) {
 #define ROTATED(x, by) __funnelshift_r(x, x, by)
 #define SUM_A(a) (ROTATED(a, 2) ^ ROTATED(a, 13) ^ ROTATED(a, 22))
 #define SUM_E(e) (ROTATED(e, 6) ^ ROTATED(e, 11) ^ ROTATED(e, 25))
-#define FAR(x) (ROTATED(x, 7) ^ ROTATED(x, 18) ^ (x) >> 3)
-#define NEAR(x) (ROTATED(x, 17) ^ ROTATED(x, 19) ^ (x) >> 10)
+#define KNOWN_FAR(x) (ROTATED(x, 7) ^ ROTATED(x, 18) ^ (x) >> 3)
+#define KNOWN_NEAR(x) (ROTATED(x, 17) ^ ROTATED(x, 19) ^ (x) >> 10)
+#if PRODUCTS >= 2
+#define SHIFTED_3(x) __umulhi(x, fixed->two29)
+#define SHIFTED_10(x) __umulhi(x, fixed->two22)
+#else
+#define SHIFTED_3(x) ((x) >> 3)
+#define SHIFTED_10(x) ((x) >> 10)
+#endif
+#if PRODUCTS >= 3
+#define ROTATED_7(x) ((x) * fixed->two25 + __umulhi(x, fixed->two25))
+#else
+#define ROTATED_7(x) ROTATED(x, 7)
+#endif
+#define FAR(x) (ROTATED_7(x) ^ ROTATED(x, 18) ^ SHIFTED_3(x))
+#define NEAR(x) (ROTATED(x, 17) ^ ROTATED(x, 19) ^ SHIFTED_10(x))
 #define CHOICE(e, f, g) (((e) & (f)) ^ (~(e) & (g)))
 #define MAJORITY(a, b, c) (((a) & (b)) ^ ((a) & (c)) ^ ((b) & (c)))
 
@@ -90,7 +113,7 @@ static __device__ __forceinline__ word add(word x, word y, word one) {
                        ADD(w[((t) + 9) & 15], ADD(FAR(w[((t) + 1) & 15]), w[(t) & 15]))))
 
 // The last word of the nonce's double hash, as SHA-256 has it.
-static __device__ __forceinline__ word last_word(const struct fixed *fixed, word nonce, word one) {
+static __device__ __forceinline__ word last_word(const struct fixed *fixed, word nonce) {
     const word k[64] = {
         0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
         0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
@@ -128,7 +151,7 @@ static __device__ __forceinline__ word last_word(const struct fixed *fixed, word
     w[8] = ADD(NEAR(w[6]), fixed->word17);
 #pragma unroll
     for (t = 9; t < 14; t++) w[t] = ADD(NEAR(w[t - 2]), w[t - 7]);
-    w[14] = ADD(NEAR(w[12]), ADD(w[7], FAR(640)));
+    w[14] = ADD(NEAR(w[12]), ADD(w[7], KNOWN_FAR(640)));
     w[15] = ADD(NEAR(w[13]), ADD(w[8], fixed->part31));
 #pragma unroll
     for (t = 18; t < 64; t++) {
@@ -159,15 +182,15 @@ static __device__ __forceinline__ word last_word(const struct fixed *fixed, word
     for (t = 9; t < 15; t++) ROUND(t, ADD(AT(t, 7), k[t]));
     ROUND(15, ADD(AT(15, 7), 256 + k[15]));
     w[0] = ADD(FAR(w[1]), w[0]);
-    w[1] = ADD(FAR(w[2]), ADD(w[1], NEAR(256)));
+    w[1] = ADD(FAR(w[2]), ADD(w[1], KNOWN_NEAR(256)));
 #pragma unroll
     for (t = 2; t < 6; t++) w[t] = ADD(NEAR(w[t - 2]), ADD(FAR(w[t + 1]), w[t]));
     w[6] = ADD(NEAR(w[4]), ADD(FAR(w[7]), ADD(w[6], 256)));
-    w[7] = ADD(NEAR(w[5]), ADD(w[0], ADD(w[7], FAR(PADDING))));
+    w[7] = ADD(NEAR(w[5]), ADD(w[0], ADD(w[7], KNOWN_FAR(PADDING))));
     w[8] = ADD(NEAR(w[6]), ADD(w[1], PADDING));
 #pragma unroll
     for (t = 9; t < 14; t++) w[t] = ADD(NEAR(w[t - 2]), w[t - 7]);
-    w[14] = ADD(NEAR(w[12]), ADD(w[7], FAR(256)));
+    w[14] = ADD(NEAR(w[12]), ADD(w[7], KNOWN_FAR(256)));
     w[15] = ADD(NEAR(w[13]), ADD(w[8], ADD(FAR(w[0]), 256)));
 #pragma unroll
     for (t = 16; t < 61; t++) {
@@ -181,13 +204,13 @@ static __device__ __forceinline__ word last_word(const struct fixed *fixed, word
 extern "C"
 #endif
 __global__ void __launch_bounds__(THREADS, BLOCKS) search(
-    struct fixed fixed, word one, word limit, word first, word count, word capacity, word *found) {
+    struct fixed fixed, word limit, word first, word count, word capacity, word *found) {
     word stride = gridDim.x * blockDim.x;
     word offset;
 #pragma unroll 1
     for (offset = blockIdx.x * blockDim.x + threadIdx.x; offset < count; offset += stride) {
         word nonce = first + offset;
-        if (__byte_perm(last_word(&fixed, nonce, one), 0, 0x0123) <= limit) {
+        if (__byte_perm(last_word(&fixed, nonce), 0, 0x0123) <= limit) {
             word place = 1 + atomicAdd(found, 1u);
             if (place <= capacity) found[place] = nonce;
         }

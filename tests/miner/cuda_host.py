@@ -40,7 +40,7 @@ def compile_for_host(source: str, options: Sequence[str], directory: Path) -> An
     launch = ctypes.CDLL(str(library)).launch
     launch.restype = None
     word, pointer = ctypes.c_uint32, ctypes.c_void_p
-    launch.argtypes = [word, word, pointer, word, word, word, word, word, pointer]
+    launch.argtypes = [word, word, pointer, word, word, word, word, pointer]
     return launch
 
 

@@ -47,12 +47,12 @@ def below(prefix: bytes, first: int, count: int, limit: int) -> list[int]:
     return sorted(nonce for nonce in nonces if last_word(prefix, nonce) <= limit)
 
 
-@pytest.fixture(scope="module", params=[0, 1], ids=["sums", "products"])
+@pytest.fixture(scope="module", params=range(4), ids="products-{}".format)
 def search(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Search:
-    """Both ways to add."""
+    """All ways to add, shift and rotate."""
     if compiler() is None:
         pytest.skip("NO C COMPILER HERE: the arithmetic of sha256d.cu is not checked")
-    options = [f"-DFMA_ADDS={request.param}"]
+    options = [f"-DPRODUCTS={request.param}"]
     launch = compile_for_host(SOURCE.read_text(), options, tmp_path_factory.mktemp("cuda"))
 
     def run(
@@ -66,7 +66,7 @@ def search(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     ) -> Found:
         fixed = (ctypes.c_uint32 * FIXED_WORDS)(*fixed_of(prefix).words())
         found = (ctypes.c_uint32 * (capacity + 2))()
-        launch(*grid, fixed, 1, limit, first, count, capacity, found)
+        launch(*grid, fixed, limit, first, count, capacity, found)
         held = min(found[0], capacity)
         return Found(found[0], sorted(found[1 : 1 + held]), found[capacity + 1])
 

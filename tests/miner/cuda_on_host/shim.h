@@ -20,6 +20,10 @@ static inline unsigned int __byte_perm(unsigned int x, unsigned int y, unsigned 
     return result;
 }
 
+static inline unsigned int __umulhi(unsigned int x, unsigned int y) {
+    return (unsigned int)((unsigned long long)x * y >> 32);
+}
+
 static inline unsigned int atomicAdd(unsigned int *at, unsigned int value) {
     unsigned int before = *at;
     *at = before + value;
