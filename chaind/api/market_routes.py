@@ -73,6 +73,14 @@ MARKET_ROUTES: tuple[Route, ...] = (
         markets.get_markets,
         "Markets and their rules, and a digest of all books",
         {200: MarketsAnswer},
+        parameters=(
+            number(
+                "height",
+                "Of which the digest is, by default the newest",
+                0,
+                markets.HEIGHT_MAX,
+            ),
+        ),
     ),
     Route(
         "GET",

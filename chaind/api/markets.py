@@ -23,18 +23,19 @@ from chaind.storage.market_rows import BY_NAME, trade_number
 DEPTH, DEPTH_MAX = 50, 5_000
 TRADES_PAGE, TRADES_PAGE_MAX = 100, 1_000
 CANDLES, CANDLES_MAX = 500, 1_500
-TIME_MS_MAX = 2**53 - 1
+TIME_MS_MAX = HEIGHT_MAX = 2**53 - 1
 INDEX_MAX = 2**32 - 1  # of a trade within its block
 
 
-async def get_markets(api: Api, _request: web.Request) -> web.Response:
-    """Their rules, and a digest of all books."""
+async def get_markets(api: Api, request: web.Request) -> web.Response:
+    """Their rules as they are now, and a digest of all books as they were at a height."""
     data, reads = api.node.market_data, api.node.orders.reads
+    height = min(data.height, query_integer(request, "height", data.height, 0, HEIGHT_MAX))
     markets = [
         market_form(api.forms, market, data.view(market.symbol).last_ticks)
         for market in reads.markets()
     ]
-    return respond(MarketsAnswer(markets, data.height, reads.digest().hex()))
+    return respond(MarketsAnswer(markets, height, reads.digest(height).hex()))
 
 
 async def get_orderbook(api: Api, request: web.Request) -> web.Response:

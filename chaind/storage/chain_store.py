@@ -34,7 +34,12 @@ from chaind.storage.indexes import (
 )
 from chaind.storage.kv import Change, KeyValue, prefix_end
 from chaind.storage.log import SYSTEM_MAKING, AppendLog, SegmentMaking
-from chaind.storage.market_index import UNCHANGED, MarketChange, MarketIndex
+from chaind.storage.market_index import (
+    UNCHANGED,
+    MarketChange,
+    MarketIndex,
+    digest_rows,
+)
 from chaind.storage.market_reads import MarketReads
 from chaind.storage.schema import (
     BLOCK,
@@ -168,6 +173,7 @@ class ChainStore:
         """Write block 0 into an empty database, beside a log that may hold bodies already."""
         rows: list[Change] = [(STATE + key, value) for key, value in genesis_writes]
         rows += state_coin_rows(genesis_writes)
+        rows += digest_rows(0, genesis_writes)
         rows += [
             (META_FORMAT, number(FORMAT_VERSION)),
             (META_GENESIS, genesis_hash),
@@ -232,6 +238,7 @@ class ChainStore:
         rows += block_rows(height, time_ms, final.receipts)
         rows += block_trades_rows(height, len(final.receipts), time_ms, final.booked)
         rows += final.market.rows
+        rows += digest_rows(height, final.writes)
         proposer = block.commitment.proposer
         if proposer is not None and final.reward:
             rows.append((reward_prefix(proposer) + number(height), number(final.reward)))

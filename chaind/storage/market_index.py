@@ -5,14 +5,18 @@ rows of a block go into its own batch. Between blocks this remembers what the ne
 before the last one is on disk: open orders that it has seen, and the newest candles.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
+from operator import itemgetter
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from chaind.ledger.block import Told
 from chaind.ledger.execute import Receipt
+from chaind.ledger.journal import Writes
+from chaind.ledger.keys import BOOKS_DIGEST
 from chaind.market.events import (
     Accepted,
     Amended,
@@ -25,6 +29,7 @@ from chaind.market.events import (
 from chaind.primitives.orders import AmendOrder, PlaceOrder, Side
 from chaind.storage.kv import Change, KeyValue
 from chaind.storage.market_rows import (
+    DIGEST,
     INTERVALS,
     ORDER_RECORD,
     CandleRow,
@@ -294,6 +299,14 @@ def _order_receipts(receipts: Sequence[Receipt]) -> dict[bytes, tuple[int, Recei
         for place, receipt in enumerate(receipts)
         if receipt.checked.order is not None
     }
+
+
+def digest_rows(height: int, writes: Writes) -> list[Change]:
+    """The digest of all books, where a block's net writes, which are in key order, change it."""
+    at = bisect_left(writes, BOOKS_DIGEST, key=itemgetter(0))
+    if at == len(writes) or writes[at][0] != BOOKS_DIGEST:
+        return []
+    return [(DIGEST + number(height), writes[at][1])]
 
 
 def _candle_change(candle: Candle) -> Change:

@@ -5,12 +5,12 @@ A cursor of a list is the place of its last entry, so that new blocks shift no p
 
 from typing import NamedTuple
 
-from chaind.ledger.keys import BOOKS_DIGEST
 from chaind.market.rows import MARKET, market_decoder, market_key
 from chaind.primitives.hashes import ZERO_HASH
 from chaind.primitives.orders import Market
 from chaind.storage.kv import KeyValue, prefix_end
 from chaind.storage.market_rows import (
+    DIGEST,
     ORDER_RECORD,
     CandleRow,
     FillRow,
@@ -59,9 +59,10 @@ class MarketReads:
         value = self._database.get(STATE + market_key(symbol))
         return market_decoder.decode(value).market if value is not None else None
 
-    def digest(self) -> bytes:
-        """What all changes of all books hash to, one block after the other."""
-        return self._database.get(STATE + BOOKS_DIGEST) or ZERO_HASH
+    def digest(self, height: int) -> bytes:
+        """What all changes of all books up to a height hash to, one block after the other."""
+        rows = self._database.scan(DIGEST, DIGEST + number(height + 1), reverse=True, limit=1)
+        return next((value for _, value in rows), ZERO_HASH)
 
     def order(self, order_id: bytes) -> OrderRecord | None:
         """A final order, open or not."""

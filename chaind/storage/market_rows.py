@@ -5,6 +5,7 @@
     F ‖ len ‖ account ‖ trade(8)              one side of a trade: what an account had of it
     T ‖ len ‖ symbol ‖ trade(8)               a trade
     K ‖ len ‖ symbol ‖ interval ‖ start(8)    a candle, its start in ms
+    D ‖ height(8)                             digest of all books after a block that changed one
 
 A trade's number is its height in the upper half and an index in the lower one, so that rows go by
 time. Prices are whole ticks and quantities whole lots, as the market's rules give them meaning.
@@ -26,6 +27,7 @@ ORDERS_OF = b"N"
 FILLS_OF = b"F"
 TRADE = b"T"
 CANDLE = b"K"
+DIGEST = b"D"
 
 TRADE_INDEX_BITS = 32
 

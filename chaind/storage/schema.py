@@ -18,7 +18,7 @@
     P ‖ len ‖ address ‖ height(8)               the reward of a block's proposer, or what a mined
                                                 block's coinbase paid an address, units(8)
     O ‖ txid                                    how a transaction that never applied ended
-    Q N F T K                                   what order books did: storage.market_rows
+    Q N F T K D                                 what order books did: storage.market_rows
     M ‖ name                                    meta: format, genesis, tip
 
 Integers are big-endian. All rows of one final block are one synced batch, so that tip, state and
