@@ -32,8 +32,8 @@ from chaind.primitives.errors import Malformed, TooMany
 from chaind.primitives.hashes import display_hash
 
 QUEUE_MESSAGES_MAX = 1_024  # some seconds of everything
-QUEUE_BYTES_MAX = 1 << 20  # times the clients: what slow readers may cost
-CLIENTS_MAX = 256
+QUEUE_BYTES_MAX = 1 << 19  # times the clients: what slow readers may cost
+CLIENTS_MAX = 512
 CHANNELS_MAX = 256  # of one client; a wallet follows its addresses, not the whole chain
 MEMPOOL_MS = 50.0  # changes of the pool are told together: thousands may come in a second
 MEMPOOL_SHOWN_MAX = 1_000  # of them by name, the rest as a count

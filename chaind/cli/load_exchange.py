@@ -22,7 +22,7 @@ from chaind.wallet.builder import build_action
 from chaind.wallet.client_trading import TradingClient
 from chaind.wallet.derivation import FIXED_NAMES, TRADER_NAMES, development_key
 
-CONNECTIONS = 8  # rounds under way
+CONNECTIONS = 32  # rounds under way
 VALID_MS = 600_000
 
 
