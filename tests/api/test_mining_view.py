@@ -66,9 +66,9 @@ async def test_blocks_are_counted_for_who_was_paid(door: Door) -> None:
 async def test_miners_of_this_node_are_told(door: Door) -> None:
     client = await StratumClient("bob.rig").join(PORT)
     await client.until(lambda: client.job)
-    first = client.job[0]
+    first, parent = client.job[:2]
     assert await client.send(client.search()) == "accepted"
-    await client.until(lambda: client.job[0] != first)
+    await client.until(lambda: client.job[1] != parent)
     assert await client.send(["bob.rig", first, "00000000", "0", "0"]) == (
         "21 job not found: the block below has changed"
     )

@@ -50,12 +50,12 @@ async def lines_of(reader: asyncio.StreamReader) -> bytes:
 async def test_a_miner_finds_twenty_blocks(desk: Desk) -> None:
     client = await desk.join()
     while len(desk.blocks.found) < 20:
-        job = client.job[0]
+        parent = client.job[1]
         assert await client.ask("mining.submit", *client.search()) is True
         if desk.blocks.changed.is_set():
             desk.blocks.changed.clear()
             desk.server.renew()
-            await client.until(lambda job=job: client.job[0] != job)
+            await client.until(lambda parent=parent: client.job[1] != parent)
     [worker] = desk.server.workers.all(desk.now_s)
     assert (worker.name, worker.connections) == ("chd1alice.rig", 1)
     assert worker.accepted >= 20
