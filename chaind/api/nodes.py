@@ -52,6 +52,7 @@ class StatusAnswer(Answer, frozen=True, kw_only=True):
     are shown, `chain_prefix` what every transaction names. `blockchain_length` counts block 0.
     `chain_time_ms` is what the `valid_until` of a transaction is measured by. `reorgs_refused`
     counts branches that left the chain below what is final here, `reorg_refused` is the last one.
+    `hashes_per_second` is what this node and the miners that it serves do together.
     """
 
     name: str
@@ -78,6 +79,7 @@ class StatusAnswer(Answer, frozen=True, kw_only=True):
     active_peers: int
     pending: int
     syncing: bool
+    hashes_per_second: float
     certificate: CertificateForm | None
     reorgs_refused: int
     reorg_refused: str | None
@@ -184,7 +186,7 @@ async def get_root(api: Api, request: web.Request) -> web.Response:
 async def get_status(api: Api, _request: web.Request) -> web.Response:
     """Where the node stands."""
     status, genesis = api.node.vitals.status(), api.node.genesis
-    newest = api.node.queries.tip_certificate()
+    newest, mining = api.node.queries.tip_certificate(), api.node.mining
     return respond(
         StatusAnswer(
             name=api.node.config.node.name,
@@ -211,6 +213,7 @@ async def get_status(api: Api, _request: web.Request) -> web.Response:
             active_peers=status.peers,
             pending=status.pending,
             syncing=status.syncing,
+            hashes_per_second=0.0 if mining is None else mining.hashes_per_second(),
             certificate=newest and certificate_form(*newest),
             reorgs_refused=status.reorgs_refused,
             reorg_refused=status.reorg_refused,

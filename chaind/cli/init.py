@@ -4,7 +4,16 @@ from pathlib import Path
 
 import click
 
-from chaind.cli.layout import BASE_PORT, NODES_MAX, place, places, run_arguments, shell_line
+from chaind.cli.layout import (
+    BASE_PORT,
+    HOST,
+    NODES_MAX,
+    STRATUM_OFFSET,
+    place,
+    places,
+    run_arguments,
+    shell_line,
+)
 from chaind.cli.parameters import FilePath, Whole
 
 
@@ -63,8 +72,11 @@ def init(home: Path, validators: int | None, mode: str, genesis: Path | None) ->
         if validators is not None:
             raise click.UsageError("A chain of miners has no validators.")
         create_mined_chain([Home(home)])
-        click.echo(f"{home} holds a new development chain of miners. Start the node:\n")
-        click.echo(f"  {shell_line(run_arguments(place(home), [place(home)]))}")
+        node = place(home)._replace(stratum_port=BASE_PORT + STRATUM_OFFSET)
+        url = f"stratum+tcp://{HOST}:{node.stratum_port}"
+        click.echo(f"{home} holds a new development chain of miners. Start the node, and mine:\n")
+        click.echo(f"  {shell_line(run_arguments(node, [node]))}")
+        click.echo(f"  {shell_line(['mine', '--url', url, '--address', 'ADDRESS.WORKER'])}")
         return
     if validators and validators > 1:
         refuse_node_home(home)

@@ -198,6 +198,11 @@ class Mining:
         if self.stratum is not None and not solved.own:
             self.stratum.workers.mined(solved.worker)
 
+    def hashes_per_second(self) -> float:
+        """Of this node itself and of the miners that it serves."""
+        own = 0.0 if self.own is None else sum(self.own.rates())
+        return own + sum(worker.hashes_per_second for worker in self.workers())
+
     def workers(self) -> list[MinerInfo]:
         """Names that mine through Stratum, the newest first."""
         return [] if self.stratum is None else self.stratum.workers.all(self._monotonic_s())

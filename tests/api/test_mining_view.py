@@ -83,6 +83,7 @@ async def test_miners_of_this_node_are_told(door: Door) -> None:
     assert told["serving"]
     assert told["stratum"]["url"] == f"stratum+tcp://127.0.0.1:{PORT}"
     assert counts.items() <= told["stratum"].items()
+    assert (await door.get("/status"))["hashes_per_second"] > 0
     async with door.session.get("/metrics") as response:
         text = await response.text()
     values = {

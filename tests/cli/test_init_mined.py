@@ -19,6 +19,8 @@ def test_a_chain_of_miners_begins(tmp_path: Path) -> None:
     code, told = init("--home", str(home), "--mode", "pow")
     assert code == 0, told
     assert f"run --home {home}" in told
+    assert "--stratum-port 10080" in told
+    assert "mine --url stratum+tcp://127.0.0.1:10080 --address ADDRESS.WORKER" in told
     genesis = Genesis.load(home / "genesis.json")
     work = genesis.proof_of_work
     assert (genesis.mode, genesis.dev, genesis.validators) == ("pow", True, ())
