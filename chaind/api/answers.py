@@ -105,7 +105,7 @@ class BlockSummary(Answer, frozen=True, kw_only=True):
 
 
 def block_summary(forms: Forms, info: BlockInfo) -> BlockSummary:
-    """The summary of a final block."""
+    """The summary of a block."""
     block = info.block
     header, commitment = block.header, block.commitment
     return BlockSummary(

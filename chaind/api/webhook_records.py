@@ -117,6 +117,18 @@ class Records:
         self._files.make_dir(self._directory)
         self._files.write_atomic(self._directory / f"{own}.json", data)
 
+    def rewind(self, height: int) -> Iterator[str]:
+        """Let subscriptions that are past the beginning of a height go on from there; which.
+
+        For a stopped node whose chain was taken back.
+        """
+        start = Position(height, 0, 0)
+        for record in list(self.load()):
+            if read_position(record.cursor) > start:
+                record.cursor = str(start)
+                self.write(record.id, record.encode())
+                yield record.id
+
     def remove(self, own: str) -> None:
         """Forget a subscription, durably."""
         self._files.remove(self._directory / f"{own}.json")

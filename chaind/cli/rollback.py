@@ -30,15 +30,24 @@ def rollback(home: Path, to: int) -> None:
     Example:
       chaind rollback --home node --to 1200
     """
+    from chaind.api.webhook_records import Records
+    from chaind.node.home import Home
     from chaind.node.rollback import roll_back
     from chaind.primitives.hashes import display_hash
+    from chaind.storage.files import OsFiles
 
-    bar = ProgressBar()
-    done = roll_back(home, to, bar.show)
+    bar, records = ProgressBar(), Records(OsFiles(), Home(home).webhooks)
+    rewound: list[str] = []
+    done = roll_back(home, to, bar.show, lambda height: rewound.extend(records.rewind(height + 1)))
     bar.close()
     click.echo(f"The last final block is {done.height} ({display_hash(done.tip)}).")
     click.echo(
         f"Blocks above {to} are taken back: {done.undone:,}. {done.returned:,} transactions of "
         "theirs are pending again."
     )
+    if rewound:
+        click.echo(
+            f"Webhooks that go on from height {done.height + 1}: {len(rewound)}. Events there have "
+            "ids that others had before; tell their receivers."
+        )
     click.echo(f"The old chain is kept in {done.kept}; remove it once it is not needed.")

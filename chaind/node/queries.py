@@ -66,7 +66,7 @@ class TransactionInfo(NamedTuple):
 
 
 class BlockInfo(NamedTuple):
-    """A final block. `certificate` is None where a later block's certificate covers it."""
+    """A block. `certificate` is None where a later block's certificate covers it."""
 
     height: int
     hash: bytes
@@ -235,16 +235,24 @@ class Queries:
         return self._store.location(txid) is not None
 
     def block(self, ref: int | bytes) -> BlockInfo | None:
-        """A final block by height or hash."""
+        """A final block by height or hash; by hash also one of those that lead to the head, where
+        clients go by that."""
         height = ref if isinstance(ref, int) else self._store.height_of(ref)
         if height is None:
-            return None
+            return self._block_above(ref)
         block = self._store.block(height)
         if block is None:
             return None
         found = self._store.certificate_from(height)
         certificate = found[1] if found is not None and found[0] == height else None
         return BlockInfo(height, block.hash, block, certificate, final=True)
+
+    def _block_above(self, ref: int | bytes) -> BlockInfo | None:
+        for candidate in self._chain.executed() if self._chain.at_head else ():
+            block = candidate.body.block
+            if block.hash == ref:
+                return BlockInfo(block.height, block.hash, block, None, final=False)
+        return None
 
     def height_of(self, block_hash: bytes) -> int | None:
         """Height of a block that is final, or executed above the final tip."""

@@ -72,10 +72,17 @@ class RolledBack(NamedTuple):
     kept: Path
 
 
-def roll_back(path: Path, to: int, progress: Progress = lambda _done, _all: None) -> RolledBack:
+def roll_back(
+    path: Path,
+    to: int,
+    progress: Progress = lambda _done, _all: None,
+    rewind: Callable[[int], None] = lambda _height: None,
+) -> RolledBack:
     """Take the home of a stopped node back to height `to`; what was final above is so no more.
 
-    Raises `FinalForEver` on chains of validators, `NothingAbove`, and what opening a home raises.
+    `rewind` hears the height of the last final block just before the change: whoever was told of
+    later ones has to hear anew. Raises `FinalForEver` on chains of validators, `NothingAbove`, and
+    what opening a home raises.
     """
     home = Home(path)
     if not home.initialised:
@@ -100,6 +107,7 @@ def roll_back(path: Path, to: int, progress: Progress = lambda _done, _all: None
                 new.close()
         finally:
             old.close()
+        rewind(tip.height)
         kept = _swap(home, making)
     log.warning("rolled_back", to=to, hash=display_hash(tip.hash), undone=len(lost), kept=str(kept))
     return RolledBack(tip.height, tip.hash, len(lost), returned, kept)

@@ -65,6 +65,18 @@ async def test_the_status_names_the_head_and_its_time(door: Door) -> None:
 
 
 @on_mined_chain
+async def test_blocks_that_lead_to_the_head_are_shown_by_hash(door: Door) -> None:
+    answer = await mined(door, count=2)
+    block = await door.get(f"/block/{answer['hash']}")
+    assert (block["height"], block["final"], block["certificate"]) == (2, False, None)
+    assert (await door.get("/block/2", 404))["code"] == "block-unknown"
+    assert (await door.get("/block/latest"))["height"] == 0
+    await mined(door, count=3)
+    block = await door.get(f"/block/{answer['hash']}")
+    assert (block["height"], block["final"]) == (2, True)
+
+
+@on_mined_chain
 async def test_a_key_whose_payment_is_in_a_block_is_under_way(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:

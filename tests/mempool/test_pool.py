@@ -21,8 +21,8 @@ def everybody_has(units: int) -> Callable[[bytes], int]:
     return lambda _row: units
 
 
-def make_pool(**limits: int) -> Pool:
-    return Pool(PoolLimits(**limits), "COIN")
+def make_pool(*, at_head: bool = False, **limits: int) -> Pool:
+    return Pool(PoolLimits(**limits), "COIN", at_head=at_head)
 
 
 def add(pool: Pool, receipt: Receipt, balance: int = RICH) -> tuple[Dropped, ...]:
@@ -168,6 +168,52 @@ def test_what_sits_in_an_unfinal_block_still_counts() -> None:
     pool.hide(txids(first))
     with pytest.raises(Overcommitted):
         add(pool, payment(amount=30), balance=100)
+
+
+def test_beside_the_heads_balance_what_the_head_executed_does_not_count() -> None:
+    pool = make_pool(at_head=True)
+    first, second = payment(amount=80), payment(amount=20)
+    add(pool, first, balance=100)
+    pool.hide(txids(first))
+    assert pool.pending_debit(ALICE.row) == 0
+    pool.hide(txids(first))  # once is enough
+    add(pool, second, balance=20)
+    with pytest.raises(Overcommitted):
+        add(pool, payment(amount=1), balance=20)
+    pool.show(txids(first))
+    pool.show(txids(first))
+    assert pool.pending_debit(ALICE.row) == 100
+    pool.hide(txids(first, second))
+    pool.remove(first.checked.txid)
+    pool.settle([second.checked], (), NOW_MS)
+    assert pool.pending_debit(ALICE.row) == 0
+    assert len(pool) == 0
+
+
+def test_what_failed_and_was_executed_after_all_is_not_woken() -> None:
+    pool = make_pool(at_head=True)
+    first = payment(amount=80)
+    add(pool, first, balance=100)
+    entry = pool.get(first.checked.txid)
+    assert entry is not None
+    pool.park(entry)
+    assert pool.pending_debit(ALICE.row) == 80, "it may still apply"
+    pool.hide(txids(first))
+    pool.wake([ALICE.row])
+    assert not pool.has_work(), "it stands in a block"
+    pool.show(txids(first))
+    assert pool.has_work()
+
+
+def test_what_failed_is_woken_by_a_row_that_it_needs() -> None:
+    pool = make_pool()
+    add(pool, payment(amount=80), balance=100)
+    [entry] = pool.select()
+    pool.park(entry)
+    pool.wake([BOB.row])
+    assert not pool.has_work()
+    pool.wake([ALICE.row])
+    assert [one.checked.txid for one in pool.select()] == [entry.checked.txid]
 
 
 def test_a_replacement_may_spend_what_its_rival_did() -> None:

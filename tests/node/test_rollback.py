@@ -8,6 +8,7 @@ from harness import FUNDED, Cluster
 from test_work_nodes import audit, spend
 from work_kit import WorkCluster
 
+from chaind.api.webhook_records import Record, Records
 from chaind.cli.main import commands
 from chaind.ledger.block import GENESIS_COIN_TXID
 from chaind.node.audit_home import NeverRan, audit_home
@@ -15,12 +16,27 @@ from chaind.node.home import Home
 from chaind.node.rollback import FinalForEver, NothingAbove, RolledBack, roll_back
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.transaction import CoinInput
+from chaind.storage.files import OsFiles
 
 
 def prepared(home: Path, genesis: Genesis) -> Path:
     """The directory of a test node as `chaind init` would have made it."""
     Home(home).write_genesis(genesis.to_json())
     return home
+
+
+def webhook(name: str, cursor: str) -> Record:
+    """A subscription that has come so far."""
+    return Record(
+        id=name,
+        url="http://127.0.0.1:1/",
+        secret="whsec_" + "A" * 32,
+        kinds=(),
+        account=None,
+        asset=None,
+        created_ms=0,
+        cursor=cursor,
+    )
 
 
 async def test_a_node_on_a_lost_chain_follows_the_others_again(tmp_path: Path) -> None:
@@ -41,9 +57,13 @@ async def test_a_node_on_a_lost_chain_follows_the_others_again(tmp_path: Path) -
         await cluster.stop(0)
 
         home = prepared(cluster.seats[0].directory, cluster.genesis)
-        runner = CliRunner()
+        runner, hooks = CliRunner(), Records(OsFiles(), home / "webhooks")
+        for name, cursor in (("a" * 16, "7.1.0"), ("b" * 16, "3.0.0"), ("c" * 16, "2.1.1")):
+            hooks.write(name, webhook(name, cursor).encode())
         done = runner.invoke(commands, ["rollback", "--home", str(home), "--to", "2"])
         assert done.exit_code == 0, done.output
+        assert "Webhooks that go on from height 3: 1." in done.output
+        assert [record.cursor for record in hooks.load()] == ["3.0.0", "3.0.0", "2.1.1"]
         assert "The last final block is 2 " in done.output
         assert "Blocks above 2 are taken back: 7. 2 transactions" in done.output
         assert (home / "chain.before-rollback-1" / "db").is_dir()
