@@ -117,7 +117,9 @@ async def hoard(self: MiningLiar, node: Node, template: Block) -> None:
 
 def keep_bodies(self: MiningLiar, message: Message, peers: Sequence[Peer]) -> Said:
     """Silence for who asks for a withheld body and is not chosen, or a lie."""
-    if isinstance(message, wire.BlockData) and message.block_hash in self.withheld:
+    if not isinstance(message, wire.BlockData | wire.CompactBlock | wire.BlockTransactions):
+        return to_all(peers, message)
+    if message.block_hash in self.withheld:
         chosen = [one for one in peers if one.node_id == self.withheld[message.block_hash]]
         others = [one for one in peers if one not in chosen and self.rng.random() < 0.5]
         denied = wire.BlockData(message.block_hash, None)

@@ -12,7 +12,7 @@ from chaind.consensus.pow.times import MEDIAN_SPAN, median_time_past
 from chaind.ledger.block import subsidy
 from chaind.network import messages as wire
 from chaind.network.messages import Message
-from chaind.node.events import FinalEvent
+from chaind.node.events import Event, FinalEvent, HeadEvent
 from chaind.node.header_chain import first_headers
 from chaind.node.node import Node
 from chaind.node.work_engine import WorkEngine
@@ -38,6 +38,7 @@ class PowChecks(Checks):
         self.programs: dict[str, Program] = {}  # honest ones, by machine
         self.refused: dict[str, int] = {}  # reorganisations that a machine's node has refused
         self.withheld: set[bytes] = set()  # blocks whose miner gives the body to one peer at most
+        self._heads: dict[str, tuple[bytes, int]] = {}  # where nodes stand, and the work below
         self._headers = first_headers(genesis)
         self._times = [genesis.time_ms // 1000]
         self._mined: dict[str, str] = {}  # by honest miners: display hash → machine
@@ -49,11 +50,37 @@ class PowChecks(Checks):
     def started(self, program: Program, node: Node) -> None:
         """See `Checks`."""
         self.programs[program.machine.name] = program
+        self._heads[program.machine.name] = _head_of(node)
         super().started(program, node)
 
     def mined(self, program: Program, header: bytes) -> None:
         """An honest miner has found this header."""
         self._mined[display_hash(sha256d(header))] = program.machine.name
+
+    # The head.
+
+    def _heard(self, program: Program, event: Event) -> None:
+        node = program.node
+        if isinstance(event, HeadEvent) and node is not None:
+            self._head_moved(program.machine.name, node, event)
+        super()._heard(program, event)
+
+    def _head_moved(self, name: str, node: Node, event: HeadEvent) -> None:
+        """From where it stood, block by block, and never to less work."""
+        (at, work), (head, more) = self._heads[name], _head_of(node)
+        self._heads[name] = head, more
+        for body in event.undone:
+            if body.block.hash != at:
+                self._world.fail(f"{name} undoes block {body.block.height}, on which it is not")
+            at = body.block.parent
+        for body in event.applied:
+            if body.block.parent != at:
+                self._world.fail(f"{name} applies block {body.block.height} beside its parent")
+            at = body.block.hash
+        if at != head:
+            self._world.fail(f"{name} has come to another head than it tells")
+        if more <= work:
+            self._world.fail(f"{name} leaves a head of work {work} for one of {more}")
 
     # Finality.
 
@@ -104,8 +131,10 @@ class PowChecks(Checks):
         match message:
             case wire.Headers(records) if len(records) >= MANY_HEADERS * HEADER_BYTES:
                 self._world.point("headers-first sync")
-            case wire.GetBlock():
+            case wire.GetBlock() | wire.GetCompact():
                 self._world.point("block fetched")
+            case wire.GetBlockTransactions():
+                self._world.point("compact block completed")
             case wire.GetTransactions():
                 self._world.point("announced transaction fetched")
 
@@ -133,7 +162,7 @@ class PowChecks(Checks):
             case "reorg_refused":
                 self.refused[machine] = self.refused.get(machine, 0) + 1
                 self._world.point("deep reorganisation refused")
-            case "peer_dropped":
+            case "peer_down" if str(event["reason"]).startswith("dropped for"):
                 self._world.point("lying peer dropped")
             case "headers_refused":
                 self._world.point("headers from the future refused")
@@ -154,3 +183,11 @@ class PowChecks(Checks):
             if candidate.executed is not None and candidate not in node.chain.executed():
                 for checked in candidate.body.checked:
                     self._lost.setdefault(checked.txid, candidate.body.block.hash)
+
+
+def _head_of(node: Node) -> tuple[bytes, int]:
+    """Where a node stands, and the work of all blocks up to there."""
+    assert isinstance(node.engine, WorkEngine)
+    entry = node.engine.tree.get(node.chain.head.hash)
+    assert entry is not None, "what is executed stands in the tree"
+    return entry.hash, entry.chainwork

@@ -15,6 +15,7 @@ from chaind.simulation.pow_liars import (
     lie_about_headers,
     mine,
     spam,
+    spoil,
     tell_all,
     watch_nothing,
 )
@@ -27,6 +28,7 @@ KINDS: dict[str, Way] = {
     "invalid block": Way(tell_all, mine_invalid, watch_nothing),
     "time warper": Way(tell_all, mine_out_of_time, watch_nothing),
     "lying header server": Way(lie_about_headers, mine, watch_nothing),
+    "body spoiler": Way(spoil, mine, watch_nothing),
     "garbage": Way(garbage, mine, watch_nothing),
     "slow peer": Way(be_slow, mine, watch_nothing),
     "spammer": Way(spam, mine, watch_nothing),

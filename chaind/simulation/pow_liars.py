@@ -15,6 +15,7 @@ from chaind.network.messages import Message
 from chaind.network.peer import Peer
 from chaind.node.node import Node
 from chaind.primitives.block import HEADER_BYTES, Block, Header
+from chaind.primitives.coinbase import encode_coinbase
 from chaind.primitives.errors import ChaindError
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.hashes import sha256d
@@ -26,6 +27,7 @@ from chaind.simulation.pow_checks import PowChecks
 from chaind.simulation.program import Program
 from chaind.simulation.world import World
 
+SPOIL_SHARE = 0.3  # of bodies: who never tells the truth is soon without peers
 WATCH_S = 0.1  # how often a liar looks at what the others have found
 
 
@@ -69,9 +71,8 @@ class MiningLiar(Liar):
         match message:
             case wire.Headers(records) if self.private:
                 message = wire.Headers(self._public_part(records))
-            case wire.BlockData(block_hash, raw):
-                raw = None if block_hash in self.private else self.forged.get(block_hash, raw)
-                message = wire.BlockData(block_hash, raw)
+            case wire.BlockData(block_hash, None):
+                message = wire.BlockData(block_hash, self.forged.get(block_hash))
         return self.way.say(self, message, peers)
 
     def _public_part(self, records: bytes) -> bytes:
@@ -157,9 +158,37 @@ def lie_about_headers(self: MiningLiar, message: Message, peers: Sequence[Peer])
             split = [records[at : at + HEADER_BYTES] for at in range(0, len(records), HEADER_BYTES)]
             said = (b"", b"".join(split[:-1]), b"".join(reversed(split)), records + split[0])
             return to_all(peers, wire.Headers(self.rng.choice(said)))
-        case wire.BlockData(block_hash, raw) if raw is not None and self.rng.random() < 0.3:
+        case wire.BlockData(block_hash) | wire.CompactBlock(block_hash):
+            if self.rng.random() < 0.3:
+                self.lies += 1
+                return to_all(peers, wire.BlockData(block_hash, None))
+    return to_all(peers, message)
+
+
+def spoil(self: MiningLiar, message: Message, peers: Sequence[Peer]) -> Said:
+    """Bodies that are not those of their headers, in short, in parts and whole."""
+    if self.rng.random() >= SPOIL_SHARE:
+        return to_all(peers, message)
+    rng = self.rng
+    match message:
+        case wire.CompactBlock(block_hash, _, commitment, wtxids):
             self.lies += 1
-            return to_all(peers, wire.BlockData(block_hash, None))
+            odd: list[Message] = [
+                msgspec.structs.replace(message, wtxids=(*wtxids, rng.randbytes(32))),
+                msgspec.structs.replace(message, wtxids=tuple(reversed(wtxids))),
+                msgspec.structs.replace(message, wtxids=(*wtxids, *wtxids[-1:])),
+                msgspec.structs.replace(message, coinbase=encode_coinbase(rng.randrange(1000))),
+                msgspec.structs.replace(message, commitment=commitment[:-1]),
+                wire.BlockData(block_hash, rng.randbytes(200)),
+            ]
+            return to_all(peers, rng.choice(odd))
+        case wire.BlockTransactions(block_hash, raws):
+            self.lies += 1
+            parts = (raws[:-1], (*raws, *raws), ())
+            return to_all(peers, wire.BlockTransactions(block_hash, rng.choice(parts)))
+        case wire.BlockData(block_hash, raw) if raw is not None:
+            self.lies += 1
+            return to_all(peers, wire.BlockData(block_hash, raw[: rng.randrange(len(raw))]))
     return to_all(peers, message)
 
 

@@ -55,6 +55,7 @@ class PowMode:
         "a chain split for good, and told",
         "announced transaction fetched",
         "asset minted",
+        "compact block completed",
         "conflicting spend rejected",
         "ended by a disk fault",
         "full node",

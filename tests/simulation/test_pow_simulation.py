@@ -84,6 +84,7 @@ SHOWN = {
     "invalid block": "invalid block refused",
     "time warper": "headers from the future refused",
     "lying header server": "lying peer dropped",
+    "body spoiler": "lying peer dropped",
     "garbage": "",
     "slow peer": "",
     "spammer": "",
