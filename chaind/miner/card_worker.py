@@ -30,7 +30,7 @@ from chaind.miner.worker import (
 
 LAUNCH_S = 0.012  # of which two may stand before newer work
 PIECE_FIRST = 1 << 16  # nonces; it doubles until it takes that long
-HITS_MAX = CAPACITY // 2  # expected of a launch; their number scatters
+HITS_MAX = CAPACITY // 8  # expected of a launch: their number scatters, and each is looked at
 WHOLE = 100  # percent
 
 

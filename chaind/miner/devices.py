@@ -35,6 +35,14 @@ class CupyMissing(GpuFault):
     advice = f"Install it with the extra: pip install 'chaind[gpu]'. {ADVICE_CPU}"
 
 
+class CupyBroken(GpuFault):
+    """It is installed, and does not load."""
+
+    code = "gpu-library-broken"
+    text = "mining on a GPU needs CuPy, which is installed but does not load: {reason}"
+    advice = f"Keep one of cupy-cuda12x and cupy-cuda13x, with what it needs. {ADVICE_CPU}"
+
+
 class DriverMissing(GpuFault):
     """CUDA finds no driver, or one that is older than itself."""
 
@@ -84,7 +92,7 @@ def find_cards(indexes: Sequence[int]) -> dict[int, str]:
         reason = words[-1] if words else f"its process ended with status {done.returncode}"
         raise CardUnusable(index=first, reason=reason)
     tried = msgspec.json.decode(done.stdout, type=Tried)
-    for kind in (CupyMissing, DriverMissing, CardMissing, CardUnusable):
+    for kind in (CupyMissing, CupyBroken, DriverMissing, CardMissing, CardUnusable):
         if tried.fault == kind.code:
             raise kind(**tried.values)
     return tried.cards

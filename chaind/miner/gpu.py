@@ -19,13 +19,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chaind.miner.device_work import FIXED_WORDS, fixed_of
-from chaind.miner.devices import CardMissing, CardUnusable, CupyMissing, DriverMissing
+from chaind.miner.devices import (
+    CardMissing,
+    CardUnusable,
+    CupyBroken,
+    CupyMissing,
+    DriverMissing,
+)
 from chaind.miner.search import BLOCK_0, BLOCK_0_NONCE, check_range, meets
 from chaind.primitives.work import BITCOIN_MAIN, target_of
 
 SLOTS = 2  # one launch runs while the next waits and the host looks at the last
 CAPACITY = 1 << 12  # candidates of a launch, 16 KiB; worth a launch's while to search again
 REASON_CHARS = 200
+CAUSE = "Original error:"
 NO_DRIVER, NO_CARD = 35, 100  # cudaErrorInsufficientDriver, cudaErrorNoDevice
 CHECKED_SPAN = 1 << 10  # nonces to either side
 EASY = (1 << 252) - 1  # one hash in sixteen
@@ -79,13 +86,13 @@ def source() -> str:
 
 
 def load() -> Any:
-    """The module `cupy`. Raises `CupyMissing`, or `DriverMissing`."""
+    """The module `cupy`. Raises `CupyMissing`, or `CupyBroken`."""
     try:
         import cupy
-    except ModuleNotFoundError:
-        raise CupyMissing from None
-    except (ImportError, OSError) as error:  # a library that it is linked to
-        raise DriverMissing(reason=_reason(error)) from None
+    except (ImportError, OSError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+            raise CupyMissing from None
+        raise CupyBroken(reason=_reason(error)) from None
     return cupy
 
 
@@ -100,8 +107,11 @@ def count_cards() -> int:
 
 
 def _reason(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:REASON_CHARS]
+    """The line that says it: CuPy frames some of its messages, and ends them with their cause."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line for line in lines if any(map(str.isalnum, line))]
+    at = lines.index(CAUSE) + 1 if CAUSE in lines[:-1] else 0
+    return (lines[at] if lines else type(error).__name__)[:REASON_CHARS]
 
 
 @contextmanager

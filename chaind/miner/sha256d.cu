@@ -1,27 +1,29 @@
 // sha256d over nonces of one header: each thread hashes some, candidates go into a buffer.
 //
-// Thread i of n takes the nonces first + i, first + i + n, first + i + 2n, ... as long as the offset
-// from `first` is below `count`; nonces are modulo 2^32. The caller sees to it that count + n stays
-// below 2^32. What no nonce changes comes in `fixed`, whose words are operands in constant memory;
-// device_work.py makes them. Of the second hash only the last word is made, which takes 61 of its 64
-// rounds. A nonce is a candidate when that word, in the byte order of a target, is not above `limit`.
-// The host looks at candidates: it needs the other words only where this one is equal.
+// Thread i of n takes the nonces first + i, first + i + n, first + i + 2n, ... as long as the
+// offset from `first` is below `count`; nonces are modulo 2^32. The caller sees to it that
+// count + n stays below 2^32. What no nonce changes comes in `fixed`, whose words are operands in
+// constant memory; device_work.py makes them. Of the second hash only the last word is made, which
+// takes 61 of its 64 rounds. A nonce is a candidate when that word, in the byte order of a target,
+// is not above `limit`. The host looks at candidates: it needs the other words only where this one
+// is equal.
 //
 // found[0] counts candidates; found[1] ... found[capacity] hold them in no order. A count above
 // `capacity` says that some had no place: the caller searches again, fewer nonces at a time.
 //
 // The arithmetic is written for what the chip executes. An exclusive or of three, a choice and a
-// majority are one LOP3 each, a rotation and a shift one SHF. These start in the integer pipe, 64 lanes
-// in a cycle of a multiprocessor, and so does IADD3. x * 1 + y is one IMAD, which starts in a pipe
-// beside it, as long as no compiler knows that the factor is 1: it is a parameter. PRODUCTS says what is
-// done so:
+// majority are one LOP3 each, a rotation and a shift one SHF. These start in the integer pipe, 64
+// lanes in a cycle of a multiprocessor, and so does IADD3. x * 1 + y is one IMAD, which starts in a
+// pipe beside it, as long as no compiler knows that the factor is 1: it is a parameter. PRODUCTS
+// says what is done so:
 //
 //   0  nothing
 //   1  additions
 //   2  shifts, too: x >> n is the upper half of x * 2^(32-n)
 //   3  one rotation in each sum of the schedule's far words, too: both halves, added
 //
-// A product's upper half takes its pipe longer, nowhere is it said how much: benchmarks/gpu.py measures.
+// A product's upper half takes its pipe longer; how much is nowhere said, and benchmarks/gpu.py
+// measures it.
 //
 // Plain C but for CUDA's names, so that a host's compiler can make it, too.
 
@@ -32,13 +34,13 @@
 #define THREADS 256
 #endif
 #ifndef BLOCKS
-#define BLOCKS 2
+#define BLOCKS 4
 #endif
 
 typedef unsigned int word;
 
-// What is the same for all nonces of a header. Words are as SHA-256 counts them: the nonce is word 3 of
-// the header's second block.
+// What is the same for all nonces of a header. Words are as SHA-256 counts them: the nonce is
+// word 3 of the header's second block.
 struct fixed {
     word state[8];  // after the first block
     word begun[8];  // a ... h after round 3 of the second block; a and e lack the nonce
@@ -96,7 +98,7 @@ static __device__ __forceinline__ word add(word x, word y, word one) {
 #define CHOICE(e, f, g) (((e) & (f)) ^ (~(e) & (g)))
 #define MAJORITY(a, b, c) (((a) & (b)) ^ ((a) & (c)) ^ ((b) & (c)))
 
-// The working variables do not move: `at` finds variable 0 (a) ... 7 (h) of round t.
+// The working variables do not move: AT finds variable 0 (a) ... 7 (h) of round t.
 #define AT(t, variable) v[((variable) - (t)) & 7]
 
 // Round t; `given` is h, the round's constant and its word, added.
@@ -114,15 +116,23 @@ static __device__ __forceinline__ word add(word x, word y, word one) {
 
 // The last word of the nonce's double hash, as SHA-256 has it.
 static __device__ __forceinline__ word last_word(const struct fixed *fixed, word nonce) {
-    const word k[64] = {
-        0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
-        0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
-        0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
-        0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-        0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-        0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
-        0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-        0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
+    const word k[64] = {  // FIPS 180-4, 4.2.2
+        0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5,
+        0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+        0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3,
+        0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+        0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc,
+        0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+        0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7,
+        0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+        0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13,
+        0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+        0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3,
+        0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+        0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5,
+        0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+        0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208,
+        0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
     };
     word v[8], w[16];
     int t;
@@ -164,8 +174,8 @@ static __device__ __forceinline__ word last_word(const struct fixed *fixed, word
         ROUND(t, ADD(w[t & 15], ADD(AT(t, 7), k[t])));
     }
 
-    // The hash of that hash. Its block's words 8 ... 15 are PADDING, zeros and 256. In round 0 all but
-    // its word is known, and h in the three that follow.
+    // The hash of that hash. Its block's words 8 ... 15 are PADDING, zeros and 256. In round 0 all
+    // but its word is known, and h in the three that follow.
 #pragma unroll
     for (t = 0; t < 8; t++) w[t] = ADD(AT(64, t), fixed->state[t]);
     word sum = k[0] + H_7 + SUM_E(H_4) + CHOICE(H_4, H_5, H_6);

@@ -1,5 +1,6 @@
 """A card's host side: launches in flight, full buffers, faults. The card is the host's compiler."""
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,14 @@ import pytest
 from cuda_host import give_cards
 
 from chaind.miner import gpu
-from chaind.miner.devices import CardMissing, CardUnusable, CupyMissing, DriverMissing, GpuFault
+from chaind.miner.devices import (
+    CardMissing,
+    CardUnusable,
+    CupyBroken,
+    CupyMissing,
+    DriverMissing,
+    GpuFault,
+)
 from chaind.miner.gpu import CAPACITY, SLOTS, Card, count_cards
 from chaind.miner.search import NONCES, PREFIX_BYTES, Reference
 
@@ -128,12 +136,24 @@ def test_without_cupy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
         count_cards()
 
 
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("raise ImportError('libcuda.so.1: no such file')", "libcuda.so.1: no such file"),
+        ("raise ImportError('\\n====\\nFailed to import CuPy.')", "Failed to import CuPy."),
+        (
+            "raise ImportError('====\\nFailed.\\n\\nOriginal error:\\n  OSError: of disk\\n====')",
+            "OSError: of disk",
+        ),
+        ("raise OSError", "OSError"),
+        ("import of_nothing_there", "No module named 'of_nothing_there'"),
+    ],
+)
 def test_a_cupy_that_does_not_load_is_told_with_its_reason(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str, reason: str
 ) -> None:
-    text = "raise ImportError('libcuda.so.1: cannot open shared object file')"
-    (tmp_path / "cupy.py").write_text(text)
+    (tmp_path / "cupy.py").write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
-    with pytest.raises(DriverMissing, match=r"does not answer: libcuda\.so\.1: cannot open"):
+    with pytest.raises(CupyBroken, match=f"does not load: {re.escape(reason)}$"):
         count_cards()
