@@ -89,6 +89,8 @@ def make_app(
         for socket in tuple(api.sockets):
             await socket.close(code=WSCloseCode.GOING_AWAY)
         api.hub.close()
+        if node.gbt is not None:
+            node.gbt.let_go()
 
     app.on_shutdown.append(close)
     return app, api

@@ -2,13 +2,14 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import click
 
-from chaind.cli.parameters import Number, Whole
+from chaind.cli.parameters import FilePath, Number, Whole
 
 if TYPE_CHECKING:
     from chaind.miner.crew import Crew
@@ -25,27 +26,44 @@ class Rate(NamedTuple):
     per_cpu_second: float
 
 
+_URL_FORMS = "a URL has the form stratum+tcp://HOST:PORT or http://HOST:PORT, and no secret in it"
+
+
 class PoolUrl(click.ParamType):  # type: ignore[type-arg]
-    """stratum+tcp://HOST:PORT. Its base class is generic in the newest releases of click alone."""
+    """stratum+tcp://HOST:PORT as (host, port), or http://HOST:PORT as it is.
+
+    Its base class is generic in the newest releases of click alone.
+    """
 
     name = "url"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """See `click.ParamType`."""
-        parts = urlsplit(str(value))
         try:
+            parts = urlsplit(str(value))
             host, port = parts.hostname, parts.port
-        except ValueError:
-            host = port = None
+        except ValueError:  # the port, or brackets
+            self.fail(_URL_FORMS, param, ctx)
+        if parts.scheme in ("http", "https"):
+            if not host or parts.query or parts.fragment or "@" in parts.netloc:
+                self.fail(_URL_FORMS, param, ctx)
+            return str(value)
         plain = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
         if parts.scheme not in ("stratum+tcp", "stratum") or not host or not port or not plain:
-            self.fail(f"{value!r} is not of the form stratum+tcp://HOST:PORT", param, ctx)
+            self.fail(_URL_FORMS, param, ctx)
         return host, port
 
 
 @click.command()
-@click.option("--url", type=PoolUrl(), help="Mine for the Stratum server there.")
+@click.option("--url", type=PoolUrl(), help="Mine for the Stratum server, or the node, there.")
 @click.option("--address", help="Who is paid: ADDRESS or ADDRESS.WORKER.")
+@click.option("--user", help="At a node, the name beside a password that is asked for.")
+@click.option("--password-fd", type=Whole(0, 1_023), help="Descriptor to read that password from.")
+@click.option(
+    "--cookie-file",
+    type=FilePath(dir_okay=False),
+    help="rpc.cookie in the node's home.  [default: that of the user's own home]",
+)
 @click.option("--benchmark", is_flag=True, help="Only measure, on headers of no chain.")
 @click.option(
     "--threads", type=Whole(1, THREADS_MAX), default=1, show_default=True, help="Processes."
@@ -78,8 +96,11 @@ class PoolUrl(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option("--json", "as_json", is_flag=True, help="Print for machines, at the end.")
 def mine(
-    url: tuple[str, int] | None,
+    url: tuple[str, int] | str | None,
     address: str | None,
+    user: str | None,
+    password_fd: int | None,
+    cookie_file: str | None,
     benchmark: bool,
     threads: int,
     affinity: bool,
@@ -100,17 +121,23 @@ def mine(
     `gpu` and NVIDIA's driver. At an --intensity of 100 the card's own limits of power and
     temperature hold; with less it rests between launches, and stays cooler.
 
+    At an http:// URL the work is that of getblocktemplate, and every block pays --address. The node
+    asks who is there: its rpc.cookie answers, or --user with a password from CHAIND_MINE_PASSWORD,
+    --password-fd or the terminal.
+
     \b
     Examples:
       chaind mine --benchmark
       chaind mine --benchmark --device cpu --threads 2 --affinity --seconds 30
       chaind mine --benchmark --device gpu --device-index 0 --intensity 50
       chaind mine --url stratum+tcp://127.0.0.1:3333 --address ADDRESS.WORKER --threads 2
+      chaind mine --url http://127.0.0.1:8080 --address ADDRESS --cookie-file dev/rpc.cookie
     """
     if benchmark == (url is not None):
         raise click.UsageError("Give either --benchmark or --url.")
     if (address is None) == (url is not None):
         raise click.UsageError("--url needs --address, and --benchmark has no use for it.")
+    refuse_secrets(url, user, password_fd, cookie_file)
     if indexes and device == "cpu":
         raise click.UsageError("--device-index is for cards, and --device cpu has none.")
     if single_core and (threads > 1 or device == "gpu"):
@@ -119,6 +146,11 @@ def mine(
         device, affinity = "cpu", True
     from chaind.miner.devices import start_crew
 
+    authorise = None
+    if isinstance(url, str):
+        from chaind.cli.mine_node import authorisation
+
+        authorise = authorisation(user, password_fd, Path(cookie_file) if cookie_file else None)
     with start_crew(
         device=device,
         indexes=indexes,
@@ -130,9 +162,7 @@ def mine(
         kernel = await_ready(crew)
         if url is not None:
             assert address is not None
-            from chaind.cli.mine_pool import mine_for_pool
-
-            mine_for_pool(crew, url, address, seconds, as_json=as_json)
+            mine_at(crew, url, address, authorise, seconds, as_json=as_json)
             return
         rates = measure(crew, 10.0 if seconds is None else seconds)
     if as_json:
@@ -148,6 +178,43 @@ def mine(
             f"process {index:<2} {rate.per_second / 1e6:.2f} MH/s{'' if crew.on_cards else own}"
         )
     click.echo(f"together   {sum(rate.per_second for rate in rates) / 1e6:.2f} MH/s")
+
+
+def refuse_secrets(
+    url: tuple[str, int] | str | None,
+    user: str | None,
+    password_fd: int | None,
+    cookie_file: str | None,
+) -> None:
+    """Refuse what says who is there where nobody asks, or twice."""
+    given = [one for one in (user, password_fd, cookie_file) if one is not None]
+    if given and not isinstance(url, str):
+        raise click.UsageError("--user, --password-fd and --cookie-file go with an http:// URL.")
+    if user is not None and cookie_file is not None:
+        raise click.UsageError("Give either --user or --cookie-file.")
+    if password_fd is not None and user is None:
+        raise click.UsageError("--password-fd goes with --user.")
+
+
+def mine_at(
+    crew: "Crew",
+    url: tuple[str, int] | str,
+    address: str,
+    authorise: Callable[[], str] | None,
+    seconds: float | None,
+    *,
+    as_json: bool,
+) -> None:
+    """For a pool, or for a node, which `authorise` gets us into."""
+    if isinstance(url, str):
+        from chaind.cli.mine_node import mine_for_node
+
+        assert authorise is not None
+        mine_for_node(crew, url, address, authorise, seconds, as_json=as_json)
+    else:
+        from chaind.cli.mine_pool import mine_for_pool
+
+        mine_for_pool(crew, url, address, seconds, as_json=as_json)
 
 
 def cores(threads: int) -> Sequence[int]:

@@ -10,7 +10,7 @@ import msgspec
 
 from chaind import __version__
 from chaind.miner.crew import Crew
-from chaind.miner.mining import Endpoint, LiveLine, Mining
+from chaind.miner.mining import CrewMining, Endpoint, LiveLine, Mining
 from chaind.miner.stratum_client import PoolClient
 
 LOOK_S = 1.0  # between two live lines
@@ -25,8 +25,13 @@ def mine_for_pool(
         crew=crew,
         endpoint=Endpoint(*url),
         client=lambda: PoolClient(name, "x", f"chaind/{__version__}"),
-        tell=lambda text: _tell(text),
+        tell=tell,
     )
+    mine_with(mining, seconds, as_json=as_json)
+
+
+def mine_with(mining: CrewMining, seconds: float | None, *, as_json: bool) -> None:
+    """Mine until Ctrl-C, or for `seconds`, and say what came of it."""
     line = LiveLine(mining)
     asyncio.run(_mine(mining, line, seconds))
     if as_json:
@@ -36,7 +41,7 @@ def mine_for_pool(
         click.echo(line.text())
 
 
-async def _mine(mining: Mining, line: LiveLine, seconds: float | None) -> None:
+async def _mine(mining: CrewMining, line: LiveLine, seconds: float | None) -> None:
     running = asyncio.ensure_future(mining.run())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -63,6 +68,7 @@ async def _show(line: LiveLine) -> None:
             click.echo(line.text(), err=True)
 
 
-def _tell(text: str) -> None:
+def tell(text: str) -> None:
+    """A line for people, in place of the live one."""
     start = "\r\x1b[K" if sys.stderr.isatty() else ""
     click.echo(f"{start}{text}", err=True)

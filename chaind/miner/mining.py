@@ -6,6 +6,7 @@ are at their end; what they find is submitted unless the pool ended its job.
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
@@ -47,26 +48,15 @@ class _Try(NamedTuple):
     time: int
 
 
-class Mining:
-    """See the module's law. `tell` hears what a person would want to know, line by line."""
+class CrewMining(ABC):
+    """A crew whose answers are heard on the event loop. `tell` hears what a person would want to
+    know, line by line; who mines says what to do with an answer and what to do all the time."""
 
-    def __init__(
-        self,
-        *,
-        crew: Crew,
-        endpoint: Endpoint,
-        client: Callable[[], PoolClient],
-        tell: Callable[[str], None],
-    ) -> None:
+    def __init__(self, *, crew: Crew, tell: Callable[[str], None]) -> None:
         self._crew = crew
-        self._endpoint = endpoint
-        self._make_client = client
         self._tell = tell
         self.counts = Counts()
-        self._client: PoolClient | None = None
-        self._writer: asyncio.StreamWriter | None = None
-        self._tries: dict[int, _Try] = {}  # by the number that the crew knows
-        self._number = 0
+        self._number = 0  # of what the crew searches
         self._reports: list[list[Searched]] = [[] for _ in range(crew.size)]
         self._failed: asyncio.Future[None] | None = None
 
@@ -84,7 +74,7 @@ class Mining:
         descriptors = [connection.fileno() for connection in self._crew.connections]
         for descriptor in descriptors:
             loop.add_reader(descriptor, self._listen)
-        connecting = asyncio.create_task(self._keep_connected())
+        connecting = asyncio.create_task(self._work())
         try:
             await asyncio.wait(
                 [connecting, self._failed], return_when=asyncio.FIRST_COMPLETED
@@ -99,7 +89,48 @@ class Mining:
             with suppress(asyncio.CancelledError):
                 await connecting
 
-    async def _keep_connected(self) -> None:
+    @abstractmethod
+    async def _work(self) -> None:
+        """Get work for the crew, for ever."""
+
+    def _listen(self) -> None:
+        assert self._failed is not None
+        try:
+            for worker, answer in self._crew.answers(0.0):
+                if isinstance(answer, Searched):
+                    reports = self._reports[worker]
+                    reports.append(answer)
+                    del reports[:-RATE_REPORTS]
+                else:
+                    self._take(answer)
+        except (WorkerDied, WorkerStuck) as error:  # a reader's exceptions reach nobody else
+            if not self._failed.done():
+                self._failed.set_exception(error)
+
+    @abstractmethod
+    def _take(self, answer: Answer) -> None:
+        """What a worker found, or has no more of."""
+
+
+class Mining(CrewMining):
+    """See the module's law."""
+
+    def __init__(
+        self,
+        *,
+        crew: Crew,
+        endpoint: Endpoint,
+        client: Callable[[], PoolClient],
+        tell: Callable[[str], None],
+    ) -> None:
+        super().__init__(crew=crew, tell=tell)
+        self._endpoint = endpoint
+        self._make_client = client
+        self._client: PoolClient | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._tries: dict[int, _Try] = {}  # by the number that the crew knows
+
+    async def _work(self) -> None:
         pause_s = PAUSE_S
         while True:
             self._client = self._make_client()
@@ -175,26 +206,16 @@ class Mining:
         self._number += 1
         self._crew.rest(self._number)
 
-    def _listen(self) -> None:
-        assert self._failed is not None
+    def _take(self, answer: Answer) -> None:
         try:
-            for worker, answer in self._crew.answers(0.0):
-                self._take(worker, answer)
+            self._take_from(self._client, answer)
         except PoolFault as fault:
             self._tell(f"{self._endpoint}: {fault}")
             if self._writer is not None:
                 self._writer.close()
-        except (WorkerDied, WorkerStuck) as error:  # a reader's exceptions reach nobody else
-            if not self._failed.done():
-                self._failed.set_exception(error)
 
-    def _take(self, worker: int, answer: Answer) -> None:
-        client = self._client
+    def _take_from(self, client: PoolClient | None, answer: Answer) -> None:
         match answer:
-            case Searched():
-                reports = self._reports[worker]
-                reports.append(answer)
-                del reports[:-RATE_REPORTS]
             case Found(number, nonce):
                 attempt = self._tries.get(number)
                 if attempt is None or client is None or attempt.job.id not in client.live:
@@ -222,7 +243,7 @@ def show_rate(per_second: float) -> str:
 class LiveLine:
     """One line about it all, for a person who looks."""
 
-    def __init__(self, mining: Mining) -> None:
+    def __init__(self, mining: CrewMining) -> None:
         self._mining = mining
         self._begun_s = time.monotonic()
 

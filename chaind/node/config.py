@@ -29,6 +29,7 @@ _PYTHON_OF_SCRIPTS = "CHAIND_PYTHON"
 _OPTION_PREFIXES = ("CHAIND_LOAD_", "CHAIND_STRESS_")
 _WEBHOOK_SECRET = "CHAIND_WEBHOOK_SECRET"  # noqa: S105 — of `chaind webhooks`, no setting
 CUSTODY_PASSWORD_VARIABLE = "CHAIND_CUSTODY_PASSWORD"  # noqa: S105 — a name, of no setting
+_MINE_PASSWORD = "CHAIND_MINE_PASSWORD"  # noqa: S105 — of `chaind mine`, no setting
 _WALLET_PREFIX = "CHAIND_WALLET_"  # of `chaind wallet`: a password may be among them
 # Kubernetes sets these in every pod beside a service called chaind.
 _SERVICE_VARIABLE = re.compile(r"CHAIND_(SERVICE_HOST|SERVICE_PORT\w*|PORT(_\w+)?)")
@@ -292,7 +293,8 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[_Setting]:
     for variable, value in environ.items():
         if (
             not variable.startswith(ENVIRONMENT_PREFIX)
-            or variable in (_PYTHON_OF_SCRIPTS, _WEBHOOK_SECRET, CUSTODY_PASSWORD_VARIABLE)
+            or variable
+            in (_PYTHON_OF_SCRIPTS, _WEBHOOK_SECRET, _MINE_PASSWORD, CUSTODY_PASSWORD_VARIABLE)
             or variable.startswith((*_OPTION_PREFIXES, _WALLET_PREFIX))
             or _SERVICE_VARIABLE.fullmatch(variable)
         ):

@@ -162,6 +162,7 @@ class Gbt:
         self._news = asyncio.Event()
         self._waiting: dict[str, int] = {}  # clients that wait, and with how many requests
         self._closed = False
+        self._let_go = 0  # how often
         self.blocks_total = 0  # that were taken
         engine.on_head.append(self._tell)
 
@@ -197,8 +198,9 @@ class Gbt:
 
     async def _other_work(self, news_id: str) -> None:
         end_ms = self._clock.monotonic_ms() + 1000 * LONGPOLL_S_MAX
+        let_go = self._let_go
         while True:
-            if self._closed:
+            if self._closed or self._let_go != let_go:
                 raise GbtClosed
             name = self._look()
             left_s = (end_ms - self._clock.monotonic_ms()) / 1000
@@ -210,10 +212,15 @@ class Gbt:
             except TimeoutError:
                 continue
 
-    def release(self) -> None:
-        """Let go of all who wait: the node ends."""
-        self._closed = True
+    def let_go(self) -> None:
+        """End every wait: the door closes."""
+        self._let_go += 1
         self._tell()
+
+    def close(self) -> None:
+        """Let nobody wait any more: the node ends."""
+        self._closed = True
+        self.let_go()
 
     def _tell(self) -> None:
         news, self._news = self._news, asyncio.Event()

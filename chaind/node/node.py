@@ -377,7 +377,7 @@ class Node:
         if self.mining is not None:
             await self.mining.stop()
         if self.gbt is not None:
-            self.gbt.release()
+            self.gbt.close()
         self.waiters.release()
         self.feed.release()
         await self._journal_commit.durable()  # whoever waits for it is answered

@@ -213,12 +213,14 @@ async def test_longpoll_is_bounded_in_time_and_number(
     monkeypatch.setattr(gbt, "LONGPOLLS_MAX", 1)
     code, text = await client.call("getblocktemplate", asked)
     assert (code, "from this address" in text) == (RpcCode.MISC, False)
-    gbt_of(door).release()
+    gbt_of(door).let_go()
     with pytest.raises(AssertionError, match="the node is stopping"):
         await news
     monkeypatch.setattr(gbt, "LONGPOLL_S_MAX", 0.0)
-    gbt_of(door)._closed = False
     assert (await client.template(**asked))["workid"] == template["workid"]
+    gbt_of(door).close()
+    code, text = await client.call("getblocktemplate", asked)
+    assert (code, "stopping" in text) == (RpcCode.MISC, True)
 
 
 async def until(holds: Any) -> None:

@@ -62,9 +62,26 @@ def test_a_single_core_is_one_process_on_one_core() -> None:
         (("--benchmark", "--url", "stratum+tcp://h:1"), "Give either --benchmark or --url."),
         (("--url", "stratum+tcp://h:1"), "--url needs --address"),
         (("--benchmark", "--address", "a"), "--benchmark has no use for it"),
-        (("--url", "http://h:1", "--address", "a"), "is not of the form stratum+tcp://HOST:PORT"),
-        (("--url", "stratum+tcp://h:x", "--address", "a"), "is not of the form"),
-        (("--url", "stratum+tcp://h", "--address", "a"), "is not of the form"),
+        (("--url", "ftp://h:1", "--address", "a"), "has the form stratum+tcp://HOST:PORT"),
+        (("--url", "stratum+tcp://h:x", "--address", "a"), "has the form"),
+        (("--url", "stratum+tcp://h", "--address", "a"), "has the form"),
+        (("--url", "http://u:p@h:1", "--address", "a"), "and no secret in it"),
+        (("--url", "http://h:1?a", "--address", "a"), "has the form"),
+        (("--url", "http://h:1"), "--url needs --address"),
+        (
+            ("--url", "stratum+tcp://h:1", "--address", "a", "--user", "u"),
+            "go with an http:// URL",
+        ),
+        (
+            ("--url", "http://h:1", "--address", "a", "--user", "u", "--cookie-file", "f"),
+            "Give either --user or --cookie-file.",
+        ),
+        (
+            ("--url", "http://h:1", "--address", "a", "--password-fd", "3"),
+            "--password-fd goes with --user.",
+        ),
+        (("--url", "http://h:1", "--address", "a", "--user", "u:p"), "is a name alone"),
+        (("--url", "http://h:1", "--address", "a", "--cookie-file", "/no/file"), "is not there"),
     ],
 )
 def test_what_goes_with_what(words: tuple[str, ...], said: str) -> None:
