@@ -34,8 +34,8 @@ class BlockUnknown(Unknown):
     code = "block-unknown"
     text = "there is no final block {ref}"
     advice = (
-        "Name a height up to that of GET /status, a hash of a final block (of a mined chain also of "
-        "one that leads to the head), or latest."
+        "Name a height up to that of GET /status, a hash of a final block (of a mined chain also "
+        "of one that leads to the head), or latest."
     )
 
 

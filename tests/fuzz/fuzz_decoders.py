@@ -8,6 +8,7 @@ inputs, from which both fuzzers start.
 from pathlib import Path
 
 import msgpack
+import msgspec
 from fuzz_api import GENESIS, api_samples, read_array, read_item, read_json, read_lines, read_stream
 from fuzz_disk import SEGMENTS, read_config, read_log
 from fuzz_law import HASH, PACKED, Decoder, hexes, rows, same, vectors
@@ -37,6 +38,7 @@ from fuzz_values import (
 
 from chaind.consensus.records import decode_record, encode_record
 from chaind.ledger.errors import REFUSALS
+from chaind.ledger.trading import Refused
 from chaind.network.handshake import PROTOCOL_VERSION, Hello, hello_decoder
 from chaind.node.config import ConfigInvalid
 from chaind.primitives.address import (
@@ -55,13 +57,23 @@ from chaind.primitives.votes import (
     vote_decoder,
 )
 from chaind.storage.errors import LogCorrupt
-from chaind.storage.schema import block_row, outcome_row, tip_row, transaction_row
+from chaind.storage.schema import (
+    TransactionRow,
+    block_row,
+    outcome_row,
+    tip_row,
+    transaction_row,
+)
 
 URI = (
     b"chaind:chd1q?amount=1.5&asset=COIN&memo=invoice%3A00&chain=0123456789abcdef&expires_ms=9"
     b"&note=two%20ch%C3%A4irs"
 )
 REFUND = RefundMemo(HASH, 12, HASH[:16])
+
+
+PAID = TransactionRow(1, 2, 3, b"a" * 20, 4, ((b"a" * 20, "GOLD", -5),), ((b"b" * 32, 6),), b"m")
+TRADED = msgspec.structs.replace(PAID, trades=True, refused=Refused("order-not-open", ("00" * 32,)))
 
 
 def _decoders() -> dict[str, Decoder]:
@@ -141,7 +153,7 @@ def _decoders() -> dict[str, Decoder]:
         "tip-row": Decoder(rows(tip_row), (encode((1, HASH, HASH, 2, 3)),), shape=PACKED),
         "transaction-row": Decoder(
             rows(transaction_row),
-            (encode((1, 2, 3, b"a" * 20, 4, ((b"a" * 20, "GOLD", -5),), ((b"b" * 32, 6),), b"m")),),
+            (PAID.encode(), TRADED.encode()),
             shape=PACKED,
         ),
         "outcome-row": Decoder(

@@ -21,7 +21,6 @@ TEMPLATE = Template(
     coinbase_head=bytes(60),
     coinbase_tail=bytes(60),
     branch=(bytes(32),),
-    clean=True,
 )
 SUBSCRIBE = b'{"id":1,"method":"mining.subscribe","params":["fuzz"]}'
 AUTHORIZE = b'{"id":2,"method":"mining.authorize","params":["chd1miner.rig","x"]}'
