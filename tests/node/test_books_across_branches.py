@@ -1,4 +1,4 @@
-"""Branches of a mined chain with orders on them: books follow the heaviest and come back exactly."""
+"""Mined branches with orders on them: books follow the heaviest, and come back exactly."""
 
 import sys
 from collections.abc import Iterator, Sequence
