@@ -48,7 +48,7 @@ class Mine:
         )
         self.news = asyncio.Event()
         self.work.on_taken = self._take
-        world.engine.on_head = self.work.follow
+        world.engine.on_head.append(self.work.follow)
 
     def _take(self, solved: Solved) -> None:
         self.taken.append(solved)
