@@ -109,7 +109,7 @@ def test_init_makes_homes_that_share_a_chain_and_prints_lines_that_start_them() 
     document = Genesis.load(homes[0].genesis)
     assert document.dev
     assert [validator.name for validator in document.validators] == ["node0", "node1", "node2"]
-    assert len(document.allocations) == 11
+    assert len(document.allocations) == 1 + 10 + 2 * 3  # faucet, names, traders of three assets
     lines = [line for line in result.output.splitlines() if " run --home " in line]
     assert [line.partition(" run ")[2] for line in lines] == [
         f"--home 'my net/node{index}' --api-port {8080 + index} --p2p-port {9080 + index}"

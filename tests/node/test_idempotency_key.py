@@ -19,7 +19,7 @@ from chaind.primitives.hashes import sha256
 VALIDATOR, OTHER, STRANGER = 0, 1, 2  # the stranger keeps nobody's keys
 SHORT_MS = 1_500  # of a lease that a test sees end
 KEY = "lunch-1"
-POOR = 11  # an account with a number and no money
+POOR = 13  # an account with a number and no money
 
 
 class Said(NamedTuple):
