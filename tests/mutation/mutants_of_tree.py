@@ -17,6 +17,11 @@ OF_SYNC = ("tests/consensus/test_header_sync.py",)
 OF_BLOCKS = ("tests/ledger/test_work_block.py",)
 OF_NODES = ("tests/node/test_work_engine.py", "tests/node/test_work_reorgs.py")
 OF_CLUSTERS = ("tests/node/test_work_nodes.py",)
+OF_HEADS = ("tests/node/test_head_state.py",)
+OF_DEPTHS = ("tests/node/test_deep_reorgs.py",)
+OF_POOLS = ("tests/mempool/test_pool.py",)
+POOL = "chaind/mempool/pool.py"
+RETURNS = "chaind/node/returns.py"
 
 
 def _mistake(name: str, file: str, old: str, new: str, killers: tuple[str, ...]) -> Mutant:
@@ -125,9 +130,9 @@ MUTANTS_OF_TREE = (
     _mistake(
         "what both branches hold waits twice",
         ENGINE,
-        "if checked.txid not in included and",
-        "if",
-        OF_NODES,
+        "if checked.txid not in included:",
+        "if True:",
+        OF_DEPTHS,
     ),
     _mistake(
         "what was handed to finality is undone",
@@ -181,8 +186,8 @@ MUTANTS_OF_TREE = (
     _mistake(
         "rivals of final blocks are kept",
         RULES,
-        "        return block.height <= final.height\n",
-        "        return False\n",
+        "        return (height,)\n",
+        "        return ()\n",
         OF_NODES,
     ),
     _mistake("any commitment", BLOCK, "if commitment != due:", "if False:", OF_BLOCKS),
@@ -199,5 +204,103 @@ MUTANTS_OF_TREE = (
         "            self._issue(NATIVE, -fee)\n",
         "            pass\n",
         OF_CLUSTERS,
+    ),
+    _mistake(
+        "clients spend what is final alone",
+        "chaind/node/chain.py",
+        "self.tip_state: View = state if self.at_head else FinalState(state)",
+        "self.tip_state: View = FinalState(state)",
+        OF_HEADS,
+    ),
+    _mistake(
+        "what the head executed is still pending",
+        POOL,
+        "            if self._at_head:\n                self._uncount_debits(entry)\n",
+        "",
+        OF_POOLS,
+    ),
+    _mistake(
+        "what is undone is not pending again",
+        POOL,
+        "                    self._count_debits(entry)\n",
+        "                    pass\n",
+        OF_POOLS,
+    ),
+    _mistake(
+        "what was executed is woken",
+        POOL,
+        "            if entry.hidden:\n                self._unpark(entry)\n",
+        "            if entry.hidden:\n                pass\n",
+        OF_POOLS,
+    ),
+    _mistake(
+        "what the head pays for stays aside",
+        "chaind/node/chain.py",
+        "            self.pool.wake(key for key, _ in candidate.executed.delta.writes)\n",
+        "            pass\n",
+        OF_HEADS,
+    ),
+    _mistake(
+        "what was lost is not followed",
+        RETURNS,
+        "            self._tracker.accept((checked,))\n",
+        "            pass\n",
+        OF_HEADS,
+    ),
+    _mistake(
+        "what cannot come back at once never does",
+        RETURNS,
+        "        self._waiting[checked.txid] = checked\n",
+        "        pass\n",
+        OF_HEADS,
+    ),
+    _mistake(
+        "coins of the head that were spent are held",
+        "chaind/node/holdings.py",
+        "rows.pop(outpoint, None)",
+        "rows.get(outpoint)",
+        OF_HEADS,
+    ),
+    _mistake(
+        "undone blocks are told from the lowest",
+        ENGINE,
+        "[candidate.body for candidate in reversed(before[shared:])],",
+        "[candidate.body for candidate in before[shared:]],",
+        OF_DEPTHS,
+    ),
+    _mistake(
+        "finalising keeps what stands beside",
+        TREE,
+        "                if child is not at:\n",
+        "                if False:\n",
+        OF_TREES,
+    ),
+    _mistake(
+        "what validators signed is rolled back",
+        "chaind/node/rollback.py",
+        "        if to < final:\n",
+        "        if to < 0:\n",
+        ("tests/node/test_rollback.py",),
+    ),
+    _mistake(
+        "what was rolled back is not pending",
+        "chaind/node/rollback.py",
+        "            new.journal.append(raw)\n            if",
+        "            if",
+        ("tests/node/test_rollback.py",),
+    ),
+    _mistake(
+        "what was not asked for completes a short block",
+        "chaind/node/compact.py",
+        "        if not wanted.issuperset(transaction.wtxid for transaction in fetched):\n",
+        "        if False:\n",
+        ("tests/node/test_compact_blocks.py",),
+    ),
+    _mistake(
+        "a gap in stored headers is passed over",
+        "chaind/consensus/pow/summing.py",
+        "            if header[4:36] != last:\n",
+        "            if False:\n",
+        ("tests/node/test_header_loading.py",),
     ),
 )

@@ -50,6 +50,8 @@ async def test_a_node_on_a_lost_chain_follows_the_others_again(tmp_path: Path) -
         for at, transactions in ((0, [alone, mine]), (1, [theirs])):
             results = await cluster.submit(*transactions, at=at)
             assert not any(result.error for result in results)
+        brought = cluster.payment("alice", "bob", 7)  # by a peer: not in the intake journal
+        await cluster[0].intake.submit([brought.raw], local=False)
         await cluster.mine(at=0, count=7)
         await cluster.mine(at=1, count=9, to="bob")
         await cluster.height(5)
@@ -65,24 +67,25 @@ async def test_a_node_on_a_lost_chain_follows_the_others_again(tmp_path: Path) -
         assert "Webhooks that go on from height 3: 1." in done.output
         assert [record.cursor for record in hooks.load()] == ["3.0.0", "3.0.0", "2.1.1"]
         assert "The last final block is 2 " in done.output
-        assert "Blocks above 2 are taken back: 7. 2 transactions" in done.output
+        assert "Blocks above 2 are taken back: 7. 3 transactions" in done.output
         assert (home / "chain.before-rollback-1" / "db").is_dir()
         assert audit_home(home).violations == []
 
         node = await cluster.seats[0].start()
         assert (node.chain.final.height, node.chain.head.height) == (2, 2)
-        statuses = [node.queries.transaction(one.txid).status for one in (alone, mine)]
-        assert statuses == ["pending", "pending"]
+        lost = (alone, brought, mine)
+        statuses = [node.queries.transaction(one.txid).status for one in lost]
+        assert statuses == ["pending"] * 3
         cluster._groups = ()
         await cluster.heads()
         assert node.chain.head.height == 11
         await cluster.mine(at=0, count=6)
         await cluster.heads()
         await cluster.height(13)
-        told = [cluster[0].queries.transaction(one.txid) for one in (alone, mine)]
-        assert [one.status for one in told] == ["final", "rejected"]
-        assert told[1].by == theirs.txid
-        assert cluster.balances("bob") == [FUNDED + 5] * 2
+        told = [cluster[0].queries.transaction(one.txid) for one in lost]
+        assert [one.status for one in told] == ["final", "final", "rejected"]
+        assert told[2].by == theirs.txid
+        assert cluster.balances("bob") == [FUNDED + 12] * 2
         await cluster.stop()
         for seat in cluster.seats:
             assert audit(cluster, seat, blocks=13) == []
