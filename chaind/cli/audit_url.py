@@ -152,6 +152,8 @@ def _compare_samples(remote: _Remote, count: int) -> None:
         address = key[2 : 2 + key[1]]
         if address in proposers or (chosen and chosen[-1] == address):
             continue  # rewards leave no activity by which to know the height of an answer
+        if auditor.store.last_reward(address) is not None:  # a miner's
+            continue
         seen += 1
         if len(chosen) < count:
             chosen.append(address)
@@ -165,7 +167,7 @@ def _compare_holdings(remote: _Remote, address: bytes) -> None:
     auditor = remote.auditor
     shown = auditor.genesis.addresses.show(address)
     for _ in range(TRIES_MAX):
-        answer = fetch(remote.url, f"/api/v1/accounts/{shown}")
+        answer = fetch(remote.url, f"/api/v1/accounts/{shown}?at=final")
         told = answer.get("last_activity_block") or 0
         if not isinstance(told, int):
             told = 0
