@@ -130,7 +130,7 @@ async def get_raw(api: Api, request: web.Request) -> web.Response:
     """Canonical bytes, to check a chain by: MessagePack of [start, [block…], certificate | nil].
 
     The certificate is of the last block and covers all of them; a page that is smaller than the
-    distance to the next certificate is empty, as is one behind the tip.
+    distance to the next certificate is empty, as is one behind the tip. Blocks of miners have none.
     """
     start = query_integer(request, "start", 1, 1, HEIGHT_MAX)
     limit = query_integer(request, "limit", RAW_PAGE_MAX, 1, RAW_PAGE_MAX)

@@ -14,7 +14,7 @@ from chaind.mempool.pool import Pool
 from chaind.network.manager import Network
 from chaind.node.chain import Chain
 from chaind.node.holdings import BalanceInfo, CoinInfo, HoldingsReader
-from chaind.node.sync import serve_range
+from chaind.node.sync import serve_mined, serve_range
 from chaind.node.tracker import Tracker
 from chaind.primitives.block import Block
 from chaind.primitives.errors import Unknown
@@ -272,11 +272,13 @@ class Queries:
     def raw_blocks(
         self, start: int, limit: int
     ) -> tuple[int, tuple[bytes, ...], Certificate | None]:
-        """Final blocks from `start` as they are hashed, and the certificate of the last.
+        """Final blocks from `start` as they are hashed, and the certificate of the last, if they
+        are of validators.
 
         Raises `BlockDamaged` where the first one cannot be read.
         """
-        found = serve_range(self._store, start, limit)
+        serve = serve_mined if self._chain.at_head else serve_range
+        found = serve(self._store, start, limit)
         if not found.raws and start <= self._store.tip.height:
             self._store.raw_block(start)
         return found.start_height, found.raws, found.certificate

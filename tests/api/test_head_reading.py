@@ -1,12 +1,16 @@
 """On a chain of miners the API tells the head, says so, and counts confirmations."""
 
+import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from api_kit import Door
 from test_mining import MINED, mine, submit, template
 from test_websocket import connected
 
+from chaind.cli.audit import ProgressBar
+from chaind.cli.audit_url import audit_url
 from chaind.primitives.genesis import Parameters
 
 SOON = {**MINED, "parameters": Parameters(subsidy_units=50 * 10**8, coinbase_maturity=2)}
@@ -74,6 +78,21 @@ async def test_blocks_that_lead_to_the_head_are_shown_by_hash(door: Door) -> Non
     await mined(door, count=3)
     block = await door.get(f"/block/{answer['hash']}")
     assert (block["height"], block["final"]) == (2, True)
+
+
+@on_mined_chain
+async def test_a_mined_chain_is_audited_through_its_node(door: Door) -> None:
+    pay = {"from": "alice", "to": "bob", "amount": "2"}
+    for _ in range(2):
+        await door.post("/transfer", pay, 202)
+        await mined(door, "bob", count=3)
+    async with door.session.get("/api/v1/blocks/raw?start=2&limit=2") as answer:
+        start, raws, proof = msgspec.msgpack.decode(await answer.read())
+    assert (start, len(raws), proof) == (2, 2, None)
+    report = await asyncio.to_thread(audit_url, door.url, None, 20, ProgressBar())
+    assert report.violations == []
+    assert (report.height, report.blocks, report.transactions) == (3, 3, 1)
+    assert report.samples > 3
 
 
 @on_mined_chain
