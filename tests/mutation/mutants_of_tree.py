@@ -262,6 +262,13 @@ MUTANTS_OF_TREE = (
         OF_HEADS,
     ),
     _mistake(
+        "what is too early is put aside",
+        "chaind/mempool/selection.py",
+        "            if isinstance(error, (CoinImmature, TooEarly)):",
+        "            if False:",
+        OF_HEADS,
+    ),
+    _mistake(
         "undone blocks are told from the lowest",
         ENGINE,
         "[candidate.body for candidate in reversed(before[shared:])],",

@@ -224,3 +224,15 @@ async def test_heads_and_finals_of_holdings_meet(node: WorkWorld) -> None:
         final = reader.balance(address(who), at_head=False)
         assert final._replace(at_head=True, confirmations=told.confirmations) == told
         assert reader.coins(address(who), 100, at_head=False) == held
+
+
+async def test_what_is_too_early_on_one_branch_is_not_put_aside_on_another(
+    node: WorkWorld,
+) -> None:
+    first, second = await node.mine(2)
+    coin = CoinInput(sha256d(first.coinbase_bytes), 0)
+    early = spend("carol", coin, CoinOutput(address("bob"), SUBSIDY))
+    assert await submit(node, early) == [None]
+    assert node.chain.select(first.hash) == [], "immature there"
+    [receipt] = node.chain.select(second.hash) or ()
+    assert receipt.checked.txid == early.txid
