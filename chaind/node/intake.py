@@ -31,7 +31,7 @@ VERIFIED_REMEMBERED_MAX = 100_000  # wtxids; 10 MiB, five seconds of 20,000/s
 REFUSED_REMEMBERED_MAX = 20_000  # wtxids with a broken form or signature; 2 MiB
 
 
-class Submission(msgspec.Struct, frozen=True, gc=False):
+class Submission(msgspec.Struct, frozen=True):
     """What became of one submitted transaction: accepted (`known` if it was here) or an error."""
 
     txid: bytes | None
@@ -238,4 +238,4 @@ class Intake:
     def _remember_refusal(self, wtxid: bytes, error: ChaindError) -> None:
         if len(self._refused) >= REFUSED_REMEMBERED_MAX:
             self._refused.popitem(last=False)
-        self._refused[wtxid] = error
+        self._refused[wtxid] = error.with_traceback(None)  # which would keep its whole batch

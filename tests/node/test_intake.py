@@ -1,6 +1,8 @@
 """`submit`: one result per input in order, refusal before the journal, and no contradictions."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -43,11 +45,11 @@ async def serving(world: World) -> AsyncIterator[World]:
         runner.cancel()
 
 
-def spending_coin(world: World, index: int, fee: int = 0) -> Transaction:
+def spending_coin(world: World, index: int, fee: int = 0, salt: bytes = b"saltsalt") -> Transaction:
     """Alice's genesis coin to Bob's account."""
     units = (500_000_000, 700_000_000)[index]
     body = Body(
-        VERSION, world.genesis.chain_prefix, b"saltsalt", None, None,
+        VERSION, world.genesis.chain_prefix, salt, None, None,
         (CoinInput(GENESIS_COIN_TXID, index),),
         (AccountOutput(address("bob"), "", units - fee),), None, b"",
     )  # fmt: skip
@@ -270,3 +272,23 @@ async def test_a_large_batch_goes_to_the_workers_and_keeps_its_order(world: Worl
         results = await world.intake.submit([item.raw for item in batch], local=True)
     assert [result.txid for result in results] == [item.txid for item in batch]
     assert [index for index, result in enumerate(results) if result.error] == [70]
+
+
+async def test_what_was_refused_is_not_held_for_ever(world: World) -> None:
+    """An error knows the frames it came through, and they know the submission that holds it."""
+    async with serving(world):
+        await world.intake.submit([spending_coin(world, 0).raw], local=True)
+
+        async def refused() -> weakref.ref[ChaindError]:
+            [result] = await world.intake.submit(
+                [spending_coin(world, 0, salt=b"saltsalt"[::-1]).raw], local=True
+            )
+            try:
+                assert result.error is not None
+                raise result.error
+            except ConflictsWithPending as error:
+                return weakref.ref(error)
+
+        held = await refused()
+        gc.collect()
+        assert held() is None

@@ -1,8 +1,10 @@
 """Whole nodes of a mined chain under faults and lying miners, and mutants that are caught."""
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from itertools import cycle, islice
 from random import SystemRandom
@@ -57,6 +59,15 @@ def test_the_same_seed_gives_the_same_trace_in_every_process() -> None:
         )
         said.add(done.stdout)
     assert len(said) == 1
+
+
+def test_a_run_leaves_nothing_in_memory() -> None:
+    simulation = Simulation(Options(0, seconds=5.0, adversary="none", plan=(), mode="pow"))
+    held(simulation.run())
+    left = weakref.ref(simulation)
+    del simulation
+    gc.collect()
+    assert left() is None
 
 
 # Two halves, again and again, and in between each node loses power.
