@@ -68,15 +68,20 @@ class CardUnusable(GpuFault):
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
-    """Names of the cards that mine, by their index; or the code and values of a fault."""
+    """Names of the cards that mine, by their index, and what is wrong with others; or the code and
+    values of a fault."""
 
     cards: dict[int, str]
+    left_out: tuple[str, ...] = ()
     fault: str | None = None
     values: dict[str, str | int] = {}
 
 
-def find_cards(indexes: Sequence[int]) -> dict[int, str]:
-    """Cards that mine, with their names: those asked for, or all. Raises a `GpuFault`."""
+def find_cards(indexes: Sequence[int], tell: Callable[[str], None]) -> dict[int, str]:
+    """Cards that mine, with their names: those asked for, or all that can, and `tell` of the rest.
+
+    Raises a `GpuFault`.
+    """
     if find_spec("cupy") is None:
         raise CupyMissing
     command = [sys.executable, "-P", "-m", "chaind.miner.card_probe", *map(str, indexes)]
@@ -91,10 +96,15 @@ def find_cards(indexes: Sequence[int]) -> dict[int, str]:
         words = done.stderr.decode(errors="replace").strip().splitlines()
         reason = words[-1] if words else f"its process ended with status {done.returncode}"
         raise CardUnusable(index=first, reason=reason)
-    tried = msgspec.json.decode(done.stdout, type=Tried)
+    try:
+        tried = msgspec.json.decode(done.stdout, type=Tried)
+    except msgspec.DecodeError:
+        raise CardUnusable(index=first, reason="what was said of it is not JSON") from None
     for kind in (CupyMissing, CupyBroken, DriverMissing, CardMissing, CardUnusable):
         if tried.fault == kind.code:
             raise kind(**tried.values)
+    for text in tried.left_out:
+        tell(text)
     return tried.cards
 
 
@@ -106,7 +116,7 @@ def choose(device: Device, indexes: Sequence[int], tell: Callable[[str], None]) 
     if device == "cpu":
         return ()
     try:
-        return tuple(find_cards(indexes))
+        return tuple(find_cards(indexes, tell))
     except GpuFault as fault:
         if device == "gpu":
             raise

@@ -52,7 +52,7 @@ def mine(*arguments: str) -> Result:
 def test_cards_are_found_by_a_process_of_its_own(
     indexes: tuple[int, ...], names: dict[int, str]
 ) -> None:
-    assert find_cards(indexes) == names
+    assert find_cards(indexes, pytest.fail) == names
     assert "cupy" not in sys.modules, "it stays out of ours"
     for device in ("auto", "gpu"):
         assert choose(device, indexes, pytest.fail) == tuple(names)  # type: ignore[arg-type]
@@ -66,6 +66,19 @@ def test_a_card_that_is_not_there_is_named() -> None:
     told: list[str] = []
     assert choose("auto", (5,), told.append) == ()
     assert told == ["mining on the processor, as there is no GPU 5: CUDA counts 2 on this machine"]
+
+
+@pytest.mark.usefixtures("cards")
+def test_a_bad_card_is_left_out_unless_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_CUDA_BAD", "0")
+    told: list[str] = []
+    assert find_cards((), told.append) == {1: "Fake card 1"}
+    assert told == ["GPU 0 cannot mine: cudaErrorFake: status 719"]
+    with pytest.raises(CardUnusable, match="GPU 0 cannot mine: cudaErrorFake: status 719"):
+        find_cards((0, 1), pytest.fail)
+    monkeypatch.setenv("FAKE_CUDA_BAD", "01")
+    with pytest.raises(CardUnusable, match="GPU 0 cannot mine"):
+        find_cards((), pytest.fail)
 
 
 @pytest.mark.usefixtures("no_cupy")
@@ -84,6 +97,7 @@ def test_without_cupy_only_auto_goes_on() -> None:
         ("import os; os.abort()", "its process ended with status -6"),
         ("raise ValueError('of the driver')", "ValueError: of the driver"),
         ("import time; time.sleep(60)", "no answer in 1 s"),
+        ("print('hello'); raise ImportError('bad')", "what was said of it is not JSON"),
     ],
 )
 def test_a_driver_that_ends_or_hangs_the_process_is_told_of(
@@ -95,7 +109,7 @@ def test_a_driver_that_ends_or_hangs_the_process_is_told_of(
     if "sleep" in code:
         monkeypatch.setattr(devices, "TRY_S_MAX", 1.0)
     with pytest.raises(CardUnusable, match=re.escape(f"GPU 0 cannot mine: {reason}")):
-        find_cards(())
+        find_cards((), pytest.fail)
 
 
 def hear(crew: Crew, until: Callable[[int, object], bool]) -> None:

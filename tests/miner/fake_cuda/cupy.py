@@ -2,7 +2,8 @@
 
 A stream is a queue: what is put on it, copies too, happens when somebody waits for an event behind
 it, not before; memory holds garbage until then. FAKE_CUDA_DIRECTORY keeps what was compiled.
-FAKE_CUDA_CARDS says how many cards there are, FAKE_CUDA_STATUS which error the driver answers.
+FAKE_CUDA_CARDS says how many cards there are, FAKE_CUDA_STATUS which error the driver answers,
+FAKE_CUDA_BAD which cards answer an error of their own.
 """
 
 import ctypes
@@ -137,6 +138,8 @@ def _count() -> int:
 
 
 def _properties(index: int) -> dict[str, Any]:
+    if str(index) in os.environ.get("FAKE_CUDA_BAD", ""):
+        raise CUDARuntimeError(719)
     return {"name": b"Fake card %d" % index, "multiProcessorCount": 2}
 
 
