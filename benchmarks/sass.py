@@ -24,7 +24,6 @@ from chaind.miner.gpu import Shape, source
 LANES_OF_A_PIPE = 64
 LANES_ISSUED = 128
 UPPER_HALF_COST = 2
-LOOP_MIN = 1_000  # no other loop is as long
 INSTRUCTION = re.compile(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)([^;]*);")
 LABEL = re.compile(r"^(\.L\w+):")
 INTEGER = {"IADD3", "ISETP", "LEA", "LOP3", "PRMT", "SEL", "SHF", "VIADD"}
@@ -35,15 +34,15 @@ class ToolMissing(Exception):
 
 
 class Counted(NamedTuple):
-    """Instructions of the loop: in the integer pipe, products, upper halves of products, others."""
+    """Instructions of a nonce: in the integer pipe, products, upper halves of products, others."""
 
-    integer: int
-    products: int
-    upper_halves: int
-    others: int
+    integer: float
+    products: float
+    upper_halves: float
+    others: float
 
     @property
-    def all(self) -> int:
+    def all(self) -> float:
         """Together."""
         return sum(self)
 
@@ -90,11 +89,12 @@ def count(shape: Shape, architecture: str) -> Counted:
             pipes["upper" if rest.startswith(("HI", "WIDE")) else "products"] += 1
         else:
             pipes["integer" if base in INTEGER else "others"] += 1
-    return Counted(pipes["integer"], pipes["products"], pipes["upper"], pipes["others"])
+    counts = (pipes[name] for name in ("integer", "products", "upper", "others"))
+    return Counted(*(count / shape.unroll for count in counts))
 
 
 def _loop(text: str) -> list[str]:
-    """Operations between the long backward branch and its label, candidates' ones left out."""
+    """Operations between the longest backward branch and its label, candidates' ones left out."""
     operations: list[str] = []
     labels: dict[str, int] = {}
     jumps: list[tuple[int, str]] = []
@@ -106,9 +106,8 @@ def _loop(text: str) -> list[str]:
             if target and instruction[1].startswith("BRA"):
                 jumps.append((len(operations), target[1]))
             operations.append(instruction[1])
-    begin, end = next(
-        (labels[label], at + 1) for at, label in jumps if at - labels[label] > LOOP_MIN
-    )
+    loops = [(labels[label], at + 1) for at, label in jumps if labels[label] < at]
+    begin, end = max(loops, key=lambda loop: loop[1] - loop[0])
     rare: set[int] = set()
     for at, label in jumps:
         skipped = range(at + 1, labels[label])

@@ -40,12 +40,13 @@ _FIXED = np.dtype([("words", np.uint32, (FIXED_WORDS,))])
 
 
 class Shape(NamedTuple):
-    """How the kernel is compiled: threads in a block, blocks that a multiprocessor shall hold, and
-    what is done in the pipe of products (see sha256d.cu)."""
+    """How the kernel is compiled: threads in a block, blocks that a multiprocessor shall hold, what
+    is done in the pipe of products (see sha256d.cu), nonces in a turn of the loop."""
 
     threads: int
     blocks: int
     products: int
+    unroll: int = 1
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -54,6 +55,7 @@ class Shape(NamedTuple):
             f"-DTHREADS={self.threads}",
             f"-DBLOCKS={self.blocks}",
             f"-DPRODUCTS={self.products}",
+            f"-DUNROLL={self.unroll}",
         )
 
 

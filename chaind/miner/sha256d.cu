@@ -30,6 +30,9 @@
 #ifndef PRODUCTS
 #define PRODUCTS 1
 #endif
+#ifndef UNROLL
+#define UNROLL 1
+#endif
 #ifndef THREADS
 #define THREADS 256
 #endif
@@ -215,9 +218,10 @@ extern "C"
 #endif
 __global__ void __launch_bounds__(THREADS, BLOCKS) search(
     struct fixed fixed, word limit, word first, word count, word capacity, word *found) {
+    enum { TURN = UNROLL };  // nvcc looks up names in the pragma, and expands no macro there
     word stride = gridDim.x * blockDim.x;
     word offset;
-#pragma unroll 1
+#pragma unroll TURN
     for (offset = blockIdx.x * blockDim.x + threadIdx.x; offset < count; offset += stride) {
         word nonce = first + offset;
         if (__byte_perm(last_word(&fixed, nonce), 0, 0x0123) <= limit) {

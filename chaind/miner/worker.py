@@ -5,7 +5,7 @@
 
 It looks for newer work after every piece of a range, whose size follows the speed of the kernel, so
 that no more than a moment goes into stale work. Where work has a rate it rests between the pieces.
-It ends when the other end of the connection does.
+It ends when the other end of the connection does. Workers that have a card: see `card_worker`.
 """
 
 import os
