@@ -15,6 +15,7 @@ from common import RESULTS, RealNode, running
 
 BYTES_MAX = 3 << 20  # of all pictures: they are in the repository
 PAYMENTS_PER_S = 12
+ORDERS = 600  # on the two markets, before anybody looks
 CUSTODY = {"CHAIND_CUSTODY_ENABLED": "true"}
 PAYERS = ("alice", "bob", "carol", "dave", "erin")
 LOOKS = {
@@ -81,6 +82,7 @@ def subjects(nodes: list[RealNode]) -> list[View]:
         View("address", "address/bob", ".statement tbody"),
         View("payments", "payments", ".accounts tbody"),
         View("invoice", f"invoice/{invoice['id']}", ".state"),
+        View("exchange", "exchange/BTC-USD", ".trades tbody", tuple(LOOKS)),
         View("network", "network", ".voters tbody"),
     ]
 
@@ -124,6 +126,7 @@ def main(out: Path) -> None:
         raise click.ClickException("there is no Chromium here: apt-get install chromium")
     out.mkdir(parents=True, exist_ok=True)
     with running(4, CUSTODY) as nodes:
+        nodes.load("--exchange", "--rate", "100", "--count", str(ORDERS))
         asyncio.run(run(executable, out, nodes.all))
     sizes = [picture.stat().st_size for picture in out.glob("*.png")]
     click.echo(f"{len(sizes)} pictures, {sum(sizes) / 2**20:.2f} MiB, in {out}")

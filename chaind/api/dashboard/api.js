@@ -57,6 +57,11 @@ export function post(path, body, headers = {}) {
   });
 }
 
+/** {body, headers, status} of a DELETE. */
+export function remove(path) {
+  return ask(path, { method: "DELETE" });
+}
+
 /** An Idempotency-Key that nobody has used. */
 export function drawKey() {
   const data = crypto.getRandomValues(new Uint8Array(12));

@@ -16,6 +16,7 @@ const VIEWS = {
   address: { tag: "address-view", module: "./view_address.js", tab: "explorer" },
   payments: { tag: "payments-view", module: "./view_payments.js", tab: "payments" },
   invoice: { tag: "invoice-view", module: "./view_invoice.js", tab: "payments" },
+  exchange: { tag: "exchange-view", module: "./view_exchange.js", tab: "exchange" },
   network: { tag: "network-view", module: "./view_network.js", tab: "network" },
 };
 

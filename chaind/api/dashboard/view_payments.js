@@ -33,7 +33,7 @@ export function amountInput() {
 }
 
 /** Run `work` while the form's button says that it is under way. */
-async function busy(form, work) {
+export async function busy(form, work) {
   const button = form.querySelector("button:not([type])");
   button.disabled = true;
   form.setAttribute("aria-busy", "true");
@@ -45,7 +45,8 @@ async function busy(form, work) {
   }
 }
 
-function values(form) {
+/** The fields of a form, by name. */
+export function values(form) {
   return Object.fromEntries(new FormData(form).entries());
 }
 
