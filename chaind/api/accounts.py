@@ -19,6 +19,7 @@ from chaind.node.holdings import BALANCE_COINS_MAX, CoinInfo
 from chaind.primitives.amounts import format_amount
 from chaind.primitives.errors import Malformed, Unknown
 from chaind.primitives.hashes import HASH_BYTES
+from chaind.primitives.transaction import NATIVE
 
 FINAL, HEAD = "final", "head"  # which state an answer is of
 HISTORY_PAGE, HISTORY_PAGE_MAX = 50, 500
@@ -44,6 +45,8 @@ class BalanceAnswer(Answer, frozen=True, kw_only=True, omit_defaults=True):
     `at` says which state this is: `final`, which never changes back, or `head`, the newest block's
     (the default on chains of miners). There `confirmations` counts the blocks since something
     changed for the address. `immature` is what the next block cannot spend yet of `coins`.
+    `in_orders` is what open orders hold, by asset, which is in none of the other sums; `reserved`
+    is the native part of it.
     """
 
     address: str
@@ -56,6 +59,7 @@ class BalanceAnswer(Answer, frozen=True, kw_only=True, omit_defaults=True):
     at: str
     height: int
     user: str | None = None
+    in_orders: dict[str, str] = msgspec.field(default_factory=dict)
     immature: str | None = None
     confirmations: int | None = None
 
@@ -146,7 +150,8 @@ def balance_of(api: Api, address: bytes, at_head: bool | None = None) -> Balance
         balance=format_amount(info.native + info.coins),
         accounts={symbol: format_amount(units) for symbol, units in info.assets.items()},
         coins=format_amount(info.coins),
-        reserved=format_amount(info.reserved),
+        reserved=format_amount(info.reserved.get(api.forms.symbol(NATIVE), 0)),
+        in_orders={symbol: format_amount(units) for symbol, units in info.reserved.items()},
         utxo_count=info.utxo_count,
         last_activity_block=info.last_activity_block,
         at=HEAD if info.at_head else FINAL,

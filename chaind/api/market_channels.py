@@ -194,19 +194,19 @@ class MarketChannels:
     def _flush(self) -> None:
         self._timer = None
         self._told_s = asyncio.get_running_loop().time()
-        for symbol, changed in take(self._levels):
+        for symbol, changed in drained(self._levels):
             view = self._node.market_data.view(symbol)
             frame = view.delta(self._told_seq.get(symbol, view.seq), changed)
             self._told_seq[symbol] = view.seq
             self._send(("book", symbol), "delta", self._book_frame(symbol, frame))
-        for symbol, trades in take(self._trades):
+        for symbol, trades in drained(self._trades):
             self._send(("trades", symbol), "trades", _raw(TradesFrame(symbol, trades)))
-        for symbol, _ in take(self._tickers):
+        for symbol, _ in drained(self._tickers):
             self._send(("ticker", symbol), "ticker", self._ticker(symbol))
-        for (symbol, name), rows in take(self._candles):
+        for (symbol, name), rows in drained(self._candles):
             data = self._candles_frame(symbol, name, rows)
             self._send(("candles", symbol, name), "candles", data)
-        for account, orders in take(self._orders):
+        for account, orders in drained(self._orders):
             self._send(("orders", account), "orders", self._orders_frame(account, orders))
 
     def _send(self, subject: Subject, kind: str, data: msgspec.Raw) -> None:
@@ -275,7 +275,7 @@ class MarketChannels:
         return _raw(OrdersFrame(self._forms.show(account), forms))
 
 
-def take(pending: dict[Any, Any]) -> list[tuple[Any, Any]]:
+def drained(pending: dict[Any, Any]) -> list[tuple[Any, Any]]:
     """What waits to be told, which then waits no longer."""
     found = list(pending.items())
     pending.clear()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chaind.cli.exchange_online import book, cancel, markets, place, trades, watch
+from chaind.cli.exchange_online import book, cancel, markets, orders, place, trades, watch
 
 if TYPE_CHECKING:
     from chaind.market.lobster import Report
@@ -27,7 +27,7 @@ def exchange() -> None:
     """
 
 
-for command in (markets, book, trades, place, cancel, watch):
+for command in (markets, book, trades, place, orders, cancel, watch):
     exchange.add_command(command)
 
 

@@ -234,6 +234,39 @@ def show_order(order: "OrderInfo", as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--account", help="Whose: a name, number or address.  [default: the first trader]")
+@click.option(
+    "--status",
+    type=click.Choice(["active", "filled", "cancelled", "expired", "rejected"]),
+    help="Only those; active ones are open.",
+)
+@click.option("--limit", type=Whole(1, 10_000), default=20, show_default=True)
+@urls_option
+@json_option
+def orders(
+    account: str | None, status: str | None, limit: int, urls: tuple[str, ...], as_json: bool
+) -> None:
+    """List orders of an account, newest first.
+
+    \b
+    Examples:
+      chaind exchange orders
+      chaind exchange orders --account trader2 --status active
+    """
+    import msgspec
+
+    from chaind.cli.status import table
+
+    found = trading(urls, lambda client: client.orders(account, status=status, limit=limit))
+    if as_json:
+        click.echo(json.dumps({"orders": msgspec.to_builtins(found)}))
+        return
+    columns = ("order_id", "symbol", "side", "price", "quantity", "filled", "status")
+    rows = [tuple(str(getattr(order, name) or "-") for name in columns) for order in found]
+    click.echo(table([columns, *rows]))
+
+
+@click.command()
 @click.argument("order_ids", nargs=-1, metavar="[ORDER]...")
 @click.option("--all", "everything", is_flag=True, help="All open orders of the account.")
 @click.option("--symbol", help="With --all: of this market alone.")

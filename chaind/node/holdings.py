@@ -24,8 +24,9 @@ class BalanceInfo(NamedTuple):
     """Holdings of an address. `assets` are account balances by symbol, the native one included.
 
     They are of the state after block `height`, `at_head` or final. `immature` is the part of
-    `coins` that the next block cannot spend yet. `confirmations` counts the blocks from the newest
-    one on that changed something for the address; None where none did.
+    `coins` that the next block cannot spend yet. `reserved` is what open orders hold, by symbol,
+    and in none of the other sums. `confirmations` counts the blocks from the newest one on that
+    changed something for the address; None where none did.
     """
 
     address: bytes
@@ -33,7 +34,7 @@ class BalanceInfo(NamedTuple):
     assets: dict[str, int]
     coins: int
     utxo_count: int
-    reserved: int
+    reserved: dict[str, int]
     last_activity_block: int | None
     at_head: bool
     height: int
@@ -112,13 +113,31 @@ class HoldingsReader:
             assets,
             sum(coin.amount for coin in coins),
             len(coins),
-            0,
+            self._reserved(address, at_head=at_head),
             active,
             at_head,
             top,
             sum(coin.amount for coin in coins if not coin.mature),
             top - paid + 1 if paid else None,
         )
+
+    def _reserved(self, address: bytes, *, at_head: bool) -> dict[str, int]:
+        """What open orders hold. The books stand at the head: below it the index says what was open
+        of those that still are."""
+        below = not at_head and self._chain.head.hash != self._chain.final.hash
+        found: dict[str, int] = {}
+        for order in self._chain.state.books.open_orders(address):
+            held = order.reserve(order.lots)
+            if below:
+                record = self._store.trading.order(order.id)
+                if record is None:
+                    continue
+                units = record.ticks * order.book.step_units if order.buys else order.book.lot_units
+                held = record.lots * units
+            market = order.book.market
+            asset = market.quote if order.buys else market.base
+            found[asset] = found.get(asset, 0) + held
+        return found
 
     def coins(self, address: bytes, limit: int, *, at_head: bool) -> list[CoinInfo]:
         """At most `limit` unspent coins, by outpoint."""

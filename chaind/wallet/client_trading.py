@@ -95,11 +95,6 @@ class TradingClient(Client):
         )
         return reply.decode(OrderInfo)
 
-    async def place_at_once(self, fields: dict[str, object]) -> str:
-        """Place an order and do not wait for its block; its id. Asked once."""
-        reply = await self._once("/api/v1/orders?wait=accepted", fields)
-        return reply.decode(OrderInfo).order_id
-
     async def cancel(self, order_id: str, *, final: bool = True) -> Acted:
         """Take one open order back. Raises `NotThere`, or `Refused` where it is done."""
         path = f"/api/v1/orders/{quote(order_id, safe='')}{_query(wait=_wait(final))}"

@@ -185,6 +185,9 @@ async def test_cancelling(door: Door, traders: tuple[Trader, Trader]) -> None:
     one, two = traders
     order = await one.place("buy", "1", "44000")
     path = f"{PLAIN}/{order['order_id']}"
+    await one.place("sell", "3", "2", symbol="COIN/USD")
+    held = await door.get(f"/balance/{one.name}")
+    assert (held["reserved"], held["in_orders"]) == ("3", {"USD": "44000", "COIN": "3"})
     foreign = await answer(door, "DELETE", f"{path}?account={two.name}", 403)
     assert foreign["code"] == "not-your-order"
     done = await answer(door, "DELETE", f"{path}?wait=final", 200)

@@ -45,6 +45,9 @@ def test_the_nodes_accounts_trade(node: Running) -> None:
     [found] = told(node, "trades", "BTC-USD")["trades"]
     assert (found["price"], found["maker_order_id"]) == ("45000", ask["order_id"])
     assert "buy   45000  0.5" in trade(node, "trades", "BTC-USD").output
+    listed = told(node, "orders", "--account", "trader2", "--status", "active")["orders"]
+    assert [order["order_id"] for order in listed] == [ask["order_id"]]
+    assert "partially_filled" in trade(node, "orders", "--account", "trader2").output
     watched = trade(node, "watch", "BTC-USD", "--count", "2")
     assert watched.output.splitlines() == [
         "bid none, ask 1.5 at 45000",
