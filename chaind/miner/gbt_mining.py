@@ -112,9 +112,7 @@ class GbtMining(CrewMining):
                 pause_s = min(2 * pause_s, PAUSE_S_MAX)
                 continue
             pause_s = PAUSE_S
-            if before is None:
-                self._tell(f"{self._url}: connected")
-            elif loop.time() - begun_s < 1.0 and self._is_like(before):
+            if before is not None and loop.time() - begun_s < 1.0 and self._is_like(before):
                 await asyncio.sleep(POLL_S)  # it does not hold the question
 
     async def _script_of(self, rpc: NodeRpc) -> bytes:
@@ -135,7 +133,10 @@ class GbtMining(CrewMining):
             asked["longpollid"] = longpollid
         answer_s = LONGPOLL_S if longpollid else ANSWER_S
         answer = await rpc.call("getblocktemplate", [asked], answer_s=answer_s)
-        self._search(parse_template(answer, self._script))
+        work = parse_template(answer, self._script)
+        if self._work_now is None:
+            self._tell(f"{self._url}: connected")
+        self._search(work)
 
     def _is_like(self, before: GbtWork) -> bool:
         now = self._work_now
