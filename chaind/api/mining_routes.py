@@ -43,6 +43,17 @@ MINING_ROUTES: tuple[Route, ...] = (
         errors=(*NAMES, mining.NotMined),
     ),
     Route(
+        "GET",
+        f"{V1}/mining/recent",
+        mining_view.get_recent,
+        "The newest blocks of the best chain, and who mined them",
+        {200: mining_view.RecentAnswer},
+        parameters=(
+            number("blocks", "How many", 1, mining_view.RECENT_MAX, default=mining_view.RECENT),
+        ),
+        errors=(mining.NotMined,),
+    ),
+    Route(
         "POST",
         f"{V1}/mining/template",
         mining.post_mine_block,

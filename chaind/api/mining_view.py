@@ -12,13 +12,14 @@ from chaind.api.mining import NotMined
 from chaind.miner.jobs import DIFFICULTY_1
 from chaind.miner.roster import MinerInfo
 from chaind.node.mining import Mining
-from chaind.node.mining_view import mined_by, network_rate
+from chaind.node.mining_view import mined_by, network_rate, recent_blocks
 from chaind.node.work_engine import WorkEngine
 from chaind.primitives.amounts import format_amount
 from chaind.primitives.hashes import display_hash
 from chaind.primitives.work import target_of
 
 BLOCKS, BLOCKS_MAX = 1_000, 10_000  # of one attribution
+RECENT, RECENT_MAX = 20, 100
 MINERS_MAX = 500  # of one attribution, those of most blocks
 HEIGHT_MAX = 2**53
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound
@@ -117,6 +118,32 @@ class AttributionAnswer(Answer, frozen=True, kw_only=True):
     to_height: int
     final_height: int
     miners: list[MinedForm]
+
+
+class MinerShare(Answer, frozen=True):
+    """What a block paid an address. `user` is its name, where this node keeps its key."""
+
+    address: str
+    user: str | None
+    reward: str
+
+
+class RecentBlock(Answer, frozen=True, kw_only=True):
+    """A block and whom its coinbase pays. One that is not `final` may be reorganised away."""
+
+    height: int
+    hash: str
+    time_ms: int
+    difficulty: float
+    transactions: int
+    final: bool
+    miners: list[MinerShare]
+
+
+class RecentAnswer(Answer, frozen=True):
+    """The newest blocks of the best chain, the newest first."""
+
+    blocks: list[RecentBlock]
 
 
 async def get_mining(api: Api, request: web.Request) -> web.Response:
@@ -236,6 +263,32 @@ async def get_attribution(api: Api, request: web.Request) -> web.Response:
             ],
         )
     )
+
+
+async def get_recent(api: Api, request: web.Request) -> web.Response:
+    """The newest blocks of the best chain, and who mined them."""
+    node = api.node
+    count = query_integer(request, "blocks", RECENT, 1, RECENT_MAX)
+    _engine(api)
+    final = node.chain.final.height
+    blocks = [
+        RecentBlock(
+            height=block.height,
+            hash=display_hash(block.hash),
+            time_ms=1_000 * block.time,
+            difficulty=DIFFICULTY_1 / target_of(block.bits),
+            transactions=block.transactions,
+            final=block.height <= final,
+            miners=[
+                MinerShare(
+                    api.forms.show(address), node.payments.name_of(address), format_amount(units)
+                )
+                for address, units in block.paid.items()
+            ],
+        )
+        for block in recent_blocks(node.chain, node.store, count)
+    ]
+    return respond(RecentAnswer(blocks))
 
 
 def _engine(api: Api) -> WorkEngine:

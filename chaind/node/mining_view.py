@@ -29,6 +29,17 @@ class Mined(NamedTuple):
     final_units: int
 
 
+class MinedBlock(NamedTuple):
+    """A block of the best chain, and what its coinbase pays to whom. `time` is the header's."""
+
+    height: int
+    hash: bytes
+    time: int
+    bits: int
+    transactions: int
+    paid: dict[bytes, int]
+
+
 class NetworkRate(NamedTuple):
     """Hashes per second that the last blocks took, and how many blocks that were."""
 
@@ -47,6 +58,34 @@ def mined_by(chain: Chain, store: ChainStore, start: int, stop: int) -> list[Min
                 sums[at] += value
     rows = [Mined(address, *sums) for address, sums in found.items()]
     return sorted(rows, key=lambda row: (-row.blocks, -row.units, row.address))
+
+
+def recent_blocks(chain: Chain, store: ChainStore, count: int) -> list[MinedBlock]:
+    """The newest blocks of the best chain, the newest first; the genesis is not among them."""
+    blocks = [candidate.body.block for candidate in chain.executed()[-count:]]
+    found = [
+        MinedBlock(
+            block.height,
+            block.hash,
+            block.header.time,
+            block.header.bits,
+            len(block.transactions),
+            paid_by_coinbase(block.coinbase),
+        )
+        for block in reversed(blocks)
+    ]
+    stop = chain.final.height + 1
+    start = max(1, stop - (count - len(found)))
+    final = zip(store.headers(start, stop), store.coinbases(start, stop), strict=True)
+    stored = []
+    for height, (record, coinbase) in enumerate(final, start=start):
+        row, header = store.block_row(height), Header.decode(record)
+        assert row is not None, "it is final"
+        paid = paid_by_coinbase(parse_coinbase(coinbase))
+        stored.append(
+            MinedBlock(height, row.hash, header.time, header.bits, row.transactions, paid)
+        )
+    return found + stored[::-1]
 
 
 def _coinbases(

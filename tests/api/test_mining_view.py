@@ -97,6 +97,32 @@ async def test_miners_of_this_node_are_told(door: Door) -> None:
 
 
 @on_mined_chain
+async def test_the_newest_blocks_say_who_mined_them(door: Door) -> None:
+    assert (await door.get("/api/v1/mining/recent"))["blocks"] == []
+    paid = (await door.post("/transfer", {"from": "alice", "to": "bob", "amount": "2"}, 202))[
+        "tx_id"
+    ]
+    await mined(door, "bob", "alice", "bob", "alice", "bob")
+    told = (await door.get("/api/v1/mining/recent"))["blocks"]
+    assert [block["height"] for block in told] == [5, 4, 3, 2, 1]
+    assert [block["miners"][0]["user"] for block in told] == ["bob", "alice", "bob", "alice", "bob"]
+    assert [block["final"] for block in told] == [False, False, False, True, True]
+    assert [block["transactions"] for block in told] == [0, 0, 0, 0, 1]
+    assert told[0]["hash"] == (await door.get("/api/v1/mining"))["previous_hash"]
+    first = await door.get("/block/1")
+    same = {name: first[name] for name in ("height", "hash", "time_ms", "final")}
+    assert {name: told[-1][name] for name in same} == same
+    assert first["tx_ids"] == [paid]
+    share = {"address": door.show(BOB), "user": "bob", "reward": "50"}
+    assert told[0]["miners"] == [share]
+    assert told[0]["difficulty"] == pytest.approx(0xFFFF * 2**208 / target_of(EASY))
+    for limit in range(1, 7):
+        few = await door.get(f"/api/v1/mining/recent?blocks={limit}")
+        assert few["blocks"] == told[:limit]
+    assert (await door.get("/api/v1/mining/recent?blocks=0", 400))["code"] == "query-invalid"
+
+
+@on_mined_chain
 @serving
 async def test_answers_are_of_the_described_type(door: Door) -> None:
     await mined(door, "bob")
@@ -108,5 +134,5 @@ async def test_answers_are_of_the_described_type(door: Door) -> None:
 
 
 async def test_a_chain_of_validators_is_not_mined(door: Door) -> None:
-    for path in ("mining", "mining/workers", "mining/attribution"):
+    for path in ("mining", "mining/workers", "mining/attribution", "mining/recent"):
         assert (await door.get(f"/api/v1/{path}", 409))["code"] == "not-mined"

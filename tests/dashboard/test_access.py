@@ -44,6 +44,7 @@ async def test_no_view_has_a_barrier(
         ("address/bob", ".statement tbody"),
         ("payments", ".accounts tbody"),
         (f"invoice/{invoice}", "qr-code svg"),
+        ("mining", ".unmined"),
         ("network", ".voters tbody"),
     ):
         await dashboard.go(view)

@@ -17,6 +17,7 @@ SIGNS = {  # of each view, what shows that all of it is there
     "address/alice": ".statement tbody",
     "payments": ".accounts tbody",
     "exchange/BTC-USD": ".day dd",
+    "mining": ".unmined",
     "network": ".voters tbody",
 }
 START_S = 180.0  # a bound on hangs: two nodes start on a machine that may be busy

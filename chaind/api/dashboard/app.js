@@ -17,6 +17,7 @@ const VIEWS = {
   payments: { tag: "payments-view", module: "./view_payments.js", tab: "payments" },
   invoice: { tag: "invoice-view", module: "./view_invoice.js", tab: "payments" },
   exchange: { tag: "exchange-view", module: "./view_exchange.js", tab: "exchange" },
+  mining: { tag: "mining-view", module: "./view_mining.js", tab: "mining" },
   network: { tag: "network-view", module: "./view_network.js", tab: "network" },
 };
 

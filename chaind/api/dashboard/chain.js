@@ -37,6 +37,16 @@ class Chain extends EventTarget {
     return Date.now() + this.#offsetMs;
   }
 
+  /** Whether miners make the blocks. */
+  get mined() {
+    return this.status?.mode === "pow";
+  }
+
+  /** Blocks that are not final yet: on chains of miners, those on top of the final one. */
+  get onTop() {
+    return this.news === null ? 0 : Math.max(0, this.news.next_block.height - 1 - this.height);
+  }
+
   get height() {
     return Math.max(this.blocks[0]?.height ?? 0, this.status?.height ?? 0);
   }

@@ -64,21 +64,26 @@ class ChainStrip extends Part {
       show(this.#next.number, "next");
       return;
     }
-    const leader = chain.validators?.[next.leader]?.name ?? `validator ${next.leader}`;
     const share = Math.min(1, next.bytes / next.bytes_max);
     // The first transaction is seen at once; then the scale is that of the block.
     const shown = next.transactions === 0 ? 0 : Math.max(0.08, share);
     this.#next.fill.style.height = `${(shown * 100).toFixed(1)}%`;
-    text(this.#next.number, String(chain.height + 1));
+    text(this.#next.number, String(next.height));
     const words = next.transactions === 0 ? "empty so far" : plural(next.transactions, "waiting", "waiting");
     text(this.#next.what, words);
-    text(this.#next.who, `${leader} leads`);
+    text(this.#next.who, this.#maker(next.leader));
     this.#next.tile.title = `The next block: ${plural(next.transactions, "transaction")}, ${bytes(next.bytes)}`;
+  }
+
+  /** Who makes the next block: the leader, or miners, on blocks that are not final yet. */
+  #maker(leader) {
+    if (leader !== null) return `${chain.validators?.[leader]?.name ?? `validator ${leader}`} leads`;
+    return chain.onTop === 0 ? "being mined" : `mined on ${plural(chain.onTop, "block")}`;
   }
 
   #makeTile(block) {
     const made = chain.validatorOf(block.proposer);
-    const name = made?.name ?? short(block.proposer ?? "", 4);
+    const name = block.proposer === null ? "a miner" : made?.name ?? short(block.proposer, 4);
     return h(
       "li",
       {},

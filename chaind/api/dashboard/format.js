@@ -55,6 +55,29 @@ export function age(timeMs, nowMs) {
   return `${span(Math.round(ms / 1000) * 1000).replace(".0", "")} ago`;
 }
 
+/** Hashes per second, with a unit. */
+export function hashes(perSecond) {
+  const units = ["H/s", "kH/s", "MH/s", "GH/s", "TH/s", "PH/s", "EH/s"];
+  let value = perSecond;
+  let unit = 0;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${value < 10 ? value.toFixed(2) : value < 99.95 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+}
+
+/** How many times as hard as Bitcoin's easiest: from a millionth on test chains to many billions. */
+export function difficulty(value) {
+  if (value === 0) return "0";
+  if (value < 0.01) return value.toExponential(2).replace("e-", " × 10⁻").replace(/\d+$/, superscript);
+  return value < 1000 ? String(Number(value.toPrecision(4))) : count(Math.round(value));
+}
+
+function superscript(digits) {
+  return digits.replace(/\d/g, (digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(digit)]);
+}
+
 export function moment(timeMs) {
   return new Date(timeMs).toISOString().replace("T", " ").replace("Z", " UTC");
 }

@@ -49,7 +49,7 @@ class BlockView extends Part {
       ["Hash", copyable(block.hash, "hash")],
       ["Made", h("span", {}, ago(block.time_ms), " · ", moment(block.time_ms))],
       block.proposer === null ? null : ["Proposer", addressLink(block.proposer)],
-      ["View", count(block.view)],
+      chain.mined ? null : ["View", count(block.view)],
       ["Payments", count(block.transaction_count)],
       ["Before it", block.height === 0 ? "nothing" : h("a", { href: `#/block/${block.previous_hash}` },
         `block ${block.height - 1}`)],
@@ -64,7 +64,8 @@ class BlockView extends Part {
     if (proof === null) {
       const words = block.height === 0
         ? "Every node of this chain begins with this block: its genesis file is the proof."
-        : "No certificate covers this block yet.";
+        : chain.mined ? "Work: it lies deeper below the newest block than this chain is ever reorganised."
+          : "No certificate covers this block yet.";
       return card("What makes it final", {}, h("p", { class: "muted" }, words));
     }
     const names = chain.validators ?? [];
@@ -86,7 +87,8 @@ class BlockView extends Part {
   #contents(block) {
     const host = card(plural(block.transaction_count, "payment"), {});
     if (block.transaction_count === 0) {
-      host.append(blank("This block is empty: nobody paid, and it shows that the validators live."));
+      host.append(blank(chain.mined ? "This block is empty: nobody paid meanwhile."
+        : "This block is empty: nobody paid, and it shows that the validators live."));
       return host;
     }
     const list = table(COLUMNS, block.transactions.map((each) => this.#row(each)), { label: "Payments" });

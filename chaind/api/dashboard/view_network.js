@@ -60,7 +60,7 @@ class NetworkView extends Part {
         ["Name", status.name],
         ["Role", role],
         ["Running for", span(stats.uptime_ms)],
-        ["View", count(status.view)],
+        status.mode === "pow" ? null : ["View", count(status.view)],
         ["Version", status.version],
         ["Chain", `${status.chain}, ${status.mode}${status.dev ? ", for development" : ""}`],
         ["Genesis", copyable(status.genesis_hash, "genesis hash")],
@@ -102,6 +102,11 @@ class NetworkView extends Part {
   }
 
   #showVoters(news, status, peers) {
+    if (status.mode === "pow") {
+      show(this.querySelector(".voters"), blank("Nobody votes: blocks of this chain are mined. ",
+        h("a", { href: "#/mining" }, "See who mines"), "."));
+      return;
+    }
     const connected = new Set(peers.peers.map((each) => each.validator_index));
     const rows = news.validators.map((voter) => {
       const share = news.window === 0 ? 0 : voter.voted / news.window;

@@ -33,6 +33,10 @@ class OverviewView extends Part {
         { class: "columns" },
         card("Votes, view by view", { class: "votes" }, h("validator-wheel", {}),
           h("div", { class: "views" }), this.#legend()),
+        card("Mined, not voted", { class: "mined", hidden: true },
+          h("p", {}, "Miners make the blocks of this chain, and work makes them final: whatever is deep enough "
+            + "below the newest block stays."),
+          h("p", {}, h("a", { href: "#/mining" }, "Difficulty, hash rate, workers, and how to join in"), ".")),
         card("Newest blocks", { class: "newest" }, h("div", { class: "rows inner" })),
       ),
     );
@@ -45,8 +49,9 @@ class OverviewView extends Part {
     const value = h("strong", { class: "value" }, "–");
     const note = h("span", { class: "note" }, " ");
     const line = name === "height" ? null : h("spark-line", {});
-    this.#figures[name] = { value, note, line };
-    return h("section", { class: `tile ${name}` }, h("h2", {}, title), value, note, line);
+    const heading = h("h2", {}, title);
+    this.#figures[name] = { title: heading, value, note, line };
+    return h("section", { class: `tile ${name}` }, heading, value, note, line);
   }
 
   #legend() {
@@ -58,6 +63,8 @@ class OverviewView extends Part {
   }
 
   #update() {
+    this.querySelector(".mined").hidden = !chain.mined;
+    this.querySelector(".votes").hidden = chain.mined;
     this.#updateFigures();
     this.#updateVotes();
     this.#updateBlocks();
@@ -73,9 +80,15 @@ class OverviewView extends Part {
     }
     const pulse = chain.news?.pulse;
     if (pulse === undefined) return;
-    text(lag.value, millis(pulse.lag_ms));
-    text(lag.note, pulse.lag_ms === null ? "measured from the next block on" : "from proposal to final");
-    lag.line.values = chain.history("lag");
+    if (chain.mined) {
+      text(lag.title, "Blocks on top");
+      text(lag.value, count(chain.onTop));
+      text(lag.note, "mined, and not final yet");
+    } else {
+      text(lag.value, millis(pulse.lag_ms));
+      text(lag.note, pulse.lag_ms === null ? "measured from the next block on" : "from proposal to final");
+      lag.line.values = chain.history("lag");
+    }
     const perSecond = chain.rate;
     text(rate.value, perSecond < 10 ? perSecond.toFixed(1) : count(Math.round(perSecond)));
     text(rate.note, `${count(pulse.transactions_total)} since the node started`);
@@ -88,7 +101,7 @@ class OverviewView extends Part {
 
   #updateVotes() {
     const news = chain.news;
-    if (news === null) return;
+    if (news === null || chain.mined) return;
     this.querySelector("validator-wheel").news = news;
     const rows = news.views.slice(0, VIEWS_SHOWN).map((view) => {
       const leader = news.validators[view.leader]?.name ?? String(view.leader);
@@ -107,8 +120,11 @@ class OverviewView extends Part {
     const host = this.querySelector(".rows");
     const blocks = chain.blocks.slice(0, BLOCKS_SHOWN);
     if (blocks.length === 0) {
-      show(host, blank("No block is final yet. The first one comes as soon as enough validators "
-        + "are connected: ", h("a", { href: "#/network" }, "see the network"), "."));
+      show(host, chain.mined
+        ? blank("No block is final yet: each needs a few others on top of it. ", h("a", { href: "#/mining" },
+          "See who mines"), ".")
+        : blank("No block is final yet. The first one comes as soon as enough validators "
+          + "are connected: ", h("a", { href: "#/network" }, "see the network"), "."));
       return;
     }
     if (host.dataset.tip === String(blocks[0].height)) return;
@@ -123,7 +139,8 @@ class OverviewView extends Part {
     const busy = blocks.reduce((found, each) => found + each.transaction_count, 0);
     if (busy === 0) {
       host.append(blank("Nobody pays just now. ", h("a", { href: "#/payments" }, "Make a payment"),
-        ` and watch it become final, ${plural(chain.status?.validators ?? 0, "validator")} voting.`));
+        chain.mined ? " and watch it become final."
+          : ` and watch it become final, ${plural(chain.status?.validators ?? 0, "validator")} voting.`));
     }
   }
 }
