@@ -99,6 +99,21 @@ async def test_the_view_shows_work_workers_and_who_mined(
     assert (await page.text(".tile.node .note")).startswith("1 process of its own")
 
 
+async def test_a_block_on_top_is_shown_as_what_it_is(mining: Dashboard) -> None:
+    page = mining.page
+    words = "Final block"
+    while words == "Final block":  # it was buried while the page was loading
+        newest = (await mining.ask("/api/v1/mining/recent?blocks=1"))["blocks"][0]
+        await mining.open(f"block/{newest['hash']}")
+        words = await page.until("document.querySelector('.kicker')?.innerText")
+    assert words == "Not final yet"
+    await mining.shows("may still be reorganised away")
+    assert await page.text("main h1") == f"Block {newest['height']}"
+    older = await page.evaluate("document.querySelector('[rel=prev]').getAttribute('href')")
+    before = (await mining.ask(f"/block/{newest['hash']}"))["previous_hash"]
+    assert older == f"#/block/{before}"
+
+
 async def test_the_figures_are_the_nodes_and_move_with_blocks(mining: Dashboard) -> None:
     page = mining.page
     await mining.open("mining")

@@ -36,10 +36,12 @@ class BlockView extends Part {
   }
 
   #head(block) {
-    const before = h("a", { class: "button second", href: `#/block/${block.height - 1}`, rel: "prev" }, "← Older");
+    const older = block.final ? block.height - 1 : block.previous_hash; // heights are those of final blocks
+    const before = h("a", { class: "button second", href: `#/block/${older}`, rel: "prev" }, "← Older");
     const after = h("a", { class: "button second", href: `#/block/${block.height + 1}`, rel: "next" }, "Newer →");
     return h("div", { class: "head" },
-      h("div", {}, h("p", { class: "kicker" }, block.height === 0 ? "Genesis" : "Final block"),
+      h("div", {}, h("p", { class: "kicker" }, block.height === 0 ? "Genesis"
+        : block.final ? "Final block" : "Not final yet"),
         h("h1", {}, `Block ${block.height}`)),
       h("div", { class: "actions" }, block.height > 0 ? before : null, block.height < chain.height ? after : null));
   }
@@ -64,6 +66,7 @@ class BlockView extends Part {
     if (proof === null) {
       const words = block.height === 0
         ? "Every node of this chain begins with this block: its genesis file is the proof."
+        : !block.final ? "Nothing yet: it may still be reorganised away, until enough blocks stand on top of it."
         : chain.mined ? "Work: it lies deeper below the newest block than this chain is ever reorganised."
           : "No certificate covers this block yet.";
       return card("What makes it final", {}, h("p", { class: "muted" }, words));

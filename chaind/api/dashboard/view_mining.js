@@ -99,7 +99,8 @@ class MiningView extends Part {
     if (host.dataset.mark === mark) return;
     host.dataset.mark = mark;
     const rows = blocks.map((block) => [
-      block.final ? blockLink(block.height) : h("span", { class: "num" }, String(block.height)),
+      block.final ? blockLink(block.height)
+        : h("a", { href: `#/block/${block.hash}`, class: "num" }, String(block.height)),
       ago(block.time_ms),
       block.miners.length === 0 ? h("span", { class: "muted" }, "nobody")
         : block.miners.map((each, index) => [index > 0 ? ", " : null, addressLink(each.address, 6)]),
