@@ -6,7 +6,7 @@ from chaind.consensus.pow import errors as headers
 from chaind.consensus.pow.tree_errors import ParentInvalid, ReorgTooDeep
 from chaind.ledger.errors import BlockTransactionInvalid
 from chaind.node.bodies import WrongTransactions
-from chaind.node.gbt import BlockKnown, BlockOutrun
+from chaind.node.gbt import BlockKnown, BlockOutrun, TransactionsRefused
 from chaind.node.work_engine import ParentUnknown
 from chaind.primitives.block import MerkleMismatch
 from chaind.primitives.errors import ChaindError
@@ -52,6 +52,7 @@ REASONS: tuple[tuple[type[ChaindError], str], ...] = (
     (ReorgTooDeep, "stale-prevblk"),
     (BlockOutrun, "inconclusive"),
     (BlockTransactionInvalid, "bad-txns"),
+    (TransactionsRefused, "bad-txns"),
     (WrongTransactions, "bad-txns"),
 )
 REJECTED = "rejected"

@@ -173,6 +173,21 @@ async def test_blocks_are_refused_in_the_words_of_bip22(door: Door) -> None:
 
 
 @on_mined_chain
+async def test_a_transaction_that_was_tampered_with_spoils_its_block(door: Door) -> None:
+    client, script = miner(door), await script_of(door)
+    await pay(door)
+    template = await client.template()
+    data = [one["data"] for one in template["transactions"]]
+    spoilt = bytearray.fromhex(data[1])
+    spoilt[-1] ^= 1  # of the signature
+    block = solve(template, own_coinbase(template, script), [data[0], spoilt.hex()])
+    assert await client.call("submitblock", block) == "bad-txns"
+    assert await client.call("submitblock", block) == "duplicate-invalid"
+    assert await client.call("getblockcount") == 0
+    assert await client.mine(await client.template(), script) is None
+
+
+@on_mined_chain
 async def test_longpoll_is_held_until_the_tip_changes(door: Door) -> None:
     client, script = miner(door), await script_of(door)
     template = await client.template()
