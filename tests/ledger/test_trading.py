@@ -20,6 +20,7 @@ from chaind.ledger.errors import (
     NotIssuer,
     TransactionMalformed,
     TransactionTooLarge,
+    WitnessMismatch,
 )
 from chaind.ledger.execute import check_on_state
 from chaind.ledger.trading import OUTCOMES, Refused
@@ -248,6 +249,22 @@ def test_an_account_has_so_many_open_orders() -> None:
     keeps_out(pit, lambda pit: pit.place(ALICE, SELL, 1, 12), OpenOrdersExceeded, count=2, limit=2)
     taker = pit.place(ALICE, SELL, 1, 12, time_in_force=TimeInForce.IOC)
     assert pit.trade(taker).receipts[0].refused is None
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        PlaceOrder(ALICE.address, order(BUY, 1, 10)),
+        CancelOrder(ALICE.address, bytes(32)),
+        CancelOrders(ALICE.address),
+        AmendOrder(ALICE.address, bytes(32), lots=1),
+        CreateMarket(CAROL.address, opening()),
+    ],
+)
+def test_nobody_acts_for_another(action: Any) -> None:
+    pit = Pit()
+    with pytest.raises(WitnessMismatch):
+        pit.check([pit.act(BOB, action)])
 
 
 def test_an_amendment_needs_its_funds() -> None:

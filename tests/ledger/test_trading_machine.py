@@ -230,6 +230,7 @@ class TradingMachine(RuleBasedStateMachine):
         books = self.state.books
         assert dump(books) == self.head
         check_books(books)
+        assert books.journal.depth == self.state.depth
         again = load_books(
             lambda prefix: [(key, rows[key]) for key in sorted(rows) if key.startswith(prefix)],
             rows,

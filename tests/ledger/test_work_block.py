@@ -4,20 +4,24 @@ from typing import Any
 
 import msgspec
 import pytest
+from ledger_builders import ALICE
 from ledger_chain import Chain
+from trading_kit import Pit
 
 from chaind.ledger.block import ParentInfo
-from chaind.ledger.errors import BlockInvalid, RootMismatch
+from chaind.ledger.errors import BlockInvalid, BlockOutOfTurn, RootMismatch
 from chaind.ledger.work_block import (
     check_work_block,
     check_work_in_context,
     paid_coinbase,
     work_commitment,
 )
+from chaind.market.turns import in_turn
 from chaind.primitives.block import Block, Header, MerkleMismatch
 from chaind.primitives.coinbase import address_script, encode_coinbase
 from chaind.primitives.genesis import Parameters
 from chaind.primitives.hashes import merkle_root, sha256d
+from chaind.primitives.orders import BUY
 
 VALIDATORS = bytes(32)
 PARENT = ParentInfo(b"p" * 32, 6, 1_700_000_000_000, 0, b"r" * 32, (1_700_000_000,))
@@ -50,6 +54,17 @@ def test_an_honest_block_passes_and_pays_by_its_coinbase() -> None:
     txid, coinbase = paid_coinbase(block)
     assert txid == sha256d(block.coinbase_bytes)
     assert [(output.address, output.amount) for output in coinbase.outputs] == [(MINER, 50)]
+
+
+def test_orders_of_a_mined_block_stand_in_their_turns() -> None:
+    pit = Pit()
+    orders = [pit.place(ALICE, BUY, 1, 9) for _ in range(2)]
+    right, wrong = mined(*orders), mined(*reversed(orders))
+    if in_turn(PARENT.hash, [(one.txid, one.body.action) for one in orders])[0] != orders[0].txid:
+        right, wrong = wrong, right
+    check_work_block(right, Parameters())
+    with pytest.raises(BlockOutOfTurn):
+        check_work_block(wrong, Parameters())
 
 
 def test_miners_may_roll_version_time_nonce_and_coinbase() -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mutants import MUTANTS, Mutant
+from mutants_of_trading import MUTANTS_OF_TRADING
 from mutants_of_tree import MUTANTS_OF_TREE
 from mutants_of_work import MUTANTS_OF_WORK
 
@@ -124,7 +125,7 @@ def main() -> int:
                 )
             else:
                 shutil.copy2(source, copy / name)
-        for mutant in (*MUTANTS, *MUTANTS_OF_TREE, *MUTANTS_OF_WORK):
+        for mutant in (*MUTANTS, *MUTANTS_OF_TREE, *MUTANTS_OF_WORK, *MUTANTS_OF_TRADING):
             if given.only in mutant.name:
                 verdict = judge(copy, mutant, sound)
                 verdicts.append(verdict)
