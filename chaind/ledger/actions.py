@@ -66,9 +66,9 @@ def _check_order(action: OrderAction) -> None:
             _check_range("stop price", stop_ticks, low=0)
 
 
-def order_action(action: Action | None) -> OrderAction | None:
+def order_action(action: Action) -> OrderAction | None:
     """The action where it is one of the exchange, which takes its turn at the end of a block."""
-    if action is None or isinstance(action, (Issue, Mint, Burn, CreateMarket)):
+    if isinstance(action, (Issue, Mint, Burn, CreateMarket)):
         return None
     return action
 

@@ -157,6 +157,8 @@ class Applying:
     the last prices trigger what waits for them before it pays the maker of the block.
     """
 
+    __slots__ = ("_booked", "_context", "_cost_max", "_events", "_state", "cost", "receipts")
+
     def __init__(self, state: State, context: Context) -> None:
         self.receipts: list[Receipt] = []
         self.cost = 0

@@ -146,8 +146,9 @@ def check_transaction(
     rows = len(checked.moves) + len(checked.coin_inputs) + len(checked.coin_outputs)
     rows += 1 + (2 if body.lease else 0) + (2 if body.action else 0)
     room = checked.cost = COST_SIGNATURE * signatures + COST_ROW * rows
-    order = checked.order = None if body.action is None else order_action(body.action)
-    if order is not None:
+    checked.order = None
+    if body.action is not None and (order := order_action(body.action)) is not None:
+        checked.order = order
         room += COST_MEETING * meetings_max(order, parameters)
     if room > parameters.block_cost_max:
         raise TransactionTooLarge(what="cost", given=room, limit=parameters.block_cost_max)
@@ -368,8 +369,7 @@ def _with_others(body: Body, owners: Iterable[bytes]) -> list[bytes]:
     found = dict.fromkeys(owners)
     if body.lease is not None:
         found[body.lease.owner] = None
-    signer = None if body.action is None else signer_of(body.action)
-    if signer is not None:
+    if body.action is not None and (signer := signer_of(body.action)) is not None:
         found[signer] = None
     return list(found)
 

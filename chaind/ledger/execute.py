@@ -108,9 +108,10 @@ def check_on_state(state: View, checked: Checked, context: Context) -> Receipt:
         raise TooEarly(needed=f"after({checked.after_ms})", now=context.chain_time_ms)
     if checked.has_age:
         _check_ages(checked, spent, context)
-    for move in checked.moves:
-        if move[1] and decode_units(state.get(move[0])) < move[1]:
-            raise _short(state, move, context, taken=0)
+    get = state.get
+    for key, debit, _, address, asset in checked.moves:
+        if debit and decode_units(get(key)) < debit:
+            raise _short(state, (key, debit, 0, address, asset), context, taken=0)
     if checked.order is None:
         return Receipt(checked, fee, spent)
     return Receipt(checked, fee, spent, _check_reserve(state, checked, checked.order, context))

@@ -24,10 +24,15 @@ class Kind(IntEnum):
     ORDER = 2
 
 
+# A member's name is looked up in its class at a cost that every transaction would pay.
+OTHER, CANCEL, ORDER = Kind
+
+
 class Entry:
     """One waiting transaction. `sequence` is its age: lower is older.
 
-    `moves` are what it takes from and gives to balances, the reserve of an order among them.
+    `moves` are what it takes from and gives to balances, the reserve of an order among them;
+    `queue` is where the pool has it wait.
     """
 
     __slots__ = (
@@ -37,11 +42,14 @@ class Entry:
         "hidden",
         "kind",
         "moves",
+        "queue",
         "rate",
         "received_ms",
         "sequence",
         "size",
     )
+
+    queue: "Queue"
 
     def __init__(self, receipt: Receipt, received_ms: int, sequence: int) -> None:
         checked = receipt.checked
@@ -53,13 +61,12 @@ class Entry:
         self.sequence = sequence
         self.hidden = False
         self.executed = False  # hidden for being inside an executed block, not for having failed
-        self.kind = Kind.OTHER
+        self.kind = OTHER
         self.moves = checked.moves
         if checked.order is not None:
-            cancels = turn_of(checked.order) is Turn.CANCEL
-            self.kind = Kind.CANCEL if cancels else Kind.ORDER
-        if receipt.held is not None:
-            self.moves = _with_reserve(checked.moves, receipt.held)
+            self.kind = CANCEL if turn_of(checked.order) is Turn.CANCEL else ORDER
+            if receipt.held is not None:
+                self.moves = _with_reserve(checked.moves, receipt.held)
 
 
 def _with_reserve(moves: tuple[Move, ...], held: Move) -> tuple[Move, ...]:

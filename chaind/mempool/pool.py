@@ -160,7 +160,7 @@ class Pool:
         checked = entry.checked
         del self._by_wtxid[checked.transaction.wtxid]
         self.bytes_total -= entry.size
-        self._queues[entry.kind].leave(entry)
+        entry.queue.leave(entry)
         for claim in entry.checked.claims:
             del self._claims[claim]
         if not (entry.executed and self._at_head):
@@ -184,7 +184,7 @@ class Pool:
             if entry.hidden:
                 self._unpark(entry)
             else:
-                self._queues[entry.kind].leave(entry)
+                entry.queue.leave(entry)
             entry.hidden = entry.executed = True
             if self._at_head:
                 self._uncount_debits(entry)
@@ -203,7 +203,7 @@ class Pool:
                 if entry.executed and self._at_head:
                     self._count_debits(entry)
                 entry.hidden = entry.executed = False
-                self._queues[entry.kind].come_back(entry)
+                entry.queue.come_back(entry)
 
     def select(self, kind: Kind = Kind.OTHER) -> Iterator[Entry]:
         """Entries of a kind that are not hidden, by fee rate, then age. Do not change the pool
@@ -214,7 +214,7 @@ class Pool:
         """It failed on the head: do not select it again until a row that it needs changes."""
         if entry.hidden:
             return
-        self._queues[entry.kind].leave(entry)
+        entry.queue.leave(entry)
         entry.hidden = True
         for row in _needed_rows(entry):
             self._parked.setdefault(row, set()).add(entry.checked.txid)
@@ -340,7 +340,8 @@ class Pool:
         self._entries[txid] = entry
         self._by_wtxid[checked.transaction.wtxid] = entry
         self.bytes_total += entry.size
-        self._queues[entry.kind].enter(entry)
+        entry.queue = self._queues[entry.kind]
+        entry.queue.enter(entry)
         for claim in entry.checked.claims:
             self._claims[claim] = txid
         self._count_debits(entry)

@@ -149,7 +149,7 @@ MUTANTS_OF_TRADING = (
         "a reserve is no pending debit",
         "chaind/mempool/entries.py",
         "if receipt.held is not None:",
-        "if receipt.checked.order is None and receipt.held is not None:",
+        "if receipt.held is not None and not receipt.checked.order:",
         NODES,
     ),
     _mistake(
