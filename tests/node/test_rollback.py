@@ -56,7 +56,7 @@ async def test_a_node_on_a_lost_chain_follows_the_others_again(tmp_path: Path) -
         await cluster.mine(at=1, count=9, to="bob")
         await cluster.height(5)
         assert cluster[0].queries.transaction(alone.txid).status == "final"
-        await cluster.stop(0)
+        await cluster.stop()
 
         home = prepared(cluster.seats[0].directory, cluster.genesis)
         runner, hooks = CliRunner(), Records(OsFiles(), home / "webhooks")
@@ -76,7 +76,7 @@ async def test_a_node_on_a_lost_chain_follows_the_others_again(tmp_path: Path) -
         lost = (alone, brought, mine)
         statuses = [node.queries.transaction(one.txid).status for one in lost]
         assert statuses == ["pending"] * 3
-        cluster._groups = ()
+        await cluster.start(1)  # nobody is cut off any more
         await cluster.heads()
         assert node.chain.head.height == 11
         await cluster.mine(at=0, count=6)
