@@ -173,8 +173,7 @@ def _compare_holdings(remote: _Remote, address: bytes) -> None:
             told = 0
         if told > auditor.height and not remote.follow():
             return
-        newest = auditor.store.activity(address, None, 1)
-        if (newest[0][0].height if newest else 0) == told:
+        if (auditor.store.last_active(address) or 0) == told:
             break
         if not remote.follow():
             return

@@ -103,8 +103,7 @@ class HoldingsReader:
             for key in sorted(rows)
         }
         coins = self.coins(address, BALANCE_COINS_MAX, at_head=at_head)
-        latest = self._store.activity(address, None, 1)
-        active = changed or (latest[0][0].height if latest else None)
+        active = changed or self._store.last_active(address)
         paid = changed or max(active or 0, self._store.last_reward(address) or 0)
         top = self._top(at_head)
         return BalanceInfo(

@@ -377,6 +377,13 @@ class ChainStore:
                 found.append((Location(row.height, row.place), activity_of(txid, row, address)))
         return found
 
+    def last_active(self, address: bytes) -> int | None:
+        """The last final height whose transactions, or expiries and triggers, meant an address."""
+        prefix = activity_prefix(address)
+        for key, _ in self._database.scan(prefix, prefix_end(prefix), reverse=True, limit=1):
+            return int.from_bytes(key[len(prefix) : len(prefix) + 8], "big")
+        return None
+
     def block_trades(self, height: int) -> TransactionRow | None:
         """What a final block moved by itself, by expiries and triggers."""
         return self.transaction_row(block_trades_id(height))

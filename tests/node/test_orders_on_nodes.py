@@ -287,6 +287,22 @@ async def test_activity_tells_transactions_alone(desk: Desk) -> None:
     assert refused.refused.code == "order-not-open"
 
 
+async def test_an_expiry_is_the_last_that_happened_to_an_account(desk: Desk) -> None:
+    """A balance changed by it: whoever compares balances has to know at which height."""
+    until = {"time_in_force": TimeInForce.GTT, "expires_ms": desk.clock.ms + 500}
+    order = desk.place("trader1", BUY, 5, **until)
+    await desk.trade(order)
+    assert desk.store.last_active(address("trader1")) == 1
+    held = desk.balance("trader1", "USD")
+    await desk.trade(desk.payment())
+    await desk.trade(desk.payment())
+    assert desk.balance("trader1", "USD") > held
+    assert desk.store.last_active(address("trader1")) == 2
+    [(place, _)] = desk.store.activity(address("trader1"), None, 9)
+    assert place.height == 1
+    assert desk.store.last_active(address("judy")) is None
+
+
 async def test_the_books_of_another_branch(tmp_path: Path) -> None:
     """A proposal on another parent undoes what stood, and what it stood for comes back."""
     desk = Desk(tmp_path)
