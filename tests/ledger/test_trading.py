@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from ledger_builders import ALICE, BOB, CAROL, DAVE, check_error, pay_in
 from ledger_chain import TIME_MS
-from trading_kit import SYMBOL, Pit, check_money, events_of, order
+from trading_kit import SYMBOL, Pit, check_money, dump, events_of, order
 
 from chaind.ledger.actions import COST_MEETING
-from chaind.ledger.block import block_context
+from chaind.ledger.block import Applying, block_context
 from chaind.ledger.checks import COST_SIGNATURE
 from chaind.ledger.errors import (
     AssetUnknown,
@@ -23,6 +23,7 @@ from chaind.ledger.errors import (
     WitnessMismatch,
 )
 from chaind.ledger.execute import check_on_state
+from chaind.ledger.keys import BOOKS_DIGEST
 from chaind.ledger.trading import OUTCOMES, Refused
 from chaind.market import errors as market_errors
 from chaind.market.errors import (
@@ -42,6 +43,8 @@ from chaind.market.errors import (
     PriceOutOfBand,
 )
 from chaind.market.events import Done, Matched, Reason, Triggered
+from chaind.market.exchange import Exchange
+from chaind.market.rows import MARKET, ORDER
 from chaind.primitives.amounts import AMOUNT_MAX, UNIT
 from chaind.primitives.codec import encode
 from chaind.primitives.errors import ChaindError
@@ -137,6 +140,30 @@ def test_a_block_without_orders_tells_nothing() -> None:
     executed = pit.trade(pit.pay(5))
     assert executed.events == ()
     assert executed.delta.books.writes == ()
+
+
+def test_books_move_with_the_state() -> None:
+    pit = Pit()
+    first = pit.trade(pit.place(ALICE, BUY, 5, 10)).delta
+    books, before = pit.state.books, dump(pit.state.books)
+    pit.trade(pit.place(BOB, SELL, 2, 10), pit.place(ALICE, SELL, 3, 12))
+    after, rows = dump(books), pit.all_rows()
+    delta = pit.state.undo()
+    assert dump(books) == before
+    pit.state.redo(delta)
+    assert (dump(books), pit.all_rows()) == (after, rows)
+    context = block_context(pit.info, pit.genesis)
+    applying = Applying(pit.state, context)
+    for checked in pit.check([pit.place(BOB, SELL, 2, 10), pit.cancel_all(ALICE)]):
+        applying.add(checked)
+    pit.state.abandon()
+    assert (dump(books), pit.all_rows()) == (after, rows)
+    found = [(key, value) for key, value in rows.items() if key[:1] in (MARKET, ORDER)]
+    again = Exchange.load(found, rows[BOOKS_DIGEST], books.limits)
+    assert dump(again) == after
+    assert books.journal.depth == pit.state.depth
+    pit.state.settle(first)
+    assert books.journal.depth == pit.state.depth
 
 
 # --- markets

@@ -2,7 +2,7 @@
 
 from itertools import count
 
-from chaind.ledger.checks import check_transaction
+from chaind.ledger.checks import Checked, check_transaction
 from chaind.ledger.execute import Receipt
 from chaind.ledger.keys import balance_key
 from chaind.primitives.address import key_address
@@ -14,6 +14,7 @@ from chaind.primitives.transaction import (
     VERSION,
     AccountInput,
     AccountOutput,
+    Action,
     Body,
     CoinInput,
     Input,
@@ -66,6 +67,19 @@ def payment(
     salt = next(_salts).to_bytes(8, "big")
     outputs = (AccountOutput(SHOP.address, NATIVE, amount),)
     body = Body(VERSION, CHAIN, salt, valid_until, held, tuple(inputs), outputs, None, memo)
+    return Receipt(_checked(source, body), fee, ())
+
+
+def ordering(source: Person, action: Action, *, fee: int = 0, reserve: int = 0) -> Receipt:
+    """An order action that pays a fee and takes a reserve, both in the native asset."""
+    inputs = (AccountInput(source.address, NATIVE, fee),) if fee else ()
+    salt = next(_salts).to_bytes(8, "big")
+    body = Body(VERSION, CHAIN, salt, NOW_MS + 60_000, None, inputs, (), action, b"")
+    held = (source.row, reserve, 0, source.address, NATIVE) if reserve else None
+    return Receipt(_checked(source, body), fee, (), held)
+
+
+def _checked(source: Person, body: Body) -> Checked:
     digest = Transaction(body, ()).sighash
     signed = Transaction(body, (KeyWitness(source.key.public, source.key.sign(digest)),))
-    return Receipt(check_transaction(signed, PARAMETERS, CHAIN), fee, ())
+    return check_transaction(signed, PARAMETERS, CHAIN)

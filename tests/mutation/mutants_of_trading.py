@@ -7,7 +7,7 @@ EXECUTE = "chaind/ledger/execute.py"
 BLOCK = "chaind/ledger/block.py"
 JOURNAL = "chaind/ledger/journal.py"
 RULES = ("tests/ledger/test_trading.py",)
-RUNS = ("tests/ledger/test_trading_machine.py", "tests/ledger/test_trading.py")
+RUNS = ("tests/ledger/test_trading.py", "tests/ledger/test_trading_machine.py")
 NODES = ("tests/node/test_orders_on_nodes.py",)
 
 
