@@ -20,7 +20,7 @@ from chaind.wallet.answers import Submitted
 from chaind.wallet.builder import build_action
 from chaind.wallet.client import Client
 from chaind.wallet.client_paying import FINAL_S, JSON
-from chaind.wallet.errors import NodeSilent, shown
+from chaind.wallet.errors import NodeSilent, Refused, shown
 from chaind.wallet.trading_answers import (
     Acted,
     BookNews,
@@ -36,6 +36,7 @@ from chaind.wallet.trading_answers import (
 )
 from chaind.wallet.transport import PAUSE_S_FIRST, PAUSE_S_MAX
 
+_REFUSED = 400  # what a request of HTTP would be answered
 FRAME_BYTES_MAX = 32 << 20  # a snapshot of a book of some hundred thousand prices
 
 
@@ -140,7 +141,7 @@ class TradingClient(Client):
         self, channels: Sequence[str], *, from_height: int | None = None
     ) -> AsyncIterator[News]:
         """Messages of these channels, from a new connection again whenever one ends: then every
-        channel begins anew. Raises `Refused` through `NodeSilent` for a channel that is none."""
+        channel begins anew. Raises `Refused` for a channel that is none."""
         pause_s = PAUSE_S_FIRST
         while True:
             try:
@@ -151,9 +152,6 @@ class TradingClient(Client):
                         pause_s = PAUSE_S_FIRST
                         if news.channel:
                             yield news
-                        elif news.type == "error":
-                            reason = "it refuses a channel"
-                            raise NodeSilent(url=self.url, reason=reason)
             except (aiohttp.ClientError, OSError):
                 self._nodes.turn()
             await self._nodes.pause(pause_s)
@@ -170,8 +168,6 @@ class TradingClient(Client):
                     async for message in socket:
                         news = _news(self.url, message)
                         pause_s = PAUSE_S_FIRST
-                        if news.type == "error":
-                            raise NodeSilent(url=self.url, reason=f"it refuses {channel}")
                         if news.channel != channel or news.type == "gap":
                             continue
                         frame = _decode(self.url, bytes(news.data))
@@ -220,10 +216,22 @@ def steps_of(text: str, step: str) -> int | None:
 
 
 def _news(url: str, message: aiohttp.WSMessage) -> News:
+    """A message. Raises `Refused` where it refuses a command."""
     try:
-        return msgspec.json.decode(message.data, type=News)
+        news = msgspec.json.decode(message.data, type=News)
     except (msgspec.DecodeError, TypeError) as error:
         raise NodeSilent(url=url, reason=f"no message of a node ({shown(error)})") from None
+    problem = news.problem
+    if problem is not None:
+        raise Refused(
+            url=url,
+            status=_REFUSED,
+            problem=shown(problem.code),
+            detail=shown(problem.detail),
+            hint=f"\n{shown(problem.advice)}" if problem.advice else "",
+            facts=dict(problem.values),
+        )
+    return news
 
 
 def _decode(url: str, data: bytes) -> BookNews:

@@ -3,6 +3,7 @@
 import msgspec
 
 from chaind.market.book_feed import FeedFrame, FeedLevel
+from chaind.wallet.answers import ProblemForm
 
 
 class _Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,8 +130,10 @@ class BookNews(_Answer, frozen=True):
 
 
 class News(_Answer, frozen=True):
-    """A message of a channel, whose data is still to be read."""
+    """A message of a channel, whose data is still to be read, or the answer to a command, which may
+    have been refused."""
 
     type: str
     channel: str = ""
     data: msgspec.Raw = msgspec.Raw(b"null")
+    problem: ProblemForm | None = None
