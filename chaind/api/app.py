@@ -80,7 +80,7 @@ def make_app(
     for route in ROUTES:
         endpoint = _bind(api, route)
         labels[endpoint] = route.path
-        for path in (route.path, *route.aliases):
+        for path in (route.path, *route.aliases, *_slashed(route)):
             app.router.add_route(route.method, path, endpoint)
             if route.method == "GET" and path != "/ws":
                 app.router.add_route("HEAD", path, endpoint)
@@ -94,6 +94,13 @@ def make_app(
 
     app.on_shutdown.append(close)
     return app, api
+
+
+def _slashed(route: Route) -> tuple[str, ...]:
+    """The path of a market by its own name, BTC/USD, whose slash nobody has to escape."""
+    if "{symbol}" not in route.path:
+        return ()
+    return (route.path.replace("{symbol}", "{symbol:[^/]+/[^/]+}"),)
 
 
 def _bind(api: Api, route: Route) -> Handler:

@@ -38,7 +38,7 @@ from chaind.node import orders as node_orders
 from chaind.storage.chain_store import BlockDamaged
 from chaind.storage.market_rows import BY_NAME
 
-_SYMBOL = segment("symbol", "A market: BASE-QUOTE, or BASE/QUOTE with the slash escaped", "BTC-USD")
+_SYMBOL = segment("symbol", "A market: BASE-QUOTE or BASE/QUOTE", "BTC-USD")
 _ORDER = segment("id", "The id of an order: its transaction's", "0" * 64, HEX_ID)
 _ACCOUNT = Parameter(
     "account",

@@ -103,7 +103,9 @@ async def test_both_names_of_a_market_and_both_ways_to_escape_it(door: Door) -> 
     await door.post(WAITING, {**BID, "symbol": "BTC-USD"})
     [only] = (await door.get(PLAIN + "?symbol=BTC-USD"))["orders"]
     assert only["symbol"] == "BTC/USD"
-    assert (await door.get("/api/v1/orderbook/BTC%2FUSD"))["symbol"] == "BTC/USD"
+    for name in ("BTC%2FUSD", "BTC/USD"):
+        assert (await door.get(f"/api/v1/orderbook/{name}"))["symbol"] == "BTC/USD"
+    assert (await door.get("/api/v1/orderbook/BTC/USD/x", 404))["code"] == "route-unknown"
     assert (await door.get(PLAIN + "?symbol=COIN/USD"))["orders"] == []
 
 
