@@ -24,7 +24,7 @@ def invoke(*arguments: str) -> Result:
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running_node(tmp_path_factory.mktemp("node")) as node:
+    with running_node(tmp_path_factory.mktemp("node"), CHAIND_CUSTODY_ENABLED="true") as node:
         yield node
 
 
