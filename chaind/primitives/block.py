@@ -14,7 +14,7 @@ import msgspec
 from chaind.primitives.codec import Decoder, encode
 from chaind.primitives.coinbase import Coinbase, parse_coinbase
 from chaind.primitives.errors import Malformed, PeerFault
-from chaind.primitives.hashes import merkle_is_mutated, merkle_root, sha256d
+from chaind.primitives.hashes import HASH_BYTES, merkle_is_mutated, merkle_root, sha256d
 from chaind.primitives.transaction import Transaction
 from chaind.primitives.votes import Vote
 
@@ -203,7 +203,8 @@ def is_sealed(data: bytes, block_hash: bytes) -> bool:
     """Whether bytes are those that a header of this hash commits to, whatever they say.
 
     Then what is malformed in them makes the block invalid for ever; otherwise somebody made them up
-    and the block may be sound.
+    and the block may be sound. Inner nodes of a sound block's Merkle tree, two by two, have its root
+    as well (CVE-2017-12842): such a row begins with 64 bytes, which no coinbase has.
     """
     try:
         parts = _block_decoder.decode(data)
@@ -213,6 +214,7 @@ def is_sealed(data: bytes, block_hash: bytes) -> bool:
     leaves = [sha256d(part) for part in (parts.coinbase, parts.commitment, *parts.transactions)]
     return (
         sha256d(parts.header) == block_hash
+        and len(parts.coinbase) != 2 * HASH_BYTES
         and merkle_root(leaves) == header.merkle_root
         and not merkle_is_mutated(leaves)
     )

@@ -179,6 +179,24 @@ async def test_other_bytes_than_were_asked_for_are_the_sender_s_fault(
     assert not entry.invalid, "the block itself may be sound"
 
 
+async def test_inner_nodes_of_the_merkle_tree_do_not_pass_for_a_malformed_body(
+    node: WorkWorld, maker: WorkWorld
+) -> None:
+    """CVE-2017-12842 turned round: the root of a sound block, from parts that nobody can read."""
+    maker.offer(maker.payment(units=3))
+    [sound] = await maker.mine()
+    coinbase, commitment, payment = sound.leaves()
+    rows = (coinbase + commitment, payment + payment)
+    made_up = encode((sound.header_bytes, *rows, ()))
+    node.hear("a", wire.Headers(sound.header_bytes))
+    node.hear("a", wire.BlockData(sound.hash, made_up))
+    await settled(lambda: node.talk.punished)
+    assert isinstance(node.talk.punished[0][1], CoinbaseInvalid)
+    node.engine.peer_down(node.peer("a"))  # type: ignore[arg-type]
+    await node.give("b", sound)
+    assert node.chain.head.hash == sound.hash
+
+
 async def test_a_body_that_is_malformed_under_its_own_header_is_invalid(
     node: WorkWorld, maker: WorkWorld
 ) -> None:
