@@ -54,7 +54,8 @@ class PayeeUnknown(LocalFault):
 class NodeStanding:
     """Whether this node knows the best chain, so that mining on it is worth while.
 
-    It has to have heard all headers once. Later a peer that is silent cannot keep it from mining.
+    It has to have heard all headers once. Later a peer that is silent cannot keep it from mining,
+    nor one that tells of blocks and does not give them.
     """
 
     def __init__(self, engine: WorkEngine, peers: Callable[[], int], *, alone: bool) -> None:
@@ -73,7 +74,7 @@ class NodeStanding:
         if self.lonely:
             return False
         self._was_synced = self._was_synced or not self._engine.syncing
-        return self._was_synced and self._engine.behind <= BEHIND_MAX
+        return self._was_synced and self._engine.awaited <= BEHIND_MAX
 
 
 def make_mining(

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from chaind.consensus.core import Record, Verdict
+from chaind.consensus.pow.body_window import BODY_STALL_MS
 from chaind.consensus.pow.sync import Action, AskBody, AskHeaders, Drop, Note, Passed, SyncPlanner
 from chaind.consensus.pow.tree import Entry, Tree
 from chaind.consensus.pow.tree_errors import ReorgTooDeep
@@ -40,6 +41,7 @@ from chaind.storage.segment import Position
 
 ANNOUNCE_MAX = 8  # headers of a new branch told unasked, Bitcoin's; peers ask for the others
 EXECUTE_AT_ONCE = 16  # blocks, before others have their turn
+WITHHELD_MS = 3 * BODY_STALL_MS  # without a body, though several peers were asked in turn
 
 log = structlog.get_logger("chaind.work")
 
@@ -121,6 +123,8 @@ class WorkEngine:
         self._wanted = asyncio.Event()
         self._ended = False
         self._promised = self.tree.base.height  # handed to finality
+        self._brought_ms = clock.monotonic_ms()  # when a body came last, or none was missing
+        self._withheld: Entry | None = None  # the lowest body of a branch that nobody gives
         self.view = 0  # nobody votes
         self.views = ViewLog()
         self.evidence_total = 0
@@ -169,6 +173,18 @@ class WorkEngine:
     def behind(self) -> int:
         """Blocks between our head and the best header."""
         return max(0, self.tree.best.height - self._chain.head.height)
+
+    @property
+    def awaited(self) -> int:
+        """How many of those are worth waiting for.
+
+        Headers cost their maker some blocks' work and their bodies can be kept back for ever: who
+        waited for them would leave the chain to whoever does that.
+        """
+        known, best = self._withheld, self.tree.best
+        if known is None or known.held or not self.tree.base.height < known.height <= best.height:
+            return self.behind
+        return 0 if self.tree.ancestor(best, known.height) is known else self.behind
 
     @property
     def syncing(self) -> bool:
@@ -226,13 +242,27 @@ class WorkEngine:
 
     def tick(self) -> None:
         """Time passes."""
-        self._do(self.planner.tick(self._clock.monotonic_ms()))
+        now_ms = self._clock.monotonic_ms()
+        self._do(self.planner.tick(now_ms))
+        if self.awaited and now_ms - self._brought_ms >= WITHHELD_MS:
+            self._wait_no_more()
+
+    def _wait_no_more(self) -> None:
+        """The best branch's lowest missing body has not come, whoever was asked for it."""
+        at = best = self.tree.best
+        while at.parent is not None and at.parent.complete is None:
+            at = at.parent
+        if not at.held:
+            self._withheld = at
+            log.warning("bodies_withheld", from_height=at.height, to_height=best.height)
 
     def _hear_headers(self, peer: Peer, records: bytes) -> tuple[Action, ...]:
         number = self._peer_numbers.get(peer)
         if number is None:
             return ()
         now_ms = self._clock.monotonic_ms()
+        if not self.behind:
+            self._brought_ms = now_ms
         return self.planner.headers(number, records, now_ms=now_ms, now=self._now())
 
     def _hear_body(
@@ -397,6 +427,7 @@ class WorkEngine:
             return
         self._finality.keep_body(block.hash)
         self.tree.hold(block.hash)
+        self._brought_ms = self._clock.monotonic_ms()
 
     def on_verdict(self, block_hash: bytes, verdict: Verdict) -> None:
         """What a block's transactions say of it, before any state is asked."""
@@ -453,7 +484,7 @@ class WorkEngine:
             [candidate.body for candidate in after[shared:]],
         )
         tip = self._head()
-        if tip.chainwork > head.chainwork and self.behind < ANNOUNCE_MAX:  # not while catching up
+        if tip.chainwork > head.chainwork and self.awaited < ANNOUNCE_MAX:  # not while catching up
             fresh = self.tree.path(head.hash, tip.hash).apply[-ANNOUNCE_MAX:]
             self._commit.when_durable(partial(self._announce, fresh))
         self._settle()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from harness import WAIT_S, address
-from parts import FakePeer
+from parts import FakePeer, settled
 from work_kit import SUBSIDY
 from work_world import WorkWorld, running, turns
 
@@ -15,6 +15,7 @@ from chaind.network import messages as wire
 from chaind.node import miner_work as module
 from chaind.node.miner_work import MinerWork, NodeTemplate, Solved
 from chaind.node.mining import NodeStanding
+from chaind.node.work_engine import WITHHELD_MS
 from chaind.primitives.address import KEY_ADDRESS_BYTES
 from chaind.primitives.coinbase import TAG, parse_coinbase
 from chaind.primitives.errors import Unknown
@@ -205,3 +206,29 @@ async def test_who_has_heard_all_once_mines_on_though_a_peer_is_silent(tmp_path:
         peers.clear()
         assert not seasoned.may_mine()
         assert alone.may_mine()
+
+
+async def test_blocks_that_nobody_gives_keep_nobody_from_mining(tmp_path: Path) -> None:
+    """Ten headers cost ten blocks' work, and would end all mining if their bodies were awaited."""
+    async with running(tmp_path / "rival") as rival, running(tmp_path / "node", "a", "b") as node:
+        withheld = await rival.mine(10)
+        standing = NodeStanding(node.engine, lambda: 2, alone=False)
+        assert standing.may_mine()
+        node.hear("a", wire.Headers(b"".join(block.header_bytes for block in withheld)))
+        assert not standing.may_mine(), "they may be there in a moment"
+        node.clock.ms += int(WITHHELD_MS) - 1
+        node.engine.tick()
+        assert not standing.may_mine()
+        node.clock.ms += 1
+        node.engine.tick()
+        assert standing.may_mine()
+        node.talk.take()
+        [block] = await node.mine()
+        await settled(lambda: node.talk.sent)
+        assert ("b", wire.Headers(block.header_bytes)) in node.sent(wire.Headers), "others hear"
+        assert standing.may_mine(), "what this node mines says nothing of them"
+        [more] = await rival.mine()
+        node.hear("a", wire.Headers(more.header_bytes))
+        assert standing.may_mine(), "nor do more headers above them"
+        await node.bodies_come(withheld[0])
+        assert not standing.may_mine(), "they come after all"
