@@ -203,8 +203,8 @@ def is_sealed(data: bytes, block_hash: bytes) -> bool:
     """Whether bytes are those that a header of this hash commits to, whatever they say.
 
     Then what is malformed in them makes the block invalid for ever; otherwise somebody made them up
-    and the block may be sound. Inner nodes of a sound block's Merkle tree, two by two, have its root
-    as well (CVE-2017-12842): such a row begins with 64 bytes, which no coinbase has.
+    and the block may be sound. Inner nodes of a sound block's Merkle tree, two by two, have its
+    root as well (CVE-2017-12842): such a row begins with 64 bytes, which no coinbase has.
     """
     try:
         parts = _block_decoder.decode(data)

@@ -6,7 +6,7 @@ from sync_kit import GENESIS, NOW, WORK, Server, World, chain
 
 from chaind.consensus.pow.body_window import PER_PEER_MAX
 from chaind.consensus.pow.errors import BitsUnexpected, HashTooHigh, HeadersCut, TimeTooNew
-from chaind.consensus.pow.sync import IDLE_MS, PASSED_OVER_MS, STALL_MS
+from chaind.consensus.pow.sync import HEADERS_MAX, IDLE_MS, PASSED_OVER_MS, STALL_MS
 from chaind.consensus.pow.sync_errors import (
     ChainTooLight,
     HeadersChanged,
@@ -316,3 +316,25 @@ def test_what_a_peer_has_is_known() -> None:
     assert world.planner.knows(2, low)
     assert not world.planner.knows(2, high)
     assert not world.planner.knows(3, low)
+
+
+class Parrot(Server):
+    """It answers whatever it is asked with the same headers, as many as an answer holds."""
+
+    def answer(self, locator: tuple[bytes, ...]) -> bytes:  # noqa: ARG002
+        self.asked_headers += 1
+        return b"".join(self.headers[:HEADERS_MAX])
+
+
+@pytest.mark.parametrize("final", [0, 3_000])
+def test_a_peer_that_repeats_itself_holds_nothing_up(final: int) -> None:
+    world = World()
+    world.connect(1, Server(LONG))
+    world.run(MINUTE)
+    if final:
+        world.finals.hashes += [sha256d(header) for header in LONG[:final]]
+        world.tree.finalise(world.finals.hashes[final])
+    parrot = world.connect(2, Parrot(LONG))
+    world.run(MINUTE + 5_000.0)
+    assert parrot.asked_headers <= 3
+    assert world.planner.synced
