@@ -67,13 +67,14 @@ Action = AskHeaders | AskBody | Drop | Note | Passed
 class _Peer:
     """What one peer was asked and is known to have."""
 
-    __slots__ = ("asked_ms", "done", "heard_ms", "passed_ms", "weighing")
+    __slots__ = ("asked_ms", "done", "heard_ms", "passed_ms", "reached", "weighing")
 
     def __init__(self) -> None:
         self.asked_ms: float | None = None  # since when an answer is due
         self.heard_ms = 0.0
         self.done = False  # it has given all headers that it had
         self.passed_ms: float | None = None  # since when it is passed over
+        self.reached: int | None = None  # height that it has come to, where it has more to give
         self.weighing: Weighing | None = None
 
 
@@ -149,7 +150,8 @@ class SyncPlanner:
         except PeerFault as fault:
             return (*self._drop(peer, fault), *self._plan(now_ms))
         except ChaindError as error:
-            state.weighing, state.done = None, True
+            state.weighing = None
+            _end(state)
             actions = [Note(peer, error)]
         for action in actions:
             if isinstance(action, AskHeaders):
@@ -190,7 +192,8 @@ class SyncPlanner:
     ) -> Iterator[Action]:
         """Raises what the headers break."""
         if not headers:
-            state.weighing, state.done = None, True
+            state.weighing = None
+            _end(state)
             return
         complete = len(headers) < HEADERS_MAX
         if self.heavy_enough:
@@ -209,10 +212,10 @@ class SyncPlanner:
             yield AskHeaders(peer, weighing.locator())
         elif last is None and not was_asked:
             yield AskHeaders(peer, self._locator(None))
-        elif complete or last is None:
-            state.done = True
+        elif complete or last is None or _repeats(state, last):
+            _end(state)
         else:
-            state.done = False
+            state.done, state.reached = False, last.height
             yield AskHeaders(peer, self._locator(last))
 
     def _grow(
@@ -288,6 +291,16 @@ class SyncPlanner:
             self._window.peer_down(peer)
             self._tree.forget_peer(peer)
             yield Drop(peer, fault)
+
+
+def _end(state: _Peer) -> None:
+    """It has no more, for now."""
+    state.done, state.reached = True, None
+
+
+def _repeats(state: _Peer, last: Entry) -> bool:
+    """Whether an answer came no further than the one before: so it could go on for ever."""
+    return state.reached is not None and last.height <= state.reached
 
 
 def _split(records: bytes) -> list[bytes]:
