@@ -6,7 +6,13 @@ from sync_kit import GENESIS, NOW, WORK, Server, World, chain
 
 from chaind.consensus.pow.body_window import PER_PEER_MAX
 from chaind.consensus.pow.errors import BitsUnexpected, HashTooHigh, HeadersCut, TimeTooNew
-from chaind.consensus.pow.sync import HEADERS_MAX, IDLE_MS, PASSED_OVER_MS, STALL_MS
+from chaind.consensus.pow.sync import (
+    HEADERS_MAX,
+    IDLE_MS,
+    PASSED_OVER_MS,
+    SEASONED_MS,
+    STALL_MS,
+)
 from chaind.consensus.pow.sync_errors import (
     ChainTooLight,
     HeadersChanged,
@@ -337,4 +343,28 @@ def test_a_peer_that_repeats_itself_holds_nothing_up(final: int) -> None:
     parrot = world.connect(2, Parrot(LONG))
     world.run(MINUTE + 5_000.0)
     assert parrot.asked_headers <= 3
+    assert world.planner.synced
+
+
+def test_silent_newcomers_unsettle_nobody_who_was_synced_for_long() -> None:
+    """Or a few that come and go would keep every block from becoming final."""
+    world = World()
+    world.connect(1, Server(SHORT))
+    world.run(MINUTE)
+    assert world.planner.synced
+    world.connect(2, Server(SHORT, silent=True))
+    assert not world.planner.synced, "a node that has just begun hears everybody"
+    world.disconnect(2)
+    world.run(MINUTE + SEASONED_MS)
+    for number in range(10, 16):
+        world.connect(number, Server(SHORT, silent=True))
+        world.run(world.now_ms + STALL_MS / 2)
+        assert world.planner.synced
+        world.disconnect(number)
+    world.connect(20, Server(LONG, 1_000.0))
+    assert world.planner.synced
+    world.run(world.now_ms + 1_500.0)
+    assert len(SHORT) < world.tree.best.height < len(LONG)
+    assert not world.planner.synced, "who shows more is heard out"
+    world.run(world.now_ms + 3_000.0)
     assert world.planner.synced

@@ -26,6 +26,8 @@ STALL_MS = 10_000.0  # without an answer in this time a peer is passed over
 PASSED_OVER_MS = 60_000.0  # for so long
 IDLE_MS = 60_000.0  # after which a peer is asked again whether it has more than it announced
 
+SEASONED_MS = 120_000.0  # after its first peer; by then others have been heard, or passed over
+
 
 class AskHeaders(NamedTuple):
     """Ask a peer for the headers after the first hash of `locator` that it knows."""
@@ -97,6 +99,8 @@ class SyncPlanner:
         self._minimum = minimum
         self._window = BodyWindow(tree) if window is None else window
         self._peers: dict[int, _Peer] = {}
+        self._begun_ms: float | None = None  # when the first peer came
+        self._seasoned = False  # synced, with somebody who answered, long after that
 
     @property
     def heavy_enough(self) -> bool:
@@ -107,10 +111,13 @@ class SyncPlanner:
     def synced(self) -> bool:
         """Whether all headers of all peers that answer are known, and they weigh enough.
 
-        Only then may depth make anything final: a lighter chain could be heard of first.
+        Only then may depth make anything final: a lighter chain could be heard of first. Who was
+        synced for long does not wait for newcomers that have shown nothing: some that come and go
+        without a word would keep it from ever being so.
         """
         return self.heavy_enough and all(
-            peer.done or peer.passed_ms is not None for peer in self._peers.values()
+            peer.done or peer.passed_ms is not None or (self._seasoned and peer.reached is None)
+            for peer in self._peers.values()
         )
 
     def knows(self, peer: int, entry: Entry) -> bool:
@@ -125,6 +132,8 @@ class SyncPlanner:
 
     def peer_up(self, peer: int, now_ms: float) -> tuple[Action, ...]:
         """A peer is connected."""
+        if self._begun_ms is None:
+            self._begun_ms = now_ms
         self._peers[peer] = _Peer()
         self._window.peer_up(peer)
         return tuple(self._plan(now_ms))
@@ -183,6 +192,9 @@ class SyncPlanner:
         for number in self._window.stalled(now_ms):
             self._pass_over(self._peers[number], now_ms)
             actions.append(Passed(number))
+        if self._begun_ms is not None and now_ms - self._begun_ms >= SEASONED_MS:
+            answered = any(peer.done for peer in self._peers.values())
+            self._seasoned = self._seasoned or (answered and self.synced)
         return (*actions, *self._plan(now_ms))
 
     # Headers.
