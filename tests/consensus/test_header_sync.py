@@ -327,7 +327,7 @@ def test_what_a_peer_has_is_known() -> None:
 class Parrot(Server):
     """It answers whatever it is asked with the same headers, as many as an answer holds."""
 
-    def answer(self, locator: tuple[bytes, ...]) -> bytes:  # noqa: ARG002
+    def answer(self, locator: tuple[bytes, ...]) -> bytes:
         self.asked_headers += 1
         return b"".join(self.headers[:HEADERS_MAX])
 
