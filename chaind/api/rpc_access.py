@@ -20,6 +20,7 @@ from chaind.storage.files import OsFiles, translated
 
 COOKIE_NAME = "__cookie__"  # bitcoind's
 CREDENTIALS_CHARS_MAX = 4_096
+NAME_CHARS_MAX = 256
 
 
 class MinerAccess:
@@ -70,7 +71,9 @@ def _parse_basic(header: str) -> _Given | None:
         return None
     try:
         decoded = base64.b64decode(text.strip(), validate=True)
-        name, _, password = decoded.partition(b":")
-        return _Given(name.decode(), password)
+        raw_name, _, password = decoded.partition(b":")
+        name = raw_name.decode()
     except (binascii.Error, ValueError):  # not even ASCII, or a name that is no text
         return None
+    # It is shown in the log.
+    return _Given(name, password) if name.isprintable() and len(name) <= NAME_CHARS_MAX else None

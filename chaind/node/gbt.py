@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import structlog
 
+from chaind.consensus.pow.errors import BitsUnexpected, HashTooHigh
 from chaind.ledger.errors import BlockInvalid
 from chaind.mempool.pool import Pool
 from chaind.node.block_hex import BlockParts, parse_parts
@@ -23,11 +24,12 @@ from chaind.node.miner_work import AHEAD_SLACK_S, POOL_FEW
 from chaind.node.mining import PLANNING_SHARE, REFRESH_PER_SPACING, REFRESH_S_MAX, NodeStanding
 from chaind.node.templates import Plan
 from chaind.node.work_engine import ParentUnknown, WorkEngine
-from chaind.primitives.block import Block
+from chaind.primitives.block import Block, Header
 from chaind.primitives.errors import Conflict, NotReady, TooMany, Unknown
 from chaind.primitives.genesis import Genesis, ProofOfWork
 from chaind.primitives.hashes import display_hash
 from chaind.primitives.transaction import AccountOutput, Body, CoinInput, Transaction
+from chaind.primitives.work import target_of
 
 SALT_BYTES = 4  # names of an earlier start, or of another node, mean nothing here
 PLANS_MAX = 32  # on one tip
@@ -276,13 +278,14 @@ class Gbt:
         """Take a mined block: header ‖ count ‖ coinbase, and the transactions unless they are those
         of the plan. Raises why not."""
         parts = parse_parts(data)
+        self._check_place(parts.hash, parts.header)
+        self._check_work(parts)
         block = parts.block(self._rest(parts, name))
-        self._check_place(block)
         allowed_s = self._max_future_s - min(AHEAD_SLACK_S, self._max_future_s)
         early_s = block.header.time - allowed_s - self._clock.now_ms() / 1000
         if 0 < early_s <= EARLY_S_MAX:
             await asyncio.sleep(early_s)
-            self._check_place(block)
+            self._check_place(block.hash, block.header)
         await self._engine.submit(block)
         entry = self._engine.tree.get(block.hash)
         if entry is not None and entry.invalid:
@@ -305,20 +308,27 @@ class Gbt:
             return None
         plan = self._plans.get(name or "")
         if plan is None:
-            if parts.header.parent != self._engine.tip_hash:
-                self._refuse_parent(parts.hash, parts.header.parent)
             raise WorkUnknown(id=(name or "nothing")[:64])
         return plan
 
-    def _check_place(self, block: Block) -> None:
-        entry = self._engine.tree.get(block.hash)
-        if self._engine.follows(block.hash):
-            raise BlockKnown(hash=display_hash(block.hash), state="valid")
+    def _check_place(self, block_hash: bytes, header: Header) -> None:
+        entry = self._engine.tree.get(block_hash)
+        if self._engine.follows(block_hash):
+            raise BlockKnown(hash=display_hash(block_hash), state="valid")
         if entry is not None and (entry.invalid or entry.held):
             state = "invalid" if entry.invalid else "inconclusive"
-            raise BlockKnown(hash=display_hash(block.hash), state=state)
-        if block.parent != self._engine.tip_hash:
-            self._refuse_parent(block.hash, block.parent)
+            raise BlockKnown(hash=display_hash(block_hash), state=state)
+        if header.parent != self._engine.tip_hash:
+            self._refuse_parent(block_hash, header.parent)
+
+    def _check_work(self, parts: BlockParts) -> None:
+        """Before anything is decoded: a block without work costs its maker nothing."""
+        due, given = self._engine.next_header(), parts.header
+        if given.bits != due.bits:
+            raise BitsUnexpected(height=due.height, given=given.bits, expected=due.bits)
+        target = target_of(due.bits)
+        if int.from_bytes(parts.hash, "little") > target:
+            raise HashTooHigh(height=due.height, hash=display_hash(parts.hash), target=target)
 
     def _refuse_parent(self, block_hash: bytes, parent: bytes) -> None:
         shown = {"hash": display_hash(block_hash), "parent": display_hash(parent)}

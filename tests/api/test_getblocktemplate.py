@@ -173,6 +173,25 @@ async def test_blocks_are_refused_in_the_words_of_bip22(door: Door) -> None:
 
 
 @on_mined_chain
+async def test_without_work_nothing_is_decoded(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, script = miner(door), await script_of(door)
+    await pay(door)
+    template = await client.template()
+    late = {**template, "curtime": template["curtime"] + 1}
+    assert await client.mine(template, script) is None
+
+    def decode(_raw: bytes) -> Transaction:
+        raise AssertionError
+
+    monkeypatch.setattr(Transaction, "decode", decode)
+    assert await client.mine(late, script) == "stale-prevblk"
+    template = await client.template()
+    template["transactions"].append({"data": "c0"})
+    assert await client.mine(template, script, done=False) == "high-hash"
+    assert await client.mine(template, script, bits="207ffffe") == "bad-diffbits"
+
+
+@on_mined_chain
 async def test_a_transaction_that_was_tampered_with_spoils_its_block(door: Door) -> None:
     client, script = miner(door), await script_of(door)
     await pay(door)
@@ -312,6 +331,7 @@ async def test_who_has_no_secret_gets_no_work(door: Door) -> None:
     body = {"method": "getblockcount"}
     wrong = ["", f"Bearer {secret}", "Basic", "Basic ====", "Basic éé", f"Basic {'A' * 5_000}"]
     wrong += [basic(name, text) for text in ("", secret[:-1], secret + "0")]
+    wrong += [basic(text, secret) for text in ("a\x1b[31m", "a\nb", "a" * 257)]
     for text in wrong:
         async with door.session.post("/", json=body, headers={"Authorization": text}) as told:
             assert told.status == 401
