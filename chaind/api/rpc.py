@@ -1,15 +1,17 @@
 """JSON-RPC as mining software speaks it to bitcoind, at / and /rpc.
 
 Law: whoever got in is answered by JSON-RPC with status 200, whatever became of the request, since
-much mining software reads no other; what is no request is 400. Errors have bitcoind's numbers. A
-door that is closed, busy or overrun answers as all others do.
+much mining software reads no other; what is no request is 400. Errors have bitcoind's numbers.
+Requests of version 2.0 get answers of that version, which have either a result or an error; all
+others have both. A door that is closed, busy or overrun answers as all others do.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final, Literal
 
 import msgspec
 from aiohttp import web
+from msgspec import UNSET, UnsetType
 
 from chaind.api.answers import JSON_MEDIA, Answer, respond
 from chaind.api.bodies import convert, parse_json, read_body
@@ -25,6 +27,7 @@ from chaind.api.rpc_reading import RPC_READING
 
 MESSAGE_CHARS_MAX = 500
 STRATUM_HEADER = "X-Stratum"
+VERSION_2: Final = "2.0"
 
 
 class RpcRequest(msgspec.Struct, frozen=True):
@@ -36,6 +39,9 @@ class RpcRequest(msgspec.Struct, frozen=True):
     jsonrpc: Any = None
 
 
+_NO_CALL = RpcRequest(method="")  # what an answer refers to where there was no call to be read
+
+
 class RpcError(Answer, frozen=True):
     """`code` is bitcoind's."""
 
@@ -44,10 +50,12 @@ class RpcError(Answer, frozen=True):
 
 
 class RpcAnswer(Answer, frozen=True, kw_only=True):
-    """Either `result` or `error` is null; a result may be so, too."""
+    """Either `result` or `error` is null, or is not there, where the request had `jsonrpc` 2.0; a
+    result may be null, too."""
 
-    result: Any
-    error: RpcError | None
+    jsonrpc: Literal["2.0"] | UnsetType = UNSET
+    result: Any = UNSET
+    error: RpcError | UnsetType | None = UNSET
     id: Any
 
 
@@ -73,26 +81,34 @@ async def post_rpc(api: Api, request: web.Request) -> web.Response:
     try:
         value = parse_json(body)
     except BodyMalformed as error:
-        return _refuse(RpcRefused(RpcCode.PARSE_ERROR, str(error)), None, headers, status=400)
+        return _refuse(RpcRefused(RpcCode.PARSE_ERROR, str(error)), _NO_CALL, headers, status=400)
     try:
         if isinstance(value, list):
             raise RpcRefused(RpcCode.INVALID_REQUEST, "batches are not served: send single calls")
         call = convert(value, RpcRequest)
     except (BodyMalformed, RpcRefused) as error:
         refused = RpcRefused(RpcCode.INVALID_REQUEST, str(error))
-        return _refuse(refused, None, headers, status=400)
+        return _refuse(refused, _NO_CALL, headers, status=400)
     try:
         method = METHODS.get(call.method)
         if method is None:
             raise RpcRefused(RpcCode.METHOD_NOT_FOUND, f"there is no method {call.method[:40]!r}")
         result = await method(RpcCall(api, api.node.gbt, request, who, call.params))
     except RpcRefused as refused:
-        return _refuse(refused, call.id, headers)
-    return respond(RpcAnswer(result=result, error=None, id=call.id), headers=headers)
+        return _refuse(refused, call, headers)
+    if call.jsonrpc == VERSION_2:
+        answer = RpcAnswer(jsonrpc=VERSION_2, result=result, id=call.id)
+    else:
+        answer = RpcAnswer(result=result, error=None, id=call.id)
+    return respond(answer, headers=headers)
 
 
 def _refuse(
-    refused: RpcRefused, number: Any, headers: dict[str, str], status: int = 200
+    refused: RpcRefused, call: RpcRequest, headers: dict[str, str], status: int = 200
 ) -> web.Response:
     error = RpcError(refused.code, str(refused)[:MESSAGE_CHARS_MAX])
-    return respond(RpcAnswer(result=None, error=error, id=number), status, headers)
+    if call.jsonrpc == VERSION_2:
+        answer = RpcAnswer(jsonrpc=VERSION_2, error=error, id=call.id)
+    else:
+        answer = RpcAnswer(result=None, error=error, id=call.id)
+    return respond(answer, status, headers)

@@ -324,6 +324,22 @@ async def test_errors_are_those_of_json_rpc(door: Door) -> None:
 
 
 @on_mined_chain
+async def test_version_2_has_a_result_or_an_error(door: Door) -> None:
+    """JSON-RPC 2.0, 5: the other member must not exist."""
+    client = miner(door)
+
+    async def ask(**more: Any) -> Any:
+        return await door.post("/", {"method": "getblockcount", **more}, headers=client.auth)
+
+    old = {"result": 0, "error": None, "id": None}
+    assert await ask() == await ask(jsonrpc="1.0") == await ask(jsonrpc=None) == old
+    assert await ask(jsonrpc="2.0", id="a") == {"jsonrpc": "2.0", "result": 0, "id": "a"}
+    told = await ask(jsonrpc="2.0", method="no", id=7)
+    assert set(told) == {"jsonrpc", "error", "id"}
+    assert (told["error"]["code"], told["id"]) == (RpcCode.METHOD_NOT_FOUND, 7)
+
+
+@on_mined_chain
 async def test_who_has_no_secret_gets_no_work(door: Door) -> None:
     cookie = door.home / "rpc.cookie"
     assert cookie.stat().st_mode & 0o777 == 0o600
