@@ -62,7 +62,8 @@ class PoolUrl(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--cookie-file",
     type=FilePath(dir_okay=False),
-    help="rpc.cookie in the node's home.  [default: that of the user's own home]",
+    help="rpc.cookie in the node's home.  [default, for a node of this machine: that of the user's "
+    "own home]",
 )
 @click.option("--benchmark", is_flag=True, help="Only measure, on headers of no chain.")
 @click.option(
@@ -150,7 +151,8 @@ def mine(
     if isinstance(url, str):
         from chaind.cli.mine_node import authorisation
 
-        authorise = authorisation(user, password_fd, Path(cookie_file) if cookie_file else None)
+        cookie = Path(cookie_file) if cookie_file else None
+        authorise = authorisation(url, user, password_fd, cookie)
     with start_crew(
         device=device,
         indexes=indexes,

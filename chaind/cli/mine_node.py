@@ -1,16 +1,18 @@
 """What `chaind mine --url http://…` says to a node to be let in.
 
 Law: a secret comes from a file, a descriptor, the environment or a prompt, never from an argument;
-it is shown nowhere.
+it is shown nowhere, and another machine gets none that was not meant for it.
 """
 
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
 from chaind import __version__
+from chaind.api.guards import is_loopback
 from chaind.cli.mine_pool import mine_with, tell
 from chaind.cli.wallet_secrets import forbid_core_dumps, read_secret
 from chaind.miner.crew import Crew
@@ -24,9 +26,14 @@ COOKIE_BYTES_MAX = 1_024
 
 
 def authorisation(
-    user: str | None, password_fd: int | None, cookie_file: Path | None
+    url: str, user: str | None, password_fd: int | None, cookie_file: Path | None
 ) -> Callable[[], str]:
     """What gives the Authorization header. Raises `SecretAbsent`."""
+    if user is None and cookie_file is None and not is_loopback(urlsplit(url).hostname or ""):
+        raise click.UsageError(
+            "--url names another machine, which has no use for this one's cookie: "
+            "give --user, or --cookie-file."
+        )
     forbid_core_dumps()
     if user is not None:
         if ":" in user:

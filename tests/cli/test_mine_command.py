@@ -82,6 +82,8 @@ def test_a_single_core_is_one_process_on_one_core() -> None:
         ),
         (("--url", "http://h:1", "--address", "a", "--user", "u:p"), "is a name alone"),
         (("--url", "http://h:1", "--address", "a", "--cookie-file", "/no/file"), "is not there"),
+        (("--url", "http://h:1", "--address", "a"), "has no use for this one's cookie"),
+        (("--url", "https://127.0.0.1.h", "--address", "a"), "has no use for this one's cookie"),
     ],
 )
 def test_what_goes_with_what(words: tuple[str, ...], said: str) -> None:
