@@ -27,13 +27,15 @@ function read(found) {
       const key = `${method} ${operation["x-alias-of"] ?? path}`;
       const entry = byPath.get(key) ?? { aliases: [] };
       if (operation["x-alias-of"]) entry.aliases.push(path);
-      else
+      else {
+        byPath.delete(key); // an alias that came before it is no place for it
         Object.assign(entry, {
           path,
           method: method.toUpperCase(),
           operation,
           tag: operation.tags[0],
         });
+      }
       byPath.set(key, entry);
     }
   }
