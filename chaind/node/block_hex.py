@@ -18,6 +18,7 @@ from chaind.primitives.hashes import sha256d
 from chaind.primitives.transaction import Transaction
 
 NESTING_MAX = 64  # no value of ours is nested as deeply
+HEADS_MAX = 1 << 20  # values within values: a full block of small payments has half as many
 _SIZES = {0xFD: "<H", 0xFE: "<I", 0xFF: "<Q"}
 # MessagePack: how many bytes of length follow the first, and how many bytes that is by itself.
 _FIXED = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8}
@@ -35,28 +36,42 @@ class BlockUnreadable(Malformed):
 
 
 class BlockParts(NamedTuple):
-    """What was read without looking into it. `rest` is commitment and transactions, or nothing."""
+    """What was read without looking into it. `number` is of all transactions, `rest` the bytes of
+    commitment and transactions, or nothing."""
 
     raw_header: bytes
     header: Header
+    number: int
     coinbase: bytes
-    rest: tuple[bytes, ...]
+    rest: bytes
 
     @property
     def hash(self) -> bytes:
         """The header's."""
         return sha256d(self.raw_header)
 
-    def block(self, plan: Plan | None) -> Block:
-        """The block; a plan is for one that lacks its transactions.
+    def is_of(self, plan: Plan) -> bool:
+        """Whether what follows the coinbase is what a plan has, or nothing."""
+        if not self.rest:
+            return True
+        raws = [transaction.raw for transaction in plan.transactions]
+        return self.rest == plan.committed + b"".join(raws)
 
-        Raises `MerkleMismatch`, `CoinbaseInvalid`, `Undecodable` or `NonCanonical`.
+    def block(self, plan: Plan | None) -> Block:
+        """The block; a plan is for one that lacks its transactions, or has the plan's.
+
+        Raises `BlockUnreadable`, `MerkleMismatch`, `CoinbaseInvalid`, `Undecodable` or
+        `NonCanonical`.
         """
         if plan is not None:
             committed, transactions = plan.committed, plan.transactions
         else:
-            committed = self.rest[0]
-            transactions = tuple(map(Transaction.decode, self.rest[1:]))
+            committed, *raws = split_values(self.rest)
+            if 2 + len(raws) != self.number:
+                raise BlockUnreadable(
+                    reason=f"it counts {self.number} transactions and has {2 + len(raws)}"
+                )
+            transactions = tuple(map(Transaction.decode, raws))
         return Block.rebuild(self.raw_header, self.coinbase, committed, transactions)
 
 
@@ -67,15 +82,18 @@ def parse_parts(data: bytes) -> BlockParts:
     header = data[:HEADER_BYTES]
     count, at = _compact_size(data, HEADER_BYTES)
     coinbase, rest = split_coinbase(data[at:])
-    values = []
-    at = 0
-    while at < len(rest):
-        end = _value_end(rest, at)
-        values.append(rest[at:end])
+    return BlockParts(header, Header.decode(header), count, coinbase, rest)
+
+
+def split_values(data: bytes) -> list[bytes]:
+    """MessagePack values that stand side by side, at least one. Raises `BlockUnreadable`."""
+    found: list[bytes] = []
+    at, heads = 0, HEADS_MAX
+    while at < len(data) or not found:
+        end, heads = _value_end(data, at, heads)
+        found.append(data[at:end])
         at = end
-    if values and 1 + len(values) != count:
-        raise BlockUnreadable(reason=f"it counts {count} transactions and has {1 + len(values)}")
-    return BlockParts(header, Header.decode(header), coinbase, tuple(values))
+    return found
 
 
 def _compact_size(data: bytes, at: int) -> tuple[int, int]:
@@ -88,8 +106,8 @@ def _compact_size(data: bytes, at: int) -> tuple[int, int]:
     return int(struct.unpack(form, data[at + 1 : end])[0]), end
 
 
-def _value_end(data: bytes, at: int) -> int:
-    """Where the MessagePack value ends that begins there; only the kinds that our values have."""
+def _value_end(data: bytes, at: int, heads: int) -> tuple[int, int]:
+    """Where the MessagePack value ends that begins there, and how many heads may still come."""
     pending = [1]  # values still to come, by depth
     while pending:
         if not pending[-1]:
@@ -98,11 +116,12 @@ def _value_end(data: bytes, at: int) -> int:
         pending[-1] -= 1
         size, items, at = _head(data, at)
         at += size
+        heads -= 1
         if items:
             pending.append(items)
-        if len(pending) > NESTING_MAX or at > len(data):
+        if len(pending) > NESTING_MAX or at > len(data) or heads < 0:
             raise BlockUnreadable(reason="a transaction does not end where it should")
-    return at
+    return at, heads
 
 
 def _head(data: bytes, at: int) -> tuple[int, int, int]:

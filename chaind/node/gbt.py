@@ -280,7 +280,7 @@ class Gbt:
         parts = parse_parts(data)
         self._check_place(parts.hash, parts.header)
         self._check_work(parts)
-        block = parts.block(self._rest(parts, name))
+        block = parts.block(self._plan_of(parts, name))
         allowed_s = self._max_future_s - min(AHEAD_SLACK_S, self._max_future_s)
         early_s = block.header.time - allowed_s - self._clock.now_ms() / 1000
         if 0 < early_s <= EARLY_S_MAX:
@@ -302,14 +302,14 @@ class Gbt:
         )
         return block
 
-    def _rest(self, parts: BlockParts, name: str | None) -> Plan | None:
-        """The plan that a block without transactions is of."""
+    def _plan_of(self, parts: BlockParts, name: str | None) -> Plan | None:
+        """The plan that a block without transactions is of, or one whose transactions it has."""
+        plan = self._plans.get(name or "")
+        if plan is not None and parts.is_of(plan):
+            return plan
         if parts.rest:
             return None
-        plan = self._plans.get(name or "")
-        if plan is None:
-            raise WorkUnknown(id=(name or "nothing")[:64])
-        return plan
+        raise WorkUnknown(id=(name or "nothing")[:64])
 
     def _check_place(self, block_hash: bytes, header: Header) -> None:
         entry = self._engine.tree.get(block_hash)

@@ -56,6 +56,9 @@ class NodeCollector(Collector):
         }
         if node.mining is not None:
             counters |= _mined(node.mining)
+        if node.gbt is not None:
+            taken = ("Blocks handed in by submitblock", node.gbt.blocks_total)
+            counters["mining_submitted_blocks"] = taken
         for name, (text, value) in counters.items():
             yield CounterMetricFamily(f"chaind_{name}", text, value)
 

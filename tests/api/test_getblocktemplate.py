@@ -60,6 +60,8 @@ async def test_blocks_are_mined_with_coinbases_of_both_kinds(door: Door) -> None
         assert await client.call("getblockcount") == height
         assert (await door.get(f"/transaction/{txid}"))["status"] in ("included", "final")
     assert gbt_of(door).blocks_total == BLOCKS
+    async with door.session.get("/metrics") as response:
+        assert f"chaind_mining_submitted_blocks_total {BLOCKS}.0" in await response.text()
     mined = await door.get("/api/v1/mining/attribution?who=bob")
     assert mined["miners"][0]["blocks"] == BLOCKS
 
@@ -222,8 +224,8 @@ async def test_longpoll_is_held_until_the_tip_changes(door: Door) -> None:
 @on_mined_chain
 async def test_longpoll_is_held_until_there_are_fees(door: Door) -> None:
     client = miner(door)
-    template = await client.template()
     gbt_of(door)._refresh_s = 0.02
+    template = await client.template()
     news = asyncio.create_task(client.template(longpollid=template["longpollid"]))
     await until(lambda: gbt_of(door)._waiting)
     await pay(door)
@@ -346,6 +348,7 @@ async def test_who_has_no_secret_gets_no_work(door: Door) -> None:
     name, secret = cookie.read_text().strip().split(":")
     body = {"method": "getblockcount"}
     wrong = ["", f"Bearer {secret}", "Basic", "Basic ====", "Basic éé", f"Basic {'A' * 5_000}"]
+    wrong += [basic("\x1b[2J", secret), basic("n" * 257, secret)]
     wrong += [basic(name, text) for text in ("", secret[:-1], secret + "0")]
     wrong += [basic(text, secret) for text in ("a\x1b[31m", "a\nb", "a" * 257)]
     for text in wrong:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from chaind.node.block_hex import NESTING_MAX, BlockUnreadable, parse_parts
+from chaind.node.block_hex import HEADS_MAX, NESTING_MAX, BlockUnreadable, parse_parts, split_values
 from chaind.primitives.coinbase import compact_size, encode_coinbase
 from chaind.primitives.errors import Malformed
 from chaind.primitives.hashes import sha256d
@@ -41,8 +41,9 @@ def test_values_are_cut_where_they_end(drawn: list[Any]) -> None:
     rest = [msgpack.packb(value) for value in drawn]
     parts = parse_parts(handed_in(rest))
     assert (parts.raw_header, parts.coinbase) == (HEADER, COINBASE)
-    assert parts.rest == tuple(rest)
+    assert (parts.rest, parts.number) == (b"".join(rest), 1 + len(rest))
     assert parts.hash == sha256d(HEADER)
+    assert not rest or split_values(parts.rest) == rest
 
 
 @given(some.data())
@@ -53,9 +54,10 @@ def test_what_is_broken_is_malformed(data: Any) -> None:
     cut = bytes(whole[: data.draw(some.integers(0, len(whole)))])
     try:
         parts = parse_parts(cut)
+        values = split_values(parts.rest)
     except Malformed:
         return
-    assert cut.endswith(parts.coinbase + b"".join(parts.rest))
+    assert cut.endswith(parts.coinbase + b"".join(values))
 
 
 @pytest.mark.parametrize(
@@ -74,8 +76,14 @@ def test_what_is_broken_is_malformed(data: Any) -> None:
 )
 def test_why_it_is_no_block(data: bytes, said: str) -> None:
     with pytest.raises(BlockUnreadable, match=said):
-        parse_parts(data)
+        parse_parts(data).block(None)
 
 
 def test_a_coinbase_alone_may_come_with_the_number_of_all() -> None:
-    assert parse_parts(handed_in([], count=700)).rest == ()
+    parts = parse_parts(handed_in([], count=700))
+    assert (parts.rest, parts.number) == (b"", 700)
+
+
+def test_a_block_of_very_many_values_is_not_read_to_its_end() -> None:
+    with pytest.raises(BlockUnreadable, match="does not end"):
+        split_values(b"\xc0" * (HEADS_MAX + 1))
