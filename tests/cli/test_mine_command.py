@@ -4,11 +4,15 @@ import json
 import os
 import re
 import socket
+from base64 import b64encode
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from chaind.cli.main import commands
+from chaind.cli.mine_node import authorisation
+from chaind.cli.wallet_secrets import SecretAbsent
 from chaind.miner.kernel import host_shape
 
 
@@ -100,3 +104,21 @@ def test_a_pool_that_does_not_answer_is_tried_again() -> None:
     assert result.exit_code == 0
     assert "again in" in result.stderr
     assert json.loads(result.stdout)["accepted"] == 0
+
+
+def test_a_cookie_is_read_each_time_a_password_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cookie = tmp_path / "rpc.cookie"
+    cookie.write_text("__cookie__:one\n")
+    read = authorisation(None, None, cookie)
+    assert read() == "Basic " + b64encode(b"__cookie__:one").decode()
+    cookie.write_text("__cookie__:two\n")
+    assert read() == "Basic " + b64encode(b"__cookie__:two").decode()
+    cookie.unlink()
+    assert read() == "", "the node does not run"
+    monkeypatch.setenv("CHAIND_MINE_PASSWORD", "é")
+    assert authorisation("rig", None, None)() == "Basic " + b64encode("rig:é".encode()).decode()
+    monkeypatch.delenv("CHAIND_MINE_PASSWORD")
+    with pytest.raises(SecretAbsent, match="CHAIND_MINE_PASSWORD"):
+        authorisation("rig", None, None)
