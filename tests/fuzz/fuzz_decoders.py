@@ -11,6 +11,7 @@ import msgpack
 import msgspec
 from fuzz_api import GENESIS, api_samples, read_array, read_item, read_json, read_lines, read_stream
 from fuzz_disk import SEGMENTS, read_config, read_log
+from fuzz_gbt import TEMPLATE, handed_in, read_parts, read_template
 from fuzz_law import HASH, PACKED, Decoder, hexes, rows, same, vectors
 from fuzz_miner import ANSWERS, REQUESTS, read_pool_line, read_request
 from fuzz_network import (
@@ -134,6 +135,8 @@ def _decoders() -> dict[str, Decoder]:
         "message": Decoder(read_message, messages(), network, PACKED),
         "peer-address": Decoder(read_peer_address, (b"127.0.0.1:9080", b"[::1]:1", b"host:65535")),
         "stratum-request": Decoder(read_request, REQUESTS, shape="json"),
+        "block-handed-in": Decoder(read_parts, handed_in()),
+        "block-template": Decoder(read_template, (TEMPLATE,), shape="json"),
         "stratum-answer": Decoder(read_pool_line, ANSWERS, shape="json"),
         "json": Decoder(read_json, api_samples(), shape="json"),
         "json-item": Decoder(read_item, api_samples(), shape="json"),
