@@ -1,12 +1,14 @@
 """Mining for a node by getblocktemplate: a question that waits for news, and a crew that works.
 
 Law: workers search the newest template, from a new extranonce whenever the nonces of one are at
-their end; once a block is found they rest until there is another template. A node that is silent is
-asked again with growing pauses, and no work of before is searched meanwhile.
+their end. Of the blocks that are found on one tip the first is handed in; until the node has
+answered they rest, for others would only be late. A node that is silent is asked again with growing
+pauses, and no work of before is searched meanwhile.
 """
 
 import asyncio
 import secrets
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -32,6 +34,7 @@ LONGPOLL_S = 90.0  # nodes hold the question for a minute
 POLL_S = 5.0  # between questions to nodes that do not wait with their answer
 SUBMIT_TRIES = 5  # of a block, while its node is silent
 FOUND_MAX = 64  # that wait to be handed in: blocks come one by one
+GROWN_MAX = 4  # workers hear of other work within milliseconds
 RANDOM_BYTES = EXTRANONCE_BYTES // 2  # two miners that pay one script must not repeat each other
 
 _MAY_PASS = (NodeMute, RpcFault, TemplateFault)
@@ -73,6 +76,8 @@ class GbtMining(CrewMining):
         self._random = secrets.token_bytes(RANDOM_BYTES)
         self._extranonces = 0
         self._found: asyncio.Queue[_Block] = asyncio.Queue(FOUND_MAX)
+        self._handed: set[bytes] = set()  # tips on which a block was found and is not answered
+        self._grown: deque[bytes] = deque(maxlen=GROWN_MAX)  # tips on which ours was taken
 
     async def _work(self) -> None:
         headers = {"User-Agent": self._agent}
@@ -148,9 +153,12 @@ class GbtMining(CrewMining):
     def _search(self, work: GbtWork) -> None:
         """Put the crew on a template, from an extranonce of its own."""
         self._work_now = work
-        live = {
-            number: one for number, one in self._tries.items() if one.work.parent == work.parent
-        }
+        if work.parent in self._handed:
+            return
+        if work.parent in self._grown:  # ours was reorganised away
+            self._grown.remove(work.parent)
+        known = (work.parent, *self._grown)
+        live = {number: one for number, one in self._tries.items() if one.work.parent in known}
         self._extranonces += 1
         extranonce = self._random + self._extranonces.to_bytes(RANDOM_BYTES, "big")
         self._number += 1
@@ -174,9 +182,12 @@ class GbtMining(CrewMining):
         match answer:
             case Found(number, nonce):
                 attempt = self._tries.get(number)
+                if attempt is not None and attempt.work.parent in (*self._handed, *self._grown):
+                    return
                 if attempt is None or self._found.full():
                     self.counts = self.counts._replace(dropped=self.counts.dropped + 1)
                     return
+                self._handed.add(attempt.work.parent)
                 self._found.put_nowait(_Block(attempt, nonce))
                 if number == self._number:
                     self._rest()
@@ -187,29 +198,35 @@ class GbtMining(CrewMining):
         """Hand in what is found; whatever becomes of it, the crew needs another template."""
         while True:
             block = await self._found.get()
-            await self._submit(rpc, block)
+            parent = block.attempt.work.parent
+            if await self._submit(rpc, block):
+                self._grown.append(parent)
+            self._handed.remove(parent)
             try:
                 await self._fetch(rpc, "")
             except _MAY_PASS as fault:
                 self._tell(str(fault))
 
-    async def _submit(self, rpc: NodeRpc, block: _Block) -> None:
+    async def _submit(self, rpc: NodeRpc, block: _Block) -> bool:
+        """Whether the node took it."""
         work, extranonce = block.attempt
         params = work.submission(extranonce, block.nonce)
         pause_s = PAUSE_S
         for left in reversed(range(SUBMIT_TRIES)):
             try:
-                self._count(await rpc.call("submitblock", params, answer_s=ANSWER_S))
-                return
+                reason = await rpc.call("submitblock", params, answer_s=ANSWER_S)
+                self._count(reason)
+                return reason is None
             except RpcFault as fault:
                 self._count(str(fault))
-                return
+                return False
             except NodeMute as fault:
                 self._tell(f"a block is not handed in yet: {fault}")
                 if left:
                     await asyncio.sleep(pause_s)
                     pause_s *= 2
         self.counts = self.counts._replace(dropped=self.counts.dropped + 1)
+        return False
 
     def _count(self, reason: object) -> None:
         counts = self.counts

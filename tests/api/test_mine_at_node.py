@@ -77,6 +77,7 @@ async def test_blocks_are_mined_and_a_node_that_starts_anew_is_found_again(
     assert any("again in" in line for line in said)
     assert mining.counts.accepted >= 4, "answers to the last ones may be on their way"
     assert mining.counts.rejected == 0
+    assert mining.counts.stale <= 3, "one block is handed in for each tip"
     coinbase = door.node.chain.executed()[-1].body.block.coinbase
     assert [door.node.genesis.addresses.show(out.address or b"") for out in coinbase.outputs] == [
         door.show(BOB)
