@@ -209,6 +209,18 @@ async def test_a_transaction_that_was_tampered_with_spoils_its_block(door: Door)
 
 
 @on_mined_chain
+async def test_a_block_whose_time_has_yet_to_come_is_held_until_then(door: Door) -> None:
+    client, script = miner(door), await script_of(door)
+    template = await client.template()
+    ahead_s = door.node.genesis.proof_of_work.rules.max_future_ms // 1000
+    begun_ms = door.node.clock.now_ms()
+    time = begun_ms // 1000 + ahead_s + 1  # too new now
+    assert await client.mine(template, script, time=time) is None
+    assert door.node.chain.head.height == 1
+    assert door.node.clock.now_ms() >= 1000 * (time - ahead_s + 1), "peers' clocks may be behind"
+
+
+@on_mined_chain
 async def test_longpoll_is_held_until_the_tip_changes(door: Door) -> None:
     client, script = miner(door), await script_of(door)
     template = await client.template()
