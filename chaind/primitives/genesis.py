@@ -309,6 +309,11 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             low = 0 if name in zero_allowed else 1
             if isinstance(value, int) and not low <= value <= 2**53:
                 raise refuse(f"{name} = {value} is out of range")
+        rules = work.rules
+        if rules.retarget == "asert" and not 0 < rules.max_future_ms <= rules.half_life_ms:
+            # One header dated far ahead would make the work of its children next to nothing, and
+            # so many of them would count as the depth that makes final.
+            raise refuse(f"with asert max_future_ms = {rules.max_future_ms} exceeds half_life_ms")
         digits = work.minimum_chain_work
         if not (1 <= len(digits) <= TARGET_BITS // 4 and HEX_DIGITS.issuperset(digits)):
             raise refuse(f"minimum_chain_work {digits!r} is not 1 to 64 lower-case hex digits")

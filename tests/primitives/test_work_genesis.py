@@ -93,6 +93,8 @@ BAD: list[tuple[Callable[[Document], Any], str]] = [
     (put("work", "rules", "target_spacing_ms", value=0), "target_spacing_ms = 0"),
     (put("work", "rules", "half_life_ms", value=0), "half_life_ms = 0"),
     (put("work", "rules", "max_future_ms", value=-1), "max_future_ms = -1"),
+    (put("work", "rules", "max_future_ms", value=2**52), "exceeds half_life_ms"),
+    (put("work", "rules", "max_future_ms", value=0), "with asert max_future_ms = 0"),
     (put("work", "rules", "retarget", value="best"), "$.work.rules.retarget"),
     (put("work", "final_depth", value=0), "final_depth = 0"),
     (put("work", "minimum_chain_work", value=""), "minimum_chain_work ''"),
