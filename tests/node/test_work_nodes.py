@@ -43,7 +43,7 @@ async def test_mined_blocks_travel_and_become_final_by_depth(tmp_path: Path) -> 
 
 async def test_partitioned_nodes_heal_on_the_heavier_branch(tmp_path: Path) -> None:
     """30 blocks on each side; two nodes make theirs slowly, the one by itself in a hurry."""
-    rules = msgspec.structs.replace(RULES, half_life_ms=90_000, max_future_ms=90_000)
+    rules = msgspec.structs.replace(RULES, retarget="bitcoin", window=10)
     coins = [("alice", "5")]
     async with WorkCluster(tmp_path, nodes=3, final_depth=40, coins=coins, rules=rules) as cluster:
         lease = Lease(address("bob"), b"L" * 32, b"I" * 32)
