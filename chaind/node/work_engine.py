@@ -41,7 +41,7 @@ from chaind.storage.segment import Position
 
 ANNOUNCE_MAX = 8  # headers of a new branch told unasked, Bitcoin's; peers ask for the others
 EXECUTE_AT_ONCE = 16  # blocks, before others have their turn
-WITHHELD_MS = 3 * BODY_STALL_MS  # without a body, though several peers were asked in turn
+WITHHELD_MS_MAX = BODY_STALL_MS  # without a body; and no longer than a block is due after another
 
 log = structlog.get_logger("chaind.work")
 
@@ -102,6 +102,7 @@ class WorkEngine:
         self._clock = clock
         self._restore = restore
         self._depth = work.final_depth
+        self._withheld_ms = min(WITHHELD_MS_MAX, work.rules.target_spacing_ms)
         self.tree = Tree(
             parameters=work.rules,
             base=stored_base(genesis, store),
@@ -244,7 +245,7 @@ class WorkEngine:
         """Time passes."""
         now_ms = self._clock.monotonic_ms()
         self._do(self.planner.tick(now_ms))
-        if self.awaited and now_ms - self._brought_ms >= WITHHELD_MS:
+        if self.awaited and now_ms - self._brought_ms >= self._withheld_ms:
             self._wait_no_more()
 
     def _wait_no_more(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from harness import WAIT_S, address
 from parts import FakePeer, settled
-from work_kit import SUBSIDY
+from work_kit import RULES, SUBSIDY
 from work_world import WorkWorld, running, turns
 
 from chaind.miner.jobs import EXTRANONCE_BYTES
@@ -15,7 +15,6 @@ from chaind.network import messages as wire
 from chaind.node import miner_work as module
 from chaind.node.miner_work import MinerWork, NodeTemplate, Solved
 from chaind.node.mining import NodeStanding
-from chaind.node.work_engine import WITHHELD_MS
 from chaind.primitives.address import KEY_ADDRESS_BYTES
 from chaind.primitives.coinbase import TAG, parse_coinbase
 from chaind.primitives.errors import Unknown
@@ -216,7 +215,7 @@ async def test_blocks_that_nobody_gives_keep_nobody_from_mining(tmp_path: Path) 
         assert standing.may_mine()
         node.hear("a", wire.Headers(b"".join(block.header_bytes for block in withheld)))
         assert not standing.may_mine(), "they may be there in a moment"
-        node.clock.ms += int(WITHHELD_MS) - 1
+        node.clock.ms += RULES.target_spacing_ms - 1
         node.engine.tick()
         assert not standing.may_mine()
         node.clock.ms += 1
