@@ -191,10 +191,8 @@ class Node:
         )
         self.engine.bodies = self.bodies
         self.sync: Sync | WorkEngine
-        self.templates: TemplateBook | None = None
         if isinstance(self.engine, WorkEngine):
             self.sync = self.engine
-            self.templates = TemplateBook(self.engine)
         else:
             self.sync = Sync(
                 chain=self.chain,
@@ -291,6 +289,9 @@ class Node:
             clock=clock,
             entropy=entropy,
         )
+        self.templates: TemplateBook | None = None
+        if isinstance(self.engine, WorkEngine) and self.gbt is not None:
+            self.templates = TemplateBook(self.engine, self.gbt)
         self._stop_wanted = asyncio.Event()
         self.ended = False  # its files are closed: nothing can be asked any more
         self.last_final_ms: float | None = None

@@ -1,16 +1,24 @@
 """Templates that were given out, and the headers that come back for them.
 
-Each has a coinbase of its own, so that nobody repeats another's work. The newest are remembered;
-of those on a lost tip nothing is worth keeping but that they were stale.
+They are of the plans that `gbt` offers, whose law holds here too: however many ask, transactions
+are chosen now and then. Each has a coinbase of its own, so that nobody repeats another's work. The
+newest are remembered; of those on a lost tip nothing is worth keeping but that they were stale.
 """
 
 from collections import OrderedDict
 
+from chaind.node.gbt import Gbt, Offer
 from chaind.node.work_engine import WorkEngine
-from chaind.primitives.block import Block, Header
+from chaind.primitives.block import BLOCK_VERSION, Block, Header, block_leaves
 from chaind.primitives.coinbase import TAG
 from chaind.primitives.errors import Conflict, RuleBroken, Unknown
-from chaind.primitives.hashes import display_hash, sha256
+from chaind.primitives.hashes import (
+    display_hash,
+    merkle_path,
+    merkle_root_from_path,
+    sha256,
+    sha256d,
+)
 
 TEMPLATES_MAX = 256  # a template shares its transactions with the pool and with other templates
 COUNTER_BYTES = 8
@@ -43,21 +51,35 @@ class HeaderForeign(RuleBroken):
 class TemplateBook:
     """See the module's law."""
 
-    def __init__(self, engine: WorkEngine) -> None:
+    def __init__(self, engine: WorkEngine, gbt: Gbt) -> None:
         self._engine = engine
+        self._gbt = gbt
         self._templates: OrderedDict[str, Block] = OrderedDict()
-        self._counter = 0
+        self._branch: tuple[str, tuple[bytes, ...]] = (
+            "",
+            (),
+        )  # of the plan that was given out last
 
     def issue(self, address: bytes) -> tuple[str, Block]:
-        """A new template that pays an address, and its name."""
-        self._counter += 1
-        extra = TAG + self._counter.to_bytes(COUNTER_BYTES, "big")
-        template = self._engine.template(address, extra)
+        """A new template that pays an address, and its name. Raises what `Gbt.offer` raises."""
+        offer = self._gbt.offer()
+        extra = TAG + self._gbt.salt + offer.number.to_bytes(COUNTER_BYTES, "big")
+        template = self._template(offer, offer.plan.coinbase(address, extra))
         name = sha256(template.header_bytes).hex()[:16]
         self._templates[name] = template
         if len(self._templates) > TEMPLATES_MAX:
             self._templates.popitem(last=False)
         return name, template
+
+    def _template(self, offer: Offer, coinbase: bytes) -> Block:
+        """Only the coinbase's branch of the Merkle tree is hashed anew for each."""
+        plan, (name, branch) = offer.plan, self._branch
+        if name != offer.id:
+            branch = merkle_path(block_leaves(coinbase, plan.committed, plan.transactions), 0)
+            self._branch = offer.id, branch
+        root = merkle_root_from_path(sha256d(coinbase), 0, branch)
+        header = Header(BLOCK_VERSION, plan.parent, root, offer.time, plan.bits, 0)
+        return Block(header, coinbase, plan.committed, plan.transactions)
 
     async def submit(self, name: str, header: bytes) -> Block:
         """Take a mined header for a template. Raises what is wrong with it."""

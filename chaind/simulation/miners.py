@@ -13,7 +13,7 @@ from chaind.node.node import Node
 from chaind.node.template_book import BlockStale, TemplateUnknown
 from chaind.node.work_engine import WorkEngine
 from chaind.primitives.block import Block
-from chaind.primitives.errors import ChaindError
+from chaind.primitives.errors import ChaindError, NotReady
 from chaind.primitives.work import target_of, work_of
 from chaind.simulation.pow_checks import PowChecks
 from chaind.simulation.program import Program
@@ -101,7 +101,10 @@ class Miner:
 
     async def _found(self, node: Node) -> None:
         assert node.templates is not None
-        name, template = node.templates.issue(self._address)
+        try:
+            name, template = node.templates.issue(self._address)
+        except NotReady:
+            return  # bodies are being fetched
         header = solve(template.header_bytes, target_of(template.header.bits))
         self._checks.mined(self._program, header)
         if self._rng.random() < SLOW_SHARE:

@@ -7,6 +7,7 @@ import pytest
 from api_kit import BOB, Door
 
 from chaind.api.routes import ROUTES
+from chaind.node.templates import Plan
 from chaind.node.work_engine import WorkEngine
 from chaind.primitives.block import Header
 from chaind.primitives.genesis import Parameters, ProofOfWork
@@ -84,6 +85,39 @@ async def test_miners_roll_time_and_version_and_each_template_is_another(door: D
     rolled = mine(first, time=first["time"] + 5, version=0x3FFFE000)
     await submit(door, first, rolled)
     assert Header.decode(bytes.fromhex(rolled)).time == first["time"] + 5
+
+
+@on_mined_chain
+async def test_however_many_ask_transactions_are_chosen_now_and_then(door: Door) -> None:
+    """Choosing them executes them: whoever asks often would have the node do nothing else."""
+    assert isinstance(door.node.engine, WorkEngine)
+    assert door.node.gbt is not None
+    door.node.gbt._refresh_s = 3_600.0
+    plans = 0
+    make = door.node.engine.plan
+
+    def counted(**how: bool) -> Plan:
+        nonlocal plans
+        plans += 1
+        return make(**how)
+
+    door.node.engine.plan = counted  # type: ignore[method-assign]
+    given = []
+    for amount in range(1, 9):
+        body = {"from": "alice", "to": "bob", "amount": str(amount)}
+        await door.post("/transfer", body, 202)
+        given.append(await template(door))
+    assert plans == 1, "all within the pause after the first"
+    assert len({answer["coinbase"] for answer in given}) == len(given)
+    await submit(door, given[-1], mine(given[-1]))
+
+
+@on_mined_chain
+async def test_no_template_of_a_node_that_may_not_know_the_best_chain(door: Door) -> None:
+    assert door.node.gbt is not None
+    door.node.gbt._standing._alone = False
+    problem = await door.post("/mine_block", {"miner_address": "bob"}, 503)
+    assert problem["code"] == "no-peers"
 
 
 @on_mined_chain
