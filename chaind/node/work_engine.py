@@ -121,6 +121,7 @@ class WorkEngine:
         self._peer_numbers: dict[Peer, int] = {}
         self._next_number = 0
         self._arrivals: deque[tuple[Peer, wire.BlockData | Block]] = deque()
+        self._verifying: set[bytes] = set()  # those, and the one that was taken out of them
         self._wanted = asyncio.Event()
         self._ended = False
         self._promised = self.tree.base.height  # handed to finality
@@ -275,7 +276,14 @@ class WorkEngine:
         if raw is None:
             self._do(self.planner.no_body(number, block_hash, self._clock.monotonic_ms()))
             return
-        self._arrivals.append((peer, message))
+        self._arrived(peer, block_hash, message)
+
+    def _arrived(self, peer: Peer, block_hash: bytes, arrival: wire.BlockData | Block) -> None:
+        """Verify it in its turn; what comes of the same block meanwhile is dropped."""
+        if block_hash in self._verifying:
+            return
+        self._verifying.add(block_hash)
+        self._arrivals.append((peer, arrival))
         self._wanted.set()
 
     def _hear_compact(
@@ -296,8 +304,7 @@ class WorkEngine:
             self._do(self.planner.body(block_hash, self._clock.monotonic_ms()))
             raise
         if block is not None:
-            self._arrivals.append((peer, block))
-            self._wanted.set()
+            self._arrived(peer, block_hash, block)
 
     def _header_of(self, block_hash: bytes) -> bytes:
         entry = self.tree.get(block_hash)
@@ -351,6 +358,7 @@ class WorkEngine:
                     await self._take(arrival)
                 except PeerFault as fault:
                     self._network.punish(peer, fault)
+                self._verifying.discard(block_hash)
                 self._do(self.planner.body(block_hash, self._clock.monotonic_ms()))
                 self._advance()
             if self._advance():

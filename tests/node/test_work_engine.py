@@ -239,6 +239,19 @@ async def test_bodies_that_nobody_asked_for_are_dropped(node: WorkWorld, maker: 
     assert node.sent(wire.GetBlock) == [("b", wire.GetBlock(block.hash))]
 
 
+async def test_a_body_that_waits_to_be_verified_is_held_once(
+    node: WorkWorld, maker: WorkWorld
+) -> None:
+    """Two megabytes each, as fast as a peer can send them, while one is verified."""
+    first, second = await maker.mine(2)
+    node.hear("a", wire.Headers(first.header_bytes + second.header_bytes))
+    for _ in range(50):
+        node.hear("a", wire.BlockData(first.hash, first.encode()))
+    node.hear("a", wire.BlockData(second.hash, second.encode()))
+    assert len(node.engine._arrivals) == 2
+    await settled(lambda: node.chain.head.hash == second.hash)
+
+
 @pytest.mark.parametrize("message", [wire.Status(1, 1, 1, bytes(32), 1), wire.Votes(())])
 async def test_messages_of_validators_have_no_place_here(
     node: WorkWorld, message: wire.Message
