@@ -356,11 +356,30 @@ def test_side_branches_are_bounded_and_the_lightest_go_first() -> None:
     tree, _ = make_tree(PLAIN, side_max=16)
     main = grow(tree, tree.base, 5)
     heavy = grow(tree, tree.base, 4, seconds=601)
-    for seconds in range(700, 720):
+    for seconds in range(700, 740):
         tree.hear(child(tree, tree.base, seconds=seconds), now=NOW)
-    assert len(tree) - 1 - len(main) <= 16
+    assert len(tree) - 1 - len(main) <= 16 + 5
     assert tree.best is main[-1]
     assert all(tree.get(entry.hash) is entry for entry in heavy)
+
+
+def test_a_branch_that_outgrows_the_best_one_is_heard_out_however_deep_it_leaves() -> None:
+    tree, _ = make_tree(PLAIN, side_max=16)
+    grow(tree, tree.base, 60)
+    rival = grow(tree, tree.base, 61, seconds=601)
+    assert tree.best is rival[-1]
+
+
+def test_a_side_branch_goes_from_its_tip_down() -> None:
+    tree, _ = make_tree(PLAIN, side_max=16)
+    main = grow(tree, tree.base, 10)
+    light = grow(tree, tree.base, 9, seconds=601)
+    for seconds in range(700, 717):
+        grow(tree, main[8], 1, seconds=seconds)
+    assert len(tree) - 1 - len(main) == 16 + len(main), "there is no room left"
+    grow(tree, main[8], 1, seconds=717)
+    there = [tree.get(entry.hash) is entry for entry in light]
+    assert there == [True] * 6 + [False] * 3, "one too many and an eighth"
 
 
 # Orphans.

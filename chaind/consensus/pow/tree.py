@@ -257,25 +257,30 @@ class Tree:
         check_not_ahead(height=height, time=time, now=now, parameters=parameters)
 
     def _bound_sides(self) -> None:
-        """Drop tips of least work beside the best and the ready chain where there are too many.
+        """Drop branches beside the best and the ready chain, those of least work first, where there
+        are too many headers.
 
-        An eighth at a time, so that not every newcomer looks at all of them.
+        A branch as long as the best one has its place: otherwise none could ever outgrow it. An
+        eighth is dropped at a time, so that not every newcomer looks at all of them.
         """
-        if self._sides() <= self._side_max:
+        room = self._side_max + self._best.height - self._base.height
+        if self._sides() <= room:
             return
-        while (excess := self._sides() - self._side_max * 7 // 8) > 0:
-            leaves = [
-                entry
-                for entry in self._entries.values()
-                if not entry.children and entry not in (self._best, self._ready)
-            ]
-            if not leaves:
-                return
-            leaves.sort(key=lambda entry: (entry.chainwork, -entry.order))
-            for leaf in leaves[:excess]:
-                assert leaf.parent is not None, "the base is no tip beside others"
-                leaf.parent.children.remove(leaf)
-                del self._entries[leaf.hash]
+        excess = self._sides() - room + self._side_max // 8
+        leaves = [
+            entry
+            for entry in self._entries.values()
+            if not entry.children and entry not in (self._best, self._ready)
+        ]
+        leaves.sort(key=lambda entry: (entry.chainwork, -entry.order))
+        for leaf in leaves:
+            at = leaf
+            while excess and not at.children and at not in (self._best, self._ready):
+                assert at.parent is not None, "the base is below the best"
+                at.parent.children.remove(at)
+                del self._entries[at.hash]
+                at = at.parent
+                excess -= 1
 
     def _sides(self) -> int:
         """Headers that are not on the best chain."""
