@@ -111,14 +111,17 @@ def test_a_cookie_is_read_each_time_a_password_once(
 ) -> None:
     cookie = tmp_path / "rpc.cookie"
     cookie.write_text("__cookie__:one\n")
-    read = authorisation(None, None, cookie)
+    read = authorisation("http://[::1]:1", None, None, cookie)
     assert read() == "Basic " + b64encode(b"__cookie__:one").decode()
     cookie.write_text("__cookie__:two\n")
     assert read() == "Basic " + b64encode(b"__cookie__:two").decode()
     cookie.unlink()
     assert read() == "", "the node does not run"
     monkeypatch.setenv("CHAIND_MINE_PASSWORD", "é")
-    assert authorisation("rig", None, None)() == "Basic " + b64encode("rig:é".encode()).decode()
+    assert (
+        authorisation("http://h:1", "rig", None, None)()
+        == "Basic " + b64encode("rig:é".encode()).decode()
+    )
     monkeypatch.delenv("CHAIND_MINE_PASSWORD")
     with pytest.raises(SecretAbsent, match="CHAIND_MINE_PASSWORD"):
-        authorisation("rig", None, None)
+        authorisation("http://h:1", "rig", None, None)
