@@ -30,7 +30,8 @@ from chaind.node.custody import Accounts, NameFile
 from chaind.node.home import Home
 from chaind.node.key_guard import may_vote, node_key, validator_key
 from chaind.node.logs import configure_logs
-from chaind.node.node import Identity, Node
+from chaind.node.node import Node
+from chaind.node.parts import Identity
 from chaind.node.repair import discard_database, open_and_heal
 from chaind.node.workers import SystemWorkers
 from chaind.primitives.errors import LocalFault

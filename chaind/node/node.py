@@ -1,4 +1,4 @@
-"""The node: makes the parts, owns the tasks and the order of things.
+"""The node: owns the tasks and the order of things.
 
 Two turning points only: `intake.submit` and the core's `step` inside `engine`. Every task lives in
 the one TaskGroup of `run`; an unexpected exception in any of them ends the node.
@@ -9,59 +9,38 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import Random
-from typing import NamedTuple
 
 import structlog
 from prometheus_client import CollectorRegistry
 
-from chaind.consensus.quorums import Quorums
 from chaind.ledger.checks import Checked
 from chaind.network import messages as wire
 from chaind.network.manager import Network
-from chaind.network.noise import KEY_BYTES, KeyPair
 from chaind.network.peers import Address
-from chaind.node.assembly import Voters, make_core, make_faucet, make_pool, network_config
-from chaind.node.bodies import Bodies
-from chaind.node.chain import Body, Chain
+from chaind.node.assembly import make_faucet
+from chaind.node.chain import Body
 from chaind.node.clock import Clock, Workers
-from chaind.node.clock_watch import ClockWatch
 from chaind.node.config import Config
 from chaind.node.custody import Accounts
-from chaind.node.durable import GroupCommit, NotDurable
-from chaind.node.engine import Engine
-from chaind.node.events import Event, Events, FinalEvent
-from chaind.node.finality import Finality
+from chaind.node.durable import NotDurable
+from chaind.node.events import Event, FinalEvent
 from chaind.node.gbt import make_gbt
-from chaind.node.healer import Healer
-from chaind.node.ingest import Ingest
-from chaind.node.intake import Intake, Verifier
 from chaind.node.invoices import Invoices
-from chaind.node.market_data import MarketData
 from chaind.node.metrics import NodeCollector
 from chaind.node.mining import make_mining
-from chaind.node.movements import Feed
 from chaind.node.orders import Orders
+from chaind.node.parts import Identity, Parts
 from chaind.node.payments import Payments
-from chaind.node.queries import Queries, TransactionInfo
+from chaind.node.queries import TransactionInfo
 from chaind.node.recovery import Disk, stored_blocks, stored_intake, stored_votes
 from chaind.node.refunds import Refunds
-from chaind.node.relay import Relay
-from chaind.node.replay import open_state
-from chaind.node.returns import Returns
-from chaind.node.routing import Router
-from chaind.node.rules import tip_info
-from chaind.node.signatures import SignatureChecker, Verify
-from chaind.node.spread import make_spread
+from chaind.node.signatures import Verify
 from chaind.node.statements import Statements
-from chaind.node.sync import Sync
 from chaind.node.template_book import TemplateBook
-from chaind.node.timers import Timers
-from chaind.node.tracker import Tracker, lost_for_ever
+from chaind.node.tracker import lost_for_ever
 from chaind.node.vitals import Vitals
-from chaind.node.waiters import Waiters
 from chaind.node.work_engine import WorkEngine
 from chaind.primitives.genesis import Genesis
-from chaind.primitives.keys import SecretKey
 from chaind.primitives.keys import verify as verify_signature
 from chaind.storage.invoices import InvoiceFiles
 from chaind.storage.segment import Position
@@ -71,18 +50,7 @@ TICK_MS = 100.0  # retries and stall checks; nothing on the path of a payment wa
 log = structlog.get_logger("chaind.node")
 
 
-class Identity(NamedTuple):
-    """Secrets of one node. `validator` is None for a full node.
-
-    `may_vote` is False for a validator that has lost its vote log: it observes.
-    """
-
-    node: KeyPair
-    validator: SecretKey | None
-    may_vote: bool = True
-
-
-class Node:
+class Node(Parts):
     """One node on one chain. Construct, then `run`; `stop` from anywhere on the loop.
 
     `custody_seed` derives the keys of named accounts; None keeps none. `accounts` is instead of it
@@ -106,192 +74,20 @@ class Node:
         network: Callable[..., Network] = Network,
         verify: Verify = verify_signature,
     ) -> None:
-        self.config = config
-        self.genesis = genesis
-        self.clock = clock
-        self.started_ms = clock.monotonic_ms()
-        self.clock_watch = ClockWatch(clock, genesis.parameters.max_drift_ms)
-        self._disk = disk
-        self.store = disk.store
-        self._workers = workers
-        self._entropy = entropy
-        voters, secret = Voters(genesis), identity.validator
-        self.leader = voters.leader
-        self.validator_index = voters.index_of(secret)
-        self.observes = self.validator_index is not None and not identity.may_vote
-        if self.observes:
-            log.error(
-                "vote_log_lost",
-                advice="This validator only observes: votes of before could be contradicted.",
-            )
-            self.validator_index = None
-        self.quorums = voters.quorums
-        self.events = Events()
-        self.timers = Timers()
-        self.pool = make_pool(config, genesis)
-        self.tracker = Tracker(disk.journal)
-        tip = tip_info(genesis, disk.store.tip, disk.store)
-        state = open_state(disk.store, genesis)
-        self.chain = Chain(genesis, state, self.pool, tip, voters.leader_address)
-        self.market_data = MarketData.load(state.books, disk.store.trading, tip.height, tip.time_ms)
-        self.events.subscribe(self._on_event)
-        self._journal_commit = GroupCommit((disk.journal,), workers)
-        self._vote_commit = GroupCommit((disk.store.bodies, disk.votes), workers)
-        self._verifier = Verifier(workers)
-        self.router = Router(self, disk.store)
-        self.network = network(
-            network_config(config),
-            identity=identity.node,
-            genesis_hash=genesis.hash,
-            handler=self.router,
-            clock=clock,
-            rng=rng,
-            signer=secret if self.validator_index is not None else None,
-            ephemeral=lambda: KeyPair(entropy(KEY_BYTES)),
-        )
-        self.network.reserve(voters.keys)
-        self.queries = Queries(
-            genesis=genesis,
-            chain=self.chain,
-            store=disk.store,
-            pool=self.pool,
-            tracker=self.tracker,
-            network=self.network,
-        )
-        self.feed = Feed(genesis, self.chain, disk.store)
-        self.events.subscribe(self.feed.handle)
-        self.waiters = Waiters(self.network.peers, self.timers.call_later)
-        self.events.subscribe(self.waiters.handle)
-        self.finality = Finality(
-            chain=self.chain,
-            store=disk.store,
-            pool=self.pool,
-            tracker=self.tracker,
-            events=self.events,
-            clock=clock,
-            workers=workers,
-            on_final=self._on_final,
-        )
-        self.engine: Engine | WorkEngine
-        if self.quorums is None:
-            self.engine = self._make_work_engine()
-        else:
-            checker = SignatureChecker(genesis.hash, voters.keys, self.quorums, verify)
-            self.engine = self._make_engine(voters, secret, checker, self.quorums)
-        self.bodies = Bodies(
-            genesis=genesis,
-            chain=self.chain,
-            pool=self.pool,
-            verifier=self._verifier,
-            transport=self.network,
-            clock=clock,
-            retry_ms=2 * genesis.consensus.delta_ms,
-            height_of=disk.store.height_of,
-            on_verdict=self.engine.on_verdict,
-        )
-        self.engine.bodies = self.bodies
-        self.sync: Sync | WorkEngine
-        if isinstance(self.engine, WorkEngine):
-            self.sync = self.engine
-        else:
-            self.sync = Sync(
-                chain=self.chain,
-                store=disk.store,
-                bodies=self.bodies,
-                transport=self.network,
-                clock=clock,
-                check_certificate=checker.check_certificate,
-                on_range=self.engine.on_range,
-            )
-        self.healer = Healer(
-            store=disk.store,
-            transport=self.network,
-            clock=clock,
-            retry_ms=4 * genesis.consensus.delta_ms,
-        )
-        self.relay = Relay(
-            pool=self.pool,
-            outlet=self.network,
-            rng=rng,
-            call_later=self.timers.call_later,
-            clock=clock,
-        )
-        self.intake = Intake(
-            genesis=genesis,
-            chain=self.chain,
-            pool=self.pool,
-            tracker=self.tracker,
-            commit=self._journal_commit,
-            verifier=self._verifier,
-            events=self.events,
-            clock=clock,
-            is_final=self.queries.is_final,
-            on_accepted=self._on_accepted,
-        )
-        self.returns = Returns(
-            chain=self.chain,
-            pool=self.pool,
-            tracker=self.tracker,
-            restore=self.intake.restore,
-        )
-        self.events.subscribe(self.returns.handle)
-        self.ingest = Ingest(
-            submit=self.intake.submit,
-            punish=self.network.punish,
-            monotonic_ms=clock.monotonic_ms,
-        )
-        accounts = Accounts(custody_seed) if accounts is None else accounts
-        self.payments = Payments(
-            genesis=genesis,
-            accounts=accounts,
-            faucet=make_faucet(config, genesis, self.queries, clock)
-            if genesis.dev and accounts.enabled
-            else None,
-            chain=self.chain,
-            intake=self.intake,
-            queries=self.queries,
-            clock=clock,
-            entropy=entropy,
-            wait_final=self.wait_final,
-            troubles=lambda: self.vitals.health().reasons,
-        )
-        self.statements = Statements(genesis, disk.store)
-        self.refunds = Refunds(
-            payments=self.payments,
-            queries=self.queries,
-            store=disk.store,
-            entropy=entropy,
-            show=genesis.addresses.show,
-        )
-        self.orders = Orders(
-            payments=self.payments,
-            queries=self.queries,
-            store=disk.store,
-            show=genesis.addresses.show,
-        )
-        self.mining = make_mining(
+        super().__init__(
             config=config,
             genesis=genesis,
-            engine=self.engine,
-            pool=self.pool,
+            identity=identity,
+            disk=disk,
             clock=clock,
             workers=workers,
-            resolve=self.payments.resolve,
-            peers=lambda: len(self.network.peers()),
+            rng=rng,
             entropy=entropy,
+            network=network,
+            verify=verify,
         )
-        self.gbt = make_gbt(
-            config=config,
-            genesis=genesis,
-            engine=self.engine,
-            pool=self.pool,
-            peers=lambda: len(self.network.peers()),
-            clock=clock,
-            entropy=entropy,
-        )
-        self.templates: TemplateBook | None = None
-        if isinstance(self.engine, WorkEngine) and self.gbt is not None:
-            self.templates = TemplateBook(self.engine, self.gbt)
+        self._make_services(Accounts(custody_seed) if accounts is None else accounts)
+        self._make_mining()
         self._stop_wanted = asyncio.Event()
         self.ended = False  # its files are closed: nothing can be asked any more
         self.last_final_ms: float | None = None
@@ -300,44 +96,60 @@ class Node:
         self.metrics = CollectorRegistry()
         self.metrics.register(NodeCollector(self))
 
-    def _make_work_engine(self) -> WorkEngine:
-        return WorkEngine(
+    def _make_services(self, accounts: Accounts) -> None:
+        self.payments = Payments(
+            genesis=self.genesis,
+            accounts=accounts,
+            faucet=make_faucet(self.config, self.genesis, self.queries, self.clock)
+            if self.genesis.dev and accounts.enabled
+            else None,
             chain=self.chain,
-            finality=self.finality,
-            store=self._disk.store,
-            commit=self._vote_commit,
-            network=self.network,
+            intake=self.intake,
+            queries=self.queries,
             clock=self.clock,
-            restore=lambda checked: self.returns.take(checked),
+            entropy=self._entropy,
+            wait_final=self.wait_final,
+            troubles=lambda: self.vitals.health().reasons,
+        )
+        self.statements = Statements(self.genesis, self._disk.store)
+        self.refunds = Refunds(
+            payments=self.payments,
+            queries=self.queries,
+            store=self._disk.store,
+            entropy=self._entropy,
+            show=self.genesis.addresses.show,
+        )
+        self.orders = Orders(
+            payments=self.payments,
+            queries=self.queries,
+            store=self._disk.store,
+            show=self.genesis.addresses.show,
         )
 
-    def _make_engine(
-        self,
-        voters: Voters,
-        secret: SecretKey | None,
-        checker: SignatureChecker,
-        quorums: Quorums,
-    ) -> Engine:
-        me = self.validator_index
-        return Engine(
-            core=make_core(self.genesis, voters, quorums, self.chain, me=me, secret=secret),
-            checker=checker,
-            chain=self.chain,
-            finality=self.finality,
-            vote_log=self._disk.votes,
-            commit=self._vote_commit,
-            network=self.network,
+    def _make_mining(self) -> None:
+        self.mining = make_mining(
+            config=self.config,
+            genesis=self.genesis,
+            engine=self.engine,
+            pool=self.pool,
             clock=self.clock,
-            timers=self.timers,
-            has_work=self.pool.has_work,
-            spread=make_spread(
-                self.genesis,
-                me,
-                quorums,
-                lambda message, peers: self.network.broadcast(message, only=peers),
-                self.timers,
-            ),
+            workers=self._workers,
+            resolve=self.payments.resolve,
+            peers=lambda: len(self.network.peers()),
+            entropy=self._entropy,
         )
+        self.gbt = make_gbt(
+            config=self.config,
+            genesis=self.genesis,
+            engine=self.engine,
+            pool=self.pool,
+            peers=lambda: len(self.network.peers()),
+            clock=self.clock,
+            entropy=self._entropy,
+        )
+        self.templates: TemplateBook | None = None
+        if isinstance(self.engine, WorkEngine) and self.gbt is not None:
+            self.templates = TemplateBook(self.engine, self.gbt)
 
     # Life.
 

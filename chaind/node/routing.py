@@ -12,7 +12,7 @@ from chaind.node.sync import serve_range
 from chaind.storage.chain_store import BlockDamaged
 
 if TYPE_CHECKING:
-    from chaind.node.node import Node
+    from chaind.node.parts import Parts
     from chaind.storage.chain_store import ChainStore
 
 log = structlog.get_logger("chaind.node")
@@ -21,7 +21,7 @@ log = structlog.get_logger("chaind.node")
 class Router:
     """See the module's law."""
 
-    def __init__(self, node: "Node", store: "ChainStore") -> None:
+    def __init__(self, node: "Parts", store: "ChainStore") -> None:
         self._node = node
         self._store = store
 

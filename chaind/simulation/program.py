@@ -18,7 +18,8 @@ from chaind.network.messages import Message
 from chaind.network.noise import KeyPair
 from chaind.network.peer import Peer
 from chaind.node.config import Config, CustodySection, MempoolSection, NetworkSection, NodeSection
-from chaind.node.node import Identity, Node
+from chaind.node.node import Node
+from chaind.node.parts import Identity
 from chaind.node.recovery import Disk, stored_votes
 from chaind.node.repair import open_and_heal
 from chaind.node.vote_guard import says_all

@@ -25,7 +25,8 @@ from chaind.node.config import (
     PaymentsSection,
     WebhooksSection,
 )
-from chaind.node.node import Identity, Node
+from chaind.node.node import Node
+from chaind.node.parts import Identity
 from chaind.node.recovery import open_disk
 from chaind.node.workers import SystemWorkers
 from chaind.primitives.address import key_address

@@ -22,7 +22,8 @@ from chaind.network.noise import KeyPair
 from chaind.node.clock import SystemClock
 from chaind.node.config import ApiSection, Config, CustodySection, NetworkSection, NodeSection
 from chaind.node.intake import Submission
-from chaind.node.node import Identity, Node
+from chaind.node.node import Node
+from chaind.node.parts import Identity
 from chaind.node.recovery import open_disk
 from chaind.node.workers import SystemWorkers
 from chaind.primitives.address import key_address, policy_address

@@ -29,7 +29,8 @@ from chaind.network.noise import KeyPair
 from chaind.node.clock import SystemClock
 from chaind.node.config import Config
 from chaind.node.intake import Submission
-from chaind.node.node import Identity, Node
+from chaind.node.node import Node
+from chaind.node.parts import Identity
 from chaind.node.payments import TransferOrder
 from chaind.node.queries import TransactionInfo
 from chaind.node.recovery import open_disk
