@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 HEAD = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
 MIB = 1 << 20
 SOON_S = 5.0  # for the node to hang up on its own
-PAUSE_S = 0.8  # of this process's work between two answers, the test's own within it included
+PAUSE_S = 1.5  # of this process's work between two answers, the test's own within it included
 HASH = b"\x5a" * 32
 JSON, NDJSON, MSGPACK = "application/json", "application/x-ndjson", "application/msgpack"
 

@@ -160,8 +160,11 @@ def test_addresses_are_written_as_the_chain_of_the_genesis_does() -> None:
             entry, address=addresses.show(genesis.addresses.parse(entry.address))
         )
         for entry in genesis.allocations
+        if not entry.asset
     )
-    genesis = msgspec.structs.replace(genesis, addresses=addresses, allocations=allocations)
+    genesis = msgspec.structs.replace(
+        genesis, addresses=addresses, allocations=allocations, assets=(), markets=()
+    )
     Path("genesis.json").write_bytes(genesis.to_json())
     assert told("create", "--genesis", "genesis.json")["address"].startswith("xyz1q")
     assert invoke("address", "--base58").output.startswith("1")

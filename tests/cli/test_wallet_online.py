@@ -142,7 +142,7 @@ def test_a_watched_account_is_seen_and_planned_and_never_spent(node: Running) ->
 def test_a_chain_with_other_addresses_is_refused(node: Running, tmp_path: Path) -> None:
     document = json.loads(urllib.request.urlopen(f"{node.url}/api/v1/genesis").read())
     document["addresses"] = {"hrp": "xyz", "p2pkh_version": 1}
-    document["allocations"] = []
+    document |= {"allocations": [], "assets": [], "markets": []}
     (tmp_path / "genesis.json").write_text(json.dumps(document))
     told("create", "--wallet", "foreign", "--genesis", str(tmp_path / "genesis.json"))
     result = invoke("balance", "--wallet", "foreign", "--url", node.url)

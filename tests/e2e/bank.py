@@ -204,10 +204,11 @@ class Bank:
 
 
 def opening_balances(genesis: Genesis) -> dict[bytes, int]:
-    """What the genesis gives to whom."""
+    """What the genesis gives to whom, of the native asset."""
     return {
         genesis.addresses.parse(entry.address): parse_amount(entry.amount)
         for entry in genesis.allocations
+        if not entry.asset
     }
 
 

@@ -17,7 +17,8 @@ from chaind.storage.kv import LevelStore
 
 
 class Audit(NamedTuple):
-    """What a data directory holds. `balances` are native base units by address."""
+    """What a data directory holds. `balances` are base units by address ‖ asset, which is empty
+    for the native one."""
 
     height: int
     hashes: list[bytes]
@@ -35,7 +36,8 @@ def audit(home: Path) -> Audit:
     try:
         sums: Counter[bytes] = Counter()
         for entry in genesis.allocations:
-            sums[genesis.addresses.parse(entry.address)] += parse_amount(entry.amount)
+            owner = genesis.addresses.parse(entry.address)
+            sums[owner + entry.asset.encode()] += parse_amount(entry.amount)
         txids: set[bytes] = set()
         hashes = []
         parent = genesis.hash
@@ -50,12 +52,12 @@ def audit(home: Path) -> Audit:
                 txids.add(transaction.txid)
                 for source in transaction.body.inputs:
                     assert isinstance(source, AccountInput)
-                    sums[source.address] -= source.amount
+                    sums[source.address + source.asset.encode()] -= source.amount
                 for target in transaction.body.outputs:
                     assert isinstance(target, AccountOutput)
-                    sums[target.address] += target.amount
+                    sums[target.address + target.asset.encode()] += target.amount
         rows = {key[2:]: decode_units(value) for key, value in disk.store.state_rows(BALANCE)}
-        expected = {address: units for address, units in sums.items() if units}
+        expected = {key: units for key, units in sums.items() if units}
         assert rows == expected, "balances differ from the sums of the blocks"
         return Audit(disk.store.tip.height, hashes, txids, rows)
     finally:

@@ -133,7 +133,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def filled(route: Route, txid: str, known: dict[str, str]) -> str:
     """A path of a route, naming things that there are."""
-    named = {"who": "alice", "ref": "latest", "id": txid, "text": txid, "file": "app.js", **known}
+    named = {"who": "alice", "ref": "latest", "id": txid, "text": txid, "file": "app.js"}
+    named |= {"symbol": "BTC-USD", **known}
     for prefix, value in (("invoices", known["invoice"]), ("webhooks", known["webhook"])):
         if f"/{prefix}/" in route.path:
             named["id"] = value

@@ -68,7 +68,9 @@ class ChainStrip extends Part {
     // The first transaction is seen at once; then the scale is that of the block.
     const shown = next.transactions === 0 ? 0 : Math.max(0.08, share);
     this.#next.fill.style.height = `${(shown * 100).toFixed(1)}%`;
-    text(this.#next.number, String(next.height));
+    // What is told of it may be older than the newest block.
+    const newest = chain.blocks[0]?.height ?? 0;
+    text(this.#next.number, String(Math.max(next.height, newest + 1)));
     const words = next.transactions === 0 ? "empty so far" : plural(next.transactions, "waiting", "waiting");
     text(this.#next.what, words);
     text(this.#next.who, this.#maker(next.leader));
