@@ -25,6 +25,7 @@ from chaind.primitives.errors import ChaindError, LocalFault, Unknown
 from chaind.primitives.hashes import display_hash, sha256d
 
 SALT_BYTES = 4  # two nodes that pay one address must not search the same headers
+NUMBER_BYTES = 4  # nor does one miner search again what it had before its work was renewed
 POOL_FEW = 500  # transactions that are chosen within a few milliseconds; more come right after
 AHEAD_SLACK_S = 1  # of peers' clocks, where they allow so much
 
@@ -69,7 +70,7 @@ class MinerWork:
         self._may_mine = may_mine
         self._pool = pool
         self._max_future_s = max_future_ms // 1000
-        self._extra = TAG + salt + bytes(EXTRANONCE_BYTES)
+        self._mark = TAG + salt
         self._numbers = count(1)
         self._plan: Plan | None = None
         self._branch: tuple[bytes, ...] = ()
@@ -130,10 +131,12 @@ class MinerWork:
         if plan is None:
             return None
         now = self._clock.now_ms() // 1000
-        coinbase = plan.coinbase(payee, self._extra)
-        at = coinbase.index(self._extra) + len(TAG) + SALT_BYTES
+        number = next(self._numbers) % (1 << 8 * NUMBER_BYTES)
+        mark = self._mark + number.to_bytes(NUMBER_BYTES, "big")
+        coinbase = plan.coinbase(payee, mark + bytes(EXTRANONCE_BYTES))
+        at = coinbase.index(mark) + len(mark)
         return NodeTemplate(
-            id=f"{next(self._numbers):x}",
+            id=f"{number:x}",
             height=plan.height,
             version=BLOCK_VERSION,
             parent=plan.parent,

@@ -13,7 +13,7 @@ from work_world import WorkWorld, running, turns
 from chaind.miner.jobs import EXTRANONCE_BYTES
 from chaind.network import messages as wire
 from chaind.node import miner_work as module
-from chaind.node.miner_work import MinerWork, NodeTemplate, Solved
+from chaind.node.miner_work import NUMBER_BYTES, MinerWork, NodeTemplate, Solved
 from chaind.node.mining import NodeStanding
 from chaind.primitives.address import KEY_ADDRESS_BYTES
 from chaind.primitives.coinbase import TAG, parse_coinbase
@@ -183,9 +183,21 @@ async def test_the_extranonce_has_its_place_whoever_is_paid(mine: Mine, payee: b
     template = mine.work.template(payee)
     assert template is not None
     coinbase = template.coinbase(EXTRANONCE)
-    assert coinbase.count(TAG + SALT + EXTRANONCE) == 1
+    assert coinbase.index(TAG + SALT) + len(TAG + SALT) + NUMBER_BYTES == len(
+        template.coinbase_head
+    )
     assert parse_coinbase(coinbase).outputs[0].address == payee
     assert len(payee) in (KEY_ADDRESS_BYTES, 32)
+
+
+async def test_work_that_is_renewed_is_other_work(mine: Mine) -> None:
+    """Or a miner repeats what it has done, and a share counts for every job that it is sent for."""
+    mine.work.follow()
+    first, second = (mine.work.template(address("bob")) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert first.plan is second.plan
+    assert first.coinbase(EXTRANONCE) != second.coinbase(EXTRANONCE)
 
 
 async def test_who_has_heard_all_once_mines_on_though_a_peer_is_silent(tmp_path: Path) -> None:
