@@ -66,14 +66,14 @@ class Finality:
         self.transactions_total = 0
         self.blocks_total = 0
 
-    def keep_body(self, block_hash: bytes) -> None:
-        """Append a known block to the body log once; the next sync makes it durable."""
-        if block_hash in self.positions:
-            return
+    def keep_body(self, block_hash: bytes) -> int:
+        """Append a known block to the body log once; the next sync makes it durable. Its bytes."""
         candidate = self._chain.candidate(block_hash)
-        if candidate is not None:  # otherwise it is final already, and so in the log
-            raw = candidate.body.block.encode()
-            self.positions[block_hash] = self._store.bodies.append(raw)
+        if block_hash in self.positions or candidate is None:  # which is final, and so in the log
+            return 0
+        raw = candidate.body.block.encode()
+        self.positions[block_hash] = self._store.bodies.append(raw)
+        return len(raw)
 
     def deliver(self, block_hash: bytes, certificate: Certificate | None) -> None:
         """The block and its ancestors are final by a durable certificate, or by work alone."""

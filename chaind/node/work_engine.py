@@ -41,6 +41,7 @@ from chaind.storage.segment import Position
 
 ANNOUNCE_MAX = 8  # headers of a new branch told unasked, Bitcoin's; peers ask for the others
 EXECUTE_AT_ONCE = 16  # blocks, before others have their turn
+UNSYNCED_BYTES_MAX = 1 << 24  # of bodies: a quarter of what the log takes before it gives up
 WITHHELD_MS_MAX = BODY_STALL_MS  # without a body; and no longer than a block is due after another
 
 log = structlog.get_logger("chaind.work")
@@ -126,6 +127,7 @@ class WorkEngine:
         self._ended = False
         self._promised = self.tree.base.height  # handed to finality
         self._brought_ms = clock.monotonic_ms()  # when a body came last, or none was missing
+        self._unsynced_bytes = 0  # of bodies, at most
         self._withheld: Entry | None = None  # the lowest body of a branch that nobody gives
         self.view = 0  # nobody votes
         self.views = ViewLog()
@@ -434,9 +436,12 @@ class WorkEngine:
         if candidate.error is not None:
             self._invalidate(block.hash, candidate.error)
             return
-        self._finality.keep_body(block.hash)
+        self._unsynced_bytes += self._finality.keep_body(block.hash)
         self.tree.hold(block.hash)
         self._brought_ms = self._clock.monotonic_ms()
+        if self._unsynced_bytes >= UNSYNCED_BYTES_MAX:  # nobody who catches up is told of any
+            self._unsynced_bytes = 0
+            await self._commit.durable()
 
     def on_verdict(self, block_hash: bytes, verdict: Verdict) -> None:
         """What a block's transactions say of it, before any state is asked."""

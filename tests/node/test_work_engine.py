@@ -16,6 +16,7 @@ from chaind.consensus.pow.sync import IDLE_MS
 from chaind.consensus.pow.tree_errors import ParentInvalid
 from chaind.ledger.errors import BlockInvalid, BlockTransactionInvalid, RootMismatch
 from chaind.network import messages as wire
+from chaind.node import work_engine as engine_module
 from chaind.node.audit import Auditor
 from chaind.node.bodies import WrongBlock
 from chaind.node.templates import plan_block
@@ -24,6 +25,7 @@ from chaind.primitives.block import Block, Header, MerkleMismatch
 from chaind.primitives.codec import encode
 from chaind.primitives.coinbase import CoinbaseInvalid, address_script, encode_coinbase
 from chaind.primitives.hashes import merkle_root, sha256d
+from chaind.storage import log as log_module
 from chaind.storage.kv import MemoryStore
 from chaind.storage.segment import Position
 
@@ -264,6 +266,26 @@ async def test_a_silent_peer_is_asked_again_after_a_while(node: WorkWorld) -> No
     node.clock.ms += int(IDLE_MS)
     node.engine.tick()
     assert {name for name, _ in node.sent(wire.GetHeaders)} == {"a", "b"}
+
+
+async def test_bodies_reach_the_disk_long_before_anything_is_final(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that catches up tells nobody and makes nothing final for a hundred blocks and more."""
+    monkeypatch.setattr(log_module, "BUFFER_BYTES_MAX", 20_000)
+    monkeypatch.setattr(engine_module, "UNSYNCED_BYTES_MAX", 5_000, raising=False)
+    far = work_genesis(final_depth=1_000)
+    async with running(tmp_path / "maker", genesis=far) as maker:
+        blocks = []
+        for _ in range(100):
+            blocks += await maker.mine()
+            maker.store.bodies.sync()
+    assert sum(len(block.encode()) for block in blocks) > 20_000
+    async with running(tmp_path / "node", "a", genesis=far) as node:
+        node.hear("a", wire.Headers(b"".join(block.header_bytes for block in blocks)))
+        while node.chain.head.height < len(blocks):
+            await node.serve("a", *blocks)
+            await settled(lambda: node.talk.sent or node.chain.head.height == len(blocks))
 
 
 # Starting again.
