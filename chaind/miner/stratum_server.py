@@ -1,7 +1,8 @@
 """Stratum on a TCP port: many miners, each with its session, none at the cost of another.
 
 Law: all miners hear of a new tip at once, and nothing a miner does delays that. Lines are taken a
-few at a time from each in turn; who does not read, who floods and who breaks the protocol is cut.
+few at a time from each in turn, and so many a second; who does not read and who breaks the protocol
+is cut.
 """
 
 import asyncio
@@ -18,6 +19,8 @@ from chaind.miner.vardiff import DIFFICULTY_MIN, SHARES_PER_MINUTE, Vardiff
 from chaind.primitives.errors import LocalFault
 
 LINES_PER_TURN = 32  # of one miner, before the others have their turn
+LINES_PER_S = 100.0  # of one miner for long; ten times the shares that vardiff lets come
+LINES_BURST = 1_000  # while it is judged
 UNREAD_BYTES_MAX = 1 << 16  # held of a miner that sends faster than it is served
 UNSENT_BYTES_MAX = 1 << 18  # a miner that does not read is cut
 JOIN_S = 30.0  # to subscribe and authorise
@@ -183,6 +186,8 @@ class Miner(asyncio.Protocol):
         self._extranonce = b""
         self._unread = bytearray()
         self._turn: asyncio.Handle | None = None
+        self._lines = float(LINES_BURST)  # that it may send now
+        self._counted_s = 0.0  # by the loop's clock
         self._joining: asyncio.TimerHandle | None = None
         self._known: set[str] = set()  # names that the table counts this connection under
         self.host = ""
@@ -245,9 +250,13 @@ class Miner(asyncio.Protocol):
             self._write(session.send(template, self._server.monotonic_s(), shared.lines))
 
     def _serve(self) -> None:
-        """Answer some lines, and go on after the others."""
+        """Answer some lines, and go on after the others: what is left waits in its socket."""
         self._turn = None
-        for _ in range(LINES_PER_TURN):
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        self._lines = min(LINES_BURST, self._lines + (now_s - self._counted_s) * LINES_PER_S)
+        self._counted_s = now_s
+        for _ in range(min(LINES_PER_TURN, int(self._lines))):
             if self._session is None or self._is_closing():
                 return
             end = self._unread.find(b"\n")
@@ -257,10 +266,12 @@ class Miner(asyncio.Protocol):
                 break
             line = bytes(self._unread[:end])
             del self._unread[: end + 1]
+            self._lines -= 1
             if line.strip() and not self._answer(line):
                 return
         else:
-            self._turn = asyncio.get_running_loop().call_soon(self._serve)
+            wait_s = 0.0 if self._lines >= 1 else LINES_PER_TURN / LINES_PER_S
+            self._turn = loop.call_later(wait_s, self._serve)
         if len(self._unread) <= UNREAD_BYTES_MAX and not self._is_closing():
             assert self._transport is not None
             self._transport.resume_reading()

@@ -127,6 +127,22 @@ async def test_a_flood_of_requests_keeps_nobody_waiting(desk: Desk) -> None:
     writer.close()
 
 
+async def test_who_floods_is_served_slowly_and_loses_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines that are answered are work of the node's loop, also those that are in order."""
+    monkeypatch.setattr(server_module, "LINES_BURST", 50)
+    monkeypatch.setattr(server_module, "LINES_PER_S", 1_000.0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", desk.port)
+    begun_s = asyncio.get_running_loop().time()
+    writer.write(b'{"id":1,"method":"mining.subscribe","params":[]}\n' * 200)
+    async with asyncio.timeout(20):
+        for _ in range(200):
+            assert b"mining.notify" in await reader.readline()
+    assert asyncio.get_running_loop().time() - begun_s >= (200 - 50 - 1) / 1_000
+    writer.close()
+
+
 async def test_a_miner_that_does_not_read_is_cut(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
