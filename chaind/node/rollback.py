@@ -144,7 +144,11 @@ def _lost(store: ChainStore, genesis: Genesis, to: int) -> list[bytes]:
 def _replay(
     old: ChainStore, new: ChainStore, genesis: Genesis, to: int, progress: Progress
 ) -> None:
-    """The final blocks up to the height, executed once more; those that were not final, kept."""
+    """The final blocks up to the height, executed once more; those that were not final, kept.
+
+    What was told of transactions comes before the blocks, whose last one is synced.
+    """
+    new.write_outcomes(old.outcomes(to))
     replay = Replay(genesis, new)
     last = min(to, old.tip.height)
     for height in range(1, last + 1):
@@ -158,7 +162,6 @@ def _replay(
         if old.tip.height < block.height <= to:
             new.bodies.append(block.encode())
     new.bodies.sync()
-    new.write_outcomes(old.outcomes(to))
 
 
 def _return(old: Disk, new: Disk, lost: list[bytes]) -> int:

@@ -1,5 +1,6 @@
 """The operator's way out of a chain that nobody else follows."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from chaind.node.rollback import FinalForEver, NothingAbove, RolledBack, roll_ba
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.transaction import CoinInput
 from chaind.storage.files import OsFiles
+from chaind.storage.kv import Change, LevelStore
 
 
 def prepared(home: Path, genesis: Genesis) -> Path:
@@ -115,6 +117,27 @@ async def test_blocks_that_are_not_final_can_be_dropped(tmp_path: Path) -> None:
 
 def roll_back_kept(home: Path) -> int:
     return len(list(home.glob("chain.before-rollback-*")))
+
+
+async def test_nothing_is_left_to_the_system_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal that told of ends may be gone: after a power cut nobody could tell of them."""
+    async with WorkCluster(tmp_path, nodes=1, final_depth=2) as cluster:
+        await cluster.mine(at=0, count=6)
+        await cluster.height(4)
+        await cluster.stop()
+        home = prepared(cluster.seats[0].directory, cluster.genesis)
+        synced: list[bool] = []
+        prepare = LevelStore.prepare
+
+        def counted(self: LevelStore, batch: Iterable[Change], *, sync: bool) -> Callable[[], None]:
+            synced.append(sync)
+            return prepare(self, batch, sync=sync)
+
+        monkeypatch.setattr(LevelStore, "prepare", counted)
+        roll_back(home, 3)
+        assert synced[-1]
 
 
 async def test_a_rollback_that_was_cut_short_is_begun_anew(tmp_path: Path) -> None:
