@@ -10,6 +10,7 @@ from chaind.consensus.pow.sync import (
     HEADERS_MAX,
     IDLE_MS,
     PASSED_OVER_MS,
+    PLACE_MS,
     SEASONED_MS,
     STALL_MS,
 )
@@ -368,3 +369,16 @@ def test_silent_newcomers_unsettle_nobody_who_was_synced_for_long() -> None:
     assert not world.planner.synced, "who shows more is heard out"
     world.run(world.now_ms + 3_000.0)
     assert world.planner.synced
+
+
+def test_peers_that_give_slowly_do_not_hold_all_places_for_long() -> None:
+    """Three that send headers of no worth every nine seconds could do so for hours."""
+    world = World()
+    for number in range(3):
+        world.connect(number, Server(LONG, STALL_MS - 1_000.0))
+    honest = world.connect(3, Server(LONG))
+    world.run(PLACE_MS - 1_000.0)
+    assert honest.asked_headers == 0
+    world.run(PLACE_MS + 1_000.0)
+    assert honest.asked_headers > 0
+    assert world.tree.best.hash == tip(LONG)

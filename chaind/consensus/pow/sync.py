@@ -22,6 +22,7 @@ from chaind.primitives.work import WorkParameters
 
 HEADERS_MAX = 2_000  # Bitcoin's; 160 kB
 HEADER_PEERS_MAX = 3  # asked at once for what is mostly the same; the others stand by
+PLACE_MS = 20_000.0  # after which a peer that still gives headers counts no more among those
 STALL_MS = 10_000.0  # without an answer in this time a peer is passed over
 PASSED_OVER_MS = 60_000.0  # for so long
 IDLE_MS = 60_000.0  # after which a peer is asked again whether it has more than it announced
@@ -69,10 +70,11 @@ Action = AskHeaders | AskBody | Drop | Note | Passed
 class _Peer:
     """What one peer was asked and is known to have."""
 
-    __slots__ = ("asked_ms", "done", "heard_ms", "passed_ms", "reached", "weighing")
+    __slots__ = ("asked_ms", "begun_ms", "done", "heard_ms", "passed_ms", "reached", "weighing")
 
     def __init__(self) -> None:
         self.asked_ms: float | None = None  # since when an answer is due
+        self.begun_ms = 0.0  # when it was asked for the first of the headers that it gives
         self.heard_ms = 0.0
         self.done = False  # it has given all headers that it had
         self.passed_ms: float | None = None  # since when it is passed over
@@ -274,7 +276,7 @@ class SyncPlanner:
         return self._tree.locator(best.parent or best)
 
     def _ask(self, number: int, peer: _Peer, now_ms: float) -> AskHeaders:
-        peer.asked_ms = now_ms
+        peer.asked_ms = peer.begun_ms = now_ms
         if self.heavy_enough:
             return AskHeaders(number, self._locator(None))
         return AskHeaders(number, (self._genesis_hash,))
@@ -283,7 +285,10 @@ class SyncPlanner:
 
     def _plan(self, now_ms: float) -> Iterator[Action]:
         """Keep enough peers asked for headers, and the window of bodies full."""
-        asked = sum(peer.asked_ms is not None for peer in self._peers.values())
+        asked = sum(
+            peer.asked_ms is not None and now_ms - peer.begun_ms < PLACE_MS
+            for peer in self._peers.values()
+        )
         for number, peer in self._peers.items():
             if asked >= HEADER_PEERS_MAX:
                 break
