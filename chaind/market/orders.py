@@ -185,7 +185,7 @@ class Order:
         self.ticks = ticks  # its worst price, which its reserve is for
         self.lots = terms.lots  # open
         self.filled = 0
-        self.fee_ppm_units = 0  # base units times ppm: all its fees, exactly
+        self.fee_ppm_units = 0  # base units times ppm: fees since it was made or read, exactly
         self.rank = rank  # height and index of its arrival; lower is older
         self.expires_ms = terms.expires_ms
 

@@ -30,7 +30,10 @@ class MarketRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class OrderRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """An open order. All its fees are `fee_units` less `fee_spare` millionths of a base unit."""
+    """An open order. All its fees are whole base units less `fee_spare` millionths of one.
+
+    How many base units decides nothing, and over many amendments no integer of a row would hold it.
+    """
 
     rank: int
     account: bytes
@@ -38,7 +41,6 @@ class OrderRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     ticks: int
     lots: int
     filled: int
-    fee_units: int
     fee_spare: int
 
 
@@ -63,7 +65,6 @@ def market_value(book: Book) -> bytes:
 
 def order_value(order: Order) -> bytes:
     """Value of an order's row: the fields of `OrderRow`, without the detour of making one."""
-    fee_units = -(-order.fee_ppm_units // PPM)
     return encode(
         (
             order.rank,
@@ -72,17 +73,16 @@ def order_value(order: Order) -> bytes:
             order.ticks,
             order.lots,
             order.filled,
-            fee_units,
-            fee_units * PPM - order.fee_ppm_units,
+            -order.fee_ppm_units % PPM,
         )
     )
 
 
 def order_of(order_id: bytes, row: OrderRow, book: Book, owner: Owner) -> Order:
-    """Inverse of `order_value`; the order stands nowhere yet."""
+    """Inverse of `order_value`, but for whole units of fees; the order stands nowhere yet."""
     order = Order(order_id, owner, book, row.terms, row.ticks, row.rank)
     order.lots, order.filled = row.lots, row.filled
-    order.fee_ppm_units = row.fee_units * PPM - row.fee_spare
+    order.fee_ppm_units = -row.fee_spare
     order.level = book.level_for(row.terms, row.ticks)
     return order
 

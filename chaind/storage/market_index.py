@@ -272,11 +272,7 @@ class _Block:
             (event.taker_id, event.taker, event.taker_side, False, event.taker_fee_units),
             (event.maker_id, event.maker, maker_side, True, event.maker_fee_units),
         ):
-            order = self._order(order_id)
-            order.lots -= event.lots
-            order.filled += event.lots
-            order.quote_units += event.quote_units
-            order.fee_units += fee_units
+            self._order(order_id).traded(event.lots, event.quote_units, fee_units)
             fill = FillRow(
                 event.symbol,
                 order_id,

@@ -9,6 +9,8 @@
 
 A trade's number is its height in the upper half and an index in the lower one, so that rows go by
 time. Prices are whole ticks and quantities whole lots, as the market's rules give them meaning.
+What many trades sum up to is no amount: the same units may move any number of times, so that no
+64 bits bound it (`Sum`).
 The books themselves are state, not index: `market.rows`.
 """
 
@@ -30,6 +32,20 @@ CANDLE = b"K"
 DIGEST = b"D"
 
 TRADE_INDEX_BITS = 32
+
+
+Sum = int | bytes  # what fits MessagePack's integers as such, more as its big-endian bytes
+_INTEGERS_END = 1 << 64
+
+
+def _sum_of(units: int) -> Sum:
+    if units < _INTEGERS_END:
+        return units
+    return units.to_bytes((units.bit_length() + 7) // 8, "big")
+
+
+def _units_of(total: Sum) -> int:
+    return total if isinstance(total, int) else int.from_bytes(total, "big")
 
 
 class Interval(NamedTuple):
@@ -64,7 +80,7 @@ class OrderRecord(msgspec.Struct, array_like=True):
 
     `terms` are as placed, but for the stop price and post-only of an amendment; `ticks` is its
     worst price now and `lots` what is open. `quantity` is what it asks for in all, what has traded
-    included; `quote_units` and `fee_units` are what its trades moved. Not frozen: an order that
+    included; `quote` and `fees` are what its trades moved. Not frozen: an order that
     trades a thousand times in a block is written once.
     """
 
@@ -78,13 +94,30 @@ class OrderRecord(msgspec.Struct, array_like=True):
     lots: int
     waits: bool  # for its stop price
     filled: int = 0
-    quote_units: int = 0
-    fee_units: int = 0
+    quote: Sum = 0
+    fees: Sum = 0
     status: OrderStatus = OrderStatus.OPEN
     reason: Reason | None = None
     refused: Refused | None = None
     changed_height: int = 0
     changed_ms: int = 0
+
+    @property
+    def quote_units(self) -> int:
+        """What its trades moved of the quote asset."""
+        return _units_of(self.quote)
+
+    @property
+    def fee_units(self) -> int:
+        """What its trades cost it, in the asset that it received."""
+        return _units_of(self.fees)
+
+    def traded(self, lots: int, quote_units: int, fee_units: int) -> None:
+        """One more trade."""
+        self.lots -= lots
+        self.filled += lots
+        self.quote = _sum_of(self.quote_units + quote_units)
+        self.fees = _sum_of(self.fee_units + fee_units)
 
     @property
     def shown(self) -> tuple[int, int]:
@@ -148,9 +181,19 @@ class CandleRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     high: int
     low: int
     close: int
-    base_units: int
-    quote_units: int
+    base: Sum
+    quote: Sum
     trades: int
+
+    @property
+    def base_units(self) -> int:
+        """Volume in the base asset."""
+        return _units_of(self.base)
+
+    @property
+    def quote_units(self) -> int:
+        """Volume in the quote asset."""
+        return _units_of(self.quote)
 
     def joined(self, trade: TradeRow) -> "CandleRow":
         """With one more trade, the newest."""
@@ -159,8 +202,8 @@ class CandleRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
             max(self.high, trade.ticks),
             min(self.low, trade.ticks),
             trade.ticks,
-            self.base_units + trade.base_units,
-            self.quote_units + trade.quote_units,
+            _sum_of(self.base_units + trade.base_units),
+            _sum_of(self.quote_units + trade.quote_units),
             self.trades + 1,
         )
 

@@ -33,7 +33,7 @@ from chaind.ledger.trading import Refused
 from chaind.primitives.codec import Decoder, encode
 from chaind.primitives.hashes import tagged_hash
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 
 STATE = b"S"
 HEIGHT = b"H"

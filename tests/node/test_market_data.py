@@ -1,6 +1,7 @@
 """Levels, trades, candles and records follow the books exactly, block by block, by events alone."""
 
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from books_kit import ACCOUNTS, MARKETS, DrawnBlock, Pit
@@ -9,12 +10,20 @@ from chaind.market.book_feed import BookFollower, book_checksum
 from chaind.market.errors import MarketUnknown
 from chaind.market.exchange import Exchange
 from chaind.node.market_data import DAY_MS, MarketData
-from chaind.primitives.amounts import format_amount
-from chaind.primitives.orders import BUY, SELL, Side
+from chaind.primitives.amounts import AMOUNT_MAX, UNIT, format_amount
+from chaind.primitives.orders import BUY, LIMIT, SELL, Market, PlaceOrder, Side, Terms
 from chaind.storage.kv import MemoryStore
 from chaind.storage.market_index import MarketChange, MarketIndex
 from chaind.storage.market_reads import MarketReads
-from chaind.storage.market_rows import INTERVALS, OrderStatus, trade_number, trade_place
+from chaind.storage.market_rows import (
+    INTERVALS,
+    OrderRecord,
+    OrderStatus,
+    order_record,
+    trade_number,
+    trade_place,
+    value_of,
+)
 
 BLOCKS, ACTIONS = 60, 12
 
@@ -220,3 +229,40 @@ def test_the_checksum_is_of_prices_and_quantities_as_they_are_written() -> None:
     assert book_checksum([], []) == 0
     # zlib.crc32(b"45000:1.5:45001:2")
     assert book_checksum([("45000", "1.5")], [("45001", "2")]) == 0xCFDF099E
+
+
+def test_no_volume_is_too_large_for_a_row() -> None:
+    """Two who have all there is of both assets hand it to and fro: a node writes what they did."""
+    store = MemoryStore()
+    exchange, index, reads = Exchange(), MarketIndex(store), MarketReads(store)
+    exchange.begin(0, 0)
+    exchange.list_market(Market("BIG/COIN", "BIG", "COIN", UNIT, 1, 1, 0, 50_000, 50_000))
+    exchange.journal.seal()
+    seller, buyer, rounds = b"s" * 20, b"b" * 20, 3
+    for number in range(1, rounds + 1):
+        told, receipts = [], []
+        exchange.begin(number, 0)
+        for side, account in ((SELL, seller), (BUY, buyer)):
+            txid = bytes([number, side]) * 16
+            action = PlaceOrder(account, Terms("BIG/COIN", side, LIMIT, AMOUNT_MAX, 1))
+            told.append((txid, tuple(exchange.apply(txid, action))))
+            checked = SimpleNamespace(txid=txid, order=action)
+            receipts.append(SimpleNamespace(checked=checked, refused=None))
+        exchange.journal.seal()
+        store.write(index.take(number, 1_000, receipts, told).rows, sync=False)
+    volume = rounds * AMOUNT_MAX
+    for interval in INTERVALS:
+        ((_, row),) = reads.candles("BIG/COIN", interval, 0, None, 10)
+        assert (row.trades, row.base_units, row.quote_units) == (rounds, volume, volume)
+
+
+def test_an_order_has_traded_more_than_a_row_has_integers_for() -> None:
+    record = OrderRecord.of(
+        Terms("BIG/COIN", SELL, LIMIT, 5, 1), b"s" * 20, height=1, place=0, time_ms=0
+    )
+    for _ in range(5):
+        record.traded(1, AMOUNT_MAX, AMOUNT_MAX)
+    again = order_record.decode(value_of(record))
+    assert again == record
+    assert (again.lots, again.filled) == (0, 5)
+    assert again.quote_units == again.fee_units == 5 * AMOUNT_MAX
