@@ -130,8 +130,11 @@ def to_lots(market: Market, units: int) -> int:
 
 
 def band_edge(market: Market, side: Side, reference_ticks: int) -> int:
-    """The worst price that an order of that side may reach, at least a tick from the reference."""
+    """The worst price that an order of that side may reach, at least a tick from the reference.
+
+    No order can name a price beyond `AMOUNT_MAX`, so none is the edge.
+    """
     reach = max(1, reference_ticks * market.band_ppm // PPM)
     if side is BUY:
-        return reference_ticks + reach
+        return min(AMOUNT_MAX, reference_ticks + reach)
     return max(1, reference_ticks - reach)

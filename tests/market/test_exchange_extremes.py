@@ -2,16 +2,21 @@
 
 from market_books import check_books, dump
 
+from chaind.ledger.trading import apply_order
+from chaind.market.errors import NotionalTooLarge
 from chaind.market.exchange import Exchange
 from chaind.primitives.amounts import AMOUNT_MAX, UNIT
+from chaind.primitives.codec import encode
 from chaind.primitives.orders import (
     BAND_PPM_MAX,
     BUY,
     FEE_PPM_MAX,
     IOC,
     LIMIT,
+    MARKET,
     PPM,
     SELL,
+    STOP,
     AmendOrder,
     Market,
     PlaceOrder,
@@ -61,3 +66,17 @@ def test_an_order_that_is_amended_for_ever_pays_more_fees_than_a_row_has_integer
         events.append(one.apply(b"l" * 32, last))
         one.journal.seal()
     assert events[0] == events[1]
+
+
+def test_a_stop_price_beyond_all_prices_is_refused_in_numbers_that_can_be_written() -> None:
+    exchange = Exchange()
+    exchange.begin(0, 0)
+    exchange.list_market(Market("BIG/COIN", "BIG", "COIN", UNIT, 1, 1, 0, 0, 0, BAND_PPM_MAX))
+    stop = Terms("BIG/COIN", BUY, MARKET, 2, 0, IOC, trigger=STOP, stop_ticks=5)
+    exchange.apply(ORDER_ID, PlaceOrder(BUYER, stop))
+    amendment = AmendOrder(BUYER, ORDER_ID, stop_ticks=AMOUNT_MAX)
+    events, refused = apply_order(exchange, bytes(32), amendment)
+    assert not events
+    assert refused is not None
+    assert refused.code == NotionalTooLarge.code
+    assert encode(refused)
