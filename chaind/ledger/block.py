@@ -7,6 +7,7 @@ catching up and replaying all take it.
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from chaind.ledger.actions import COST_MEETING
 from chaind.ledger.checks import Checked
 from chaind.ledger.errors import REFUSALS, BlockInvalid, BlockTransactionInvalid, RootMismatch
 from chaind.ledger.execute import Context, Receipt, execute
@@ -27,7 +28,7 @@ from chaind.primitives.coinbase import Coinbase, encode_coinbase
 from chaind.primitives.errors import ChaindError
 from chaind.primitives.genesis import Genesis, Parameters
 from chaind.primitives.hashes import ZERO_HASH, sha256d
-from chaind.primitives.orders import AmendOrder
+from chaind.primitives.orders import AmendOrder, CancelOrders
 from chaind.primitives.transaction import NATIVE
 
 GENESIS_COIN_TXID = sha256d(b"chaind genesis coins")  # outpoints of coins that block 0 makes
@@ -170,9 +171,16 @@ class Applying:
         state.begin()
         self._tell(state.books.open_block(context.height, context.chain_time_ms))
 
+    def room_for(self, checked: Checked) -> int:
+        """What a transaction may cost here at most; so many open orders bound a `CancelOrders`."""
+        order = checked.order
+        if isinstance(order, CancelOrders):
+            return checked.cost + COST_MEETING * self._state.books.count_open(order.owner)
+        return checked.room
+
     def has_room(self, checked: Checked) -> bool:
         """Whether the block's cost has room for all that a transaction may do."""
-        return self.cost + checked.room <= self._cost_max
+        return self.cost + self.room_for(checked) <= self._cost_max
 
     def add(self, checked: Checked) -> None:
         """Apply a transaction that there is room for, or raise what forbids it; then no trace."""

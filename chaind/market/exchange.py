@@ -254,8 +254,7 @@ class Exchange:
 
     def check_open_orders(self, account: bytes, terms: Terms) -> None:
         """Raise `OpenOrdersExceeded` where an account has no room for one that may rest."""
-        owner = self.journal.owners.get(account)
-        count, limit = len(owner.orders) if owner else 0, self.limits.open_orders_max
+        count, limit = self.count_open(account), self.limits.open_orders_max
         if count >= limit and terms.rests:
             raise OpenOrdersExceeded(count=count, limit=limit)
 
@@ -273,6 +272,11 @@ class Exchange:
         """The open order that an account calls so."""
         owner = self.journal.owners.get(account)
         return owner.by_client_id.get(client_id) if owner else None
+
+    def count_open(self, account: bytes) -> int:
+        """How many open orders an account has."""
+        owner = self.journal.owners.get(account)
+        return len(owner.orders) if owner else 0
 
     def open_orders(self, account: bytes) -> Sequence[Order]:
         """An account's open orders, oldest first."""

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from itertools import chain
 
 from chaind.ledger.block import Applying
-from chaind.ledger.errors import REFUSALS, CoinImmature, TooEarly
+from chaind.ledger.errors import REFUSALS, CoinImmature, TooEarly, ValidTooLong
 from chaind.market.turns import in_turn
 from chaind.mempool.entries import Entry, Kind
 from chaind.mempool.pool import Pool
 from chaind.primitives.genesis import Parameters
 from chaind.primitives.orders import OrderAction
 
-FAILURES_MAX = 1_000  # a proposer gives up on a pool that mostly does not apply
+FAILURES_MAX = 1_000  # a proposer gives up on a queue that mostly does not apply
+EARLY = (CoinImmature, TooEarly, ValidTooLong)  # what the next height may do, with no row changed
 SHARES = 4  # of a block: one of them for cancels, one more for orders
 
 
@@ -46,11 +47,12 @@ def fill(applying: Applying, pool: Pool, parameters: Parameters, parent_hash: by
         share.cost += parameters.block_cost_max // SHARES
         waiting = pool.select(kind)
         for entry in waiting:
-            if not share.take(entry.size, entry.checked.room):
+            room = applying.room_for(entry.checked)
+            if not share.take(entry.size, room):
                 others.append(chain((entry,), waiting))
                 break
             orders.append(entry)
-            space.take(entry.size, entry.checked.room)
+            space.take(entry.size, room)
     failed, exhausted = _fill_payments(applying, pool, space)
     if exhausted and others:
         # There is room that nobody else wants. Few orders meet as many others as they may: the
@@ -61,8 +63,7 @@ def fill(applying: Applying, pool: Pool, parameters: Parameters, parent_hash: by
             if not space.take(entry.size, entry.checked.cost):
                 break
             orders.append(entry)
-    _apply_in_turn(applying, orders, parent_hash, failed)
-    return failed
+    return failed + _apply_in_turn(applying, orders, parent_hash)
 
 
 def _fill_payments(applying: Applying, pool: Pool, space: _Space) -> tuple[list[Entry], bool]:
@@ -76,7 +77,7 @@ def _fill_payments(applying: Applying, pool: Pool, space: _Space) -> tuple[list[
         try:
             applying.add(checked)
         except REFUSALS as error:
-            if isinstance(error, (CoinImmature, TooEarly)):  # the next height may do
+            if isinstance(error, EARLY):
                 early += 1
             else:
                 failed.append(entry)
@@ -88,10 +89,8 @@ def _fill_payments(applying: Applying, pool: Pool, space: _Space) -> tuple[list[
     return failed, True
 
 
-def _apply_in_turn(
-    applying: Applying, entries: list[Entry], parent_hash: bytes, failed: list[Entry]
-) -> None:
-    """Apply orders in the one order that their block may have them; `failed` grows."""
+def _apply_in_turn(applying: Applying, entries: list[Entry], parent_hash: bytes) -> list[Entry]:
+    """Apply orders in the one order that their block may have them; what does not apply."""
     by_txid: dict[bytes, Entry] = {}
     actions: list[tuple[bytes, OrderAction]] = []
     for entry in entries:
@@ -99,13 +98,18 @@ def _apply_in_turn(
         assert order is not None, "its kind says that it is one"
         by_txid[entry.checked.txid] = entry
         actions.append((entry.checked.txid, order))
+    failed: list[Entry] = []
+    early = 0
     for txid in in_turn(parent_hash, actions):
-        if len(failed) >= FAILURES_MAX:
-            return
+        if len(failed) + early >= FAILURES_MAX:
+            break
         entry = by_txid[txid]
         if not applying.has_room(entry.checked):
             continue
         try:
             applying.add(entry.checked)
+        except EARLY:
+            early += 1
         except REFUSALS:
             failed.append(entry)
+    return failed

@@ -264,7 +264,7 @@ MUTANTS_OF_TREE = (
     _mistake(
         "what is too early is put aside",
         "chaind/mempool/selection.py",
-        "            if isinstance(error, (CoinImmature, TooEarly)):",
+        "            if isinstance(error, EARLY):",
         "            if False:",
         OF_HEADS,
     ),

@@ -28,6 +28,7 @@ from chaind.primitives.orders import (
     BUY,
     SELL,
     CancelOrder,
+    CancelOrders,
     PlaceOrder,
     Side,
     Terms,
@@ -178,6 +179,20 @@ def test_a_flood_of_orders_leaves_room_for_payments_and_cancels(tmp_path: Path) 
     assert len(second) == 600 - paid + 100 - taken  # orders have all the rest
 
 
+def test_who_has_nothing_to_cancel_takes_no_room_from_who_has(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, block_cost_max=100_000)
+    resting = desk.place("trader2", SELL, 1, PRICE + 5)
+    desk.offer(resting)
+    desk.build()
+    idle = [desk.act("trader1", CancelOrders(address("trader1"))) for _ in range(100)]
+    desk.offer(*idle, desk.cancel("trader2", resting.txid))
+    desk.offer(*(desk.payment() for _ in range(2_500)))
+    block = desk.build()
+    assert len(block.transactions) < 2_500
+    assert not desk.chain.state.books.journal.orders
+    assert {one.txid for one in idle} <= {one.txid for one in block.transactions}
+
+
 def test_orders_that_do_not_fit_wait(tmp_path: Path) -> None:
     desk = Desk(tmp_path, block_cost_max=2_300)
     assert 2 * room(desk) > 2_300
@@ -187,6 +202,39 @@ def test_orders_that_do_not_fit_wait(tmp_path: Path) -> None:
     found = [one.txid for block in built for one in block.transactions]
     assert sorted(found) == sorted(one.txid for one in orders)
     assert len(built[0].transactions) < 8
+
+
+def test_payments_that_fail_take_no_turn_of_orders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chaind.mempool.selection.FAILURES_MAX", 2)
+    maker, desk = Desk(tmp_path / "maker"), Desk(tmp_path / "desk")
+    maker.offer(maker.pay("trader1", "BTC", maker.balance("trader1", "BTC")))
+    spent = maker.build()
+    desk.offer(*(desk.pay("trader1", "BTC", number) for number in range(1, 4)))
+    order = desk.place("trader2", SELL, 1)
+    desk.offer(order)
+    desk.give(spent)
+    assert desk.chain.execute(spent.hash).error is None
+    desk.view = maker.view
+    assert [one.txid for one in desk.build().transactions] == [order.txid]
+    assert desk.pool.has_work(), "one of the payments was not tried"
+    maker.close(), desk.close()
+
+
+def test_an_order_that_is_early_is_tried_again(desk: Desk) -> None:
+    desk.clock.ms += 2_000
+    window_ms = desk.genesis.parameters.validity_window_ms
+    common = desk.common() | {"valid_until_ms": START_MS + window_ms + 1_500}
+    terms = Terms(SYMBOL, SELL, OrderKind.LIMIT, 1, PRICE)
+    early = build_action(
+        key=secret("trader1"), action=PlaceOrder(address("trader1"), terms), **common
+    )
+    ahead = desk.chain.final_context()._replace(chain_time_ms=START_MS + 2_000)
+    receipt = check_on_state(FinalState(desk.chain.state), desk.check(early), ahead)
+    desk.pool.add(receipt, 0, lambda _row: 10**15)
+    assert desk.build().transactions == ()  # on a branch whose time is behind
+    assert [one.txid for one in desk.build().transactions] == [early.txid]
 
 
 # The pool.
