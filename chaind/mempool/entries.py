@@ -12,6 +12,7 @@ from sortedcontainers import SortedDict
 from chaind.ledger.checks import Checked, Move
 from chaind.ledger.execute import Receipt
 from chaind.market.turns import Turn, turn_of
+from chaind.primitives.orders import PlaceOrder
 
 RATE_SCALE = 1000  # fee rates are base units per 1000 bytes, so that they stay integers
 
@@ -32,7 +33,7 @@ class Entry:
     """One waiting transaction. `sequence` is its age: lower is older.
 
     `moves` are what it takes from and gives to balances, the reserve of an order among them;
-    `queue` is where the pool has it wait.
+    `queue` is where the pool has it wait; `resting` is whose open orders it may add to.
     """
 
     __slots__ = (
@@ -45,6 +46,7 @@ class Entry:
         "queue",
         "rate",
         "received_ms",
+        "resting",
         "sequence",
         "size",
     )
@@ -63,8 +65,12 @@ class Entry:
         self.executed = False  # hidden for being inside an executed block, not for having failed
         self.kind = OTHER
         self.moves = checked.moves
-        if checked.order is not None:
-            self.kind = CANCEL if turn_of(checked.order) is Turn.CANCEL else ORDER
+        self.resting: bytes | None = None
+        order = checked.order
+        if order is not None:
+            self.kind = CANCEL if turn_of(order) is Turn.CANCEL else ORDER
+            if isinstance(order, PlaceOrder) and order.terms.rests:
+                self.resting = order.owner
             if receipt.held is not None:
                 self.moves = _with_reserve(checked.moves, receipt.held)
 

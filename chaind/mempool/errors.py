@@ -28,3 +28,9 @@ class OwnerQuotaExceeded(TooMany):
     code = "owner-quota-exceeded"
     text = "{address} has {count} pending transactions of {bytes} bytes, its limit"
     advice = "Wait until some of them are final."
+
+
+class WaitingOrdersExceeded(TooMany):
+    code = "waiting-orders-exceeded"
+    text = "{address} has {count} orders waiting for a block, its limit"
+    advice = "Wait until some of them are in a block; cancel open orders that are in the way."

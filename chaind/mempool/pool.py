@@ -23,18 +23,24 @@ from chaind.mempool.errors import (
     Overcommitted,
     OwnerQuotaExceeded,
     PoolFull,
+    WaitingOrdersExceeded,
 )
 from chaind.primitives.amounts import format_amount
 from chaind.primitives.orders import PlaceOrder
 
 
 class PoolLimits(NamedTuple):
-    """Bounds on what waits. `owner_*` bound one signing address."""
+    """Bounds on what waits. `owner_*` bound one signing address.
+
+    Orders of one owner beyond those that it may have open do not apply and pay for nothing, however
+    high their fees: so no more of them wait here than `owner_orders_max`.
+    """
 
     transactions_max: int = 200_000
     bytes_max: int = 100_000_000
     owner_transactions_max: int = 100_000
     owner_bytes_max: int = 50_000_000
+    owner_orders_max: int = 1_000
 
 
 class Dropped(NamedTuple):
@@ -87,6 +93,7 @@ class Pool:
         self._claims: dict[bytes, bytes] = {}  # claimed row → txid
         self._debits: dict[bytes, int] = {}  # balance row → sum of pending debits
         self._owners: dict[bytes, tuple[int, int]] = {}  # address → (count, bytes)
+        self._resting: dict[bytes, int] = {}  # owner → orders that may rest and are in no block
         self._deadlines: list[tuple[int, bytes]] = []  # heap of (valid_until, txid)
         self._parked: dict[bytes, set[bytes]] = {}  # row → txids that failed for want of it
         self._sequence = 0
@@ -165,6 +172,8 @@ class Pool:
             del self._claims[claim]
         if not (entry.executed and self._at_head):
             self._uncount_debits(entry)
+        if entry.resting is not None and not entry.executed:
+            self._count_order(entry.resting, -1)
         for demand in checked.demands:
             count, size = self._owners[demand.address]
             if count == 1:
@@ -186,6 +195,8 @@ class Pool:
             else:
                 entry.queue.leave(entry)
             entry.hidden = entry.executed = True
+            if entry.resting is not None:
+                self._count_order(entry.resting, -1)
             if self._at_head:
                 self._uncount_debits(entry)
 
@@ -200,8 +211,11 @@ class Pool:
         for txid in txids:
             entry = self._entries.get(txid)
             if entry is not None and entry.hidden:
-                if entry.executed and self._at_head:
-                    self._count_debits(entry)
+                if entry.executed:
+                    if entry.resting is not None:
+                        self._count_order(entry.resting, 1)
+                    if self._at_head:
+                        self._count_debits(entry)
                 entry.hidden = entry.executed = False
                 entry.queue.come_back(entry)
 
@@ -287,6 +301,13 @@ class Pool:
                     address=self._show(demand.address), count=count, bytes=size
                 )
 
+        owner = entry.resting
+        if owner is not None:
+            count = self._resting.get(owner, 0)
+            count -= sum(rival.resting == owner and not rival.executed for rival in rivals)
+            if count >= limits.owner_orders_max:
+                raise WaitingOrdersExceeded(address=self._show(owner), count=count)
+
     def _check_debits(
         self, entry: Entry, rivals: Iterable[Entry], balance: Callable[[bytes], int]
     ) -> None:
@@ -345,11 +366,20 @@ class Pool:
         for claim in entry.checked.claims:
             self._claims[claim] = txid
         self._count_debits(entry)
+        if entry.resting is not None:
+            self._count_order(entry.resting, 1)
         for demand in checked.demands:
             count, size = self._owners.get(demand.address, (0, 0))
             self._owners[demand.address] = (count + 1, size + entry.size)
         if checked.valid_until is not None:
             heapq.heappush(self._deadlines, (checked.valid_until, txid))
+
+    def _count_order(self, owner: bytes, sign: int) -> None:
+        left = self._resting.get(owner, 0) + sign
+        if left:
+            self._resting[owner] = left
+        else:
+            del self._resting[owner]
 
     def _count_debits(self, entry: Entry) -> None:
         for row, debit, _, _, _ in entry.moves:

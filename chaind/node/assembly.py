@@ -52,6 +52,7 @@ def make_pool(config: Config, genesis: Genesis) -> Pool:
         bounds.bytes_max,
         bounds.owner_transactions_max,
         bounds.owner_bytes_max,
+        genesis.parameters.open_orders_max,
     )
     show, at_head = genesis.addresses.show, genesis.mode == "pow"
     return Pool(limits, genesis.native_symbol, show, at_head=at_head)

@@ -18,7 +18,7 @@ from chaind.ledger.journal import FinalState
 from chaind.ledger.keys import BALANCE, balance_key, decode_units
 from chaind.market.rows import ORDER
 from chaind.mempool.entries import Kind
-from chaind.mempool.errors import Overcommitted
+from chaind.mempool.errors import Overcommitted, WaitingOrdersExceeded
 from chaind.node.movements import EVERYTHING, START, Feed
 from chaind.node.replay import open_state
 from chaind.node.statements import Range, Statements
@@ -51,8 +51,8 @@ _salts = count(1)
 class Desk(World):
     """A world whose clock moves a block at a time, and words to trade in it."""
 
-    def __init__(self, path: Path, **parameters: int) -> None:
-        super().__init__(path, genesis_with(parameters))
+    def __init__(self, path: Path, *, owner_orders_max: int = 1_000, **parameters: int) -> None:
+        super().__init__(path, genesis_with(parameters), owner_orders_max=owner_orders_max)
         self.view = 0
 
     def common(self) -> Rest:
@@ -265,6 +265,32 @@ async def test_an_order_waits_until_its_owner_may_have_one_more(tmp_path: Path) 
     await desk.make_final(desk.build())
     assert [entry.checked.txid for entry in desk.pool.select(Kind.ORDER)] == [waiting]
     assert [one.txid for one in desk.build().transactions] == [waiting]
+    desk.close()
+
+
+async def test_orders_that_cannot_apply_are_not_kept_by_the_thousands(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, owner_orders_max=3)
+    orders = [desk.place("trader1", BUY, 1, PRICE - 5) for _ in range(7)]
+    desk.offer(*orders[:3])
+    with pytest.raises(WaitingOrdersExceeded) as caught:
+        desk.offer(orders[3])
+    assert caught.value.values["count"] == 3
+    now = {"time_in_force": TimeInForce.IOC}
+    desk.offer(desk.place("trader1", BUY, 1, **now), desk.cancel("trader1", bytes(32)))
+    desk.offer(desk.place("trader2", BUY, 1))
+    start = desk.chain.head.hash
+    block = desk.build()
+    desk.offer(*orders[3:5])  # those of an executed block wait no more
+    desk.chain.move_to(start)
+    with pytest.raises(WaitingOrdersExceeded):
+        desk.offer(orders[5])  # now they wait again, and are five
+    desk.chain.move_to(block.hash)
+    await desk.make_final(block)
+    desk.offer(orders[5])
+    with pytest.raises(WaitingOrdersExceeded):
+        desk.offer(orders[6])
+    desk.pool.remove(orders[3].txid)
+    desk.offer(orders[6])
     desk.close()
 
 
