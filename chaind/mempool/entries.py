@@ -12,7 +12,7 @@ from sortedcontainers import SortedDict
 from chaind.ledger.checks import Checked, Move
 from chaind.ledger.execute import Receipt
 from chaind.market.turns import Turn, turn_of
-from chaind.primitives.orders import PlaceOrder
+from chaind.primitives.orders import AmendOrder, PlaceOrder
 
 RATE_SCALE = 1000  # fee rates are base units per 1000 bytes, so that they stay integers
 
@@ -33,7 +33,8 @@ class Entry:
     """One waiting transaction. `sequence` is its age: lower is older.
 
     `moves` are what it takes from and gives to balances, the reserve of an order among them;
-    `queue` is where the pool has it wait; `resting` is whose open orders it may add to.
+    `queue` is where the pool has it wait; `resting` is whose open orders it may add to
+    or change.
     """
 
     __slots__ = (
@@ -69,7 +70,9 @@ class Entry:
         order = checked.order
         if order is not None:
             self.kind = CANCEL if turn_of(order) is Turn.CANCEL else ORDER
-            if isinstance(order, PlaceOrder) and order.terms.rests:
+            if isinstance(order, AmendOrder) or (
+                isinstance(order, PlaceOrder) and order.terms.rests
+            ):
                 self.resting = order.owner
             if receipt.held is not None:
                 self.moves = _with_reserve(checked.moves, receipt.held)

@@ -33,7 +33,8 @@ class PoolLimits(NamedTuple):
     """Bounds on what waits. `owner_*` bound one signing address.
 
     Orders of one owner beyond those that it may have open do not apply and pay for nothing, however
-    high their fees: so no more of them wait here than `owner_orders_max`.
+    high their fees. Nor do amendments that ask for more than there is, which nobody can tell while
+    their order waits as well. So no more of both wait here than `owner_orders_max`.
     """
 
     transactions_max: int = 200_000
@@ -93,7 +94,7 @@ class Pool:
         self._claims: dict[bytes, bytes] = {}  # claimed row → txid
         self._debits: dict[bytes, int] = {}  # balance row → sum of pending debits
         self._owners: dict[bytes, tuple[int, int]] = {}  # address → (count, bytes)
-        self._resting: dict[bytes, int] = {}  # owner → orders that may rest and are in no block
+        self._resting: dict[bytes, int] = {}  # owner → entries in no block, see `Entry.resting`
         self._deadlines: list[tuple[int, bytes]] = []  # heap of (valid_until, txid)
         self._parked: dict[bytes, set[bytes]] = {}  # row → txids that failed for want of it
         self._sequence = 0

@@ -22,11 +22,13 @@ from chaind.mempool.errors import Overcommitted, WaitingOrdersExceeded
 from chaind.node.movements import EVERYTHING, START, Feed
 from chaind.node.replay import open_state
 from chaind.node.statements import Range, Statements
+from chaind.primitives.amounts import AMOUNT_MAX
 from chaind.primitives.block import Block
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.orders import (
     BUY,
     SELL,
+    AmendOrder,
     CancelOrder,
     CancelOrders,
     PlaceOrder,
@@ -278,6 +280,9 @@ async def test_orders_that_cannot_apply_are_not_kept_by_the_thousands(tmp_path: 
     now = {"time_in_force": TimeInForce.IOC}
     desk.offer(desk.place("trader1", BUY, 1, **now), desk.cancel("trader1", bytes(32)))
     desk.offer(desk.place("trader2", BUY, 1))
+    change = AmendOrder(address("trader1"), orders[0].txid, lots=AMOUNT_MAX // PRICE // 1_000)
+    with pytest.raises(WaitingOrdersExceeded):
+        desk.offer(desk.act("trader1", change))
     start = desk.chain.head.hash
     block = desk.build()
     desk.offer(*orders[3:5])  # those of an executed block wait no more
