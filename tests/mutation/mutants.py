@@ -270,8 +270,8 @@ MUTANTS = (
     Mutant(
         "funds are not checked",
         "chaind/ledger/execute.py",
-        "if debit and (available := decode_units(state.get(key))) < debit:",
-        "if debit and (available := decode_units(state.get(key))) < 0:",
+        "if debit and decode_units(get(key)) < debit:",
+        "if debit and decode_units(get(key)) < 0:",
         LEDGER,
     ),
     Mutant(
@@ -298,8 +298,8 @@ MUTANTS = (
     Mutant(
         "undo forgets a key that was absent before",
         "chaind/ledger/journal.py",
-        "delta = Delta(writes, {key: undo[key] for key, _ in writes})",
-        "delta = Delta(writes, {key: undo[key] for key, _ in writes if undo[key] is not None})",
+        "{key: undo[key] for key, _ in writes}, books",
+        "{key: undo[key] for key, _ in writes if undo[key] is not None}, books",
         LEDGER,
     ),
     Mutant(

@@ -77,14 +77,20 @@ MUTANTS_OF_TREE = (
     _mistake(
         "synced while peers owe headers",
         SYNC,
-        "peer.done or peer.passed_ms is not None for peer",
-        "True for peer",
+        "peer.done or peer.passed_ms is not None or (self._seasoned and peer.reached is None)",
+        "True",
         OF_SYNC,
     ),
     _mistake(
         "synced on a light chain", SYNC, "return self.heavy_enough and all(", "return all(", OF_SYNC
     ),
-    _mistake("a peer that has grown is done", SYNC, "state.done = False\n", "pass\n", OF_SYNC),
+    _mistake(
+        "a peer that has grown is done",
+        SYNC,
+        "state.done, state.reached = False, last.height",
+        "state.reached = last.height",
+        OF_SYNC,
+    ),
     _mistake(
         "other headers than were weighed are kept",
         WEIGHING,

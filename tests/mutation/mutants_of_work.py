@@ -224,7 +224,7 @@ MUTANTS_OF_WORK = (
     _mistake(
         "stale work is finished",
         WORKER,
-        "if search is None or connection.poll():",
+        "if search is None or connection.poll(pace.rest_s()):",
         "if search is None:",
         OF_WORKERS,
     ),

@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "mutations.md"
 CAUGHT_MIN = 0.95
 KILLER_S_MAX = 300.0  # a test that hangs on a mutant has noticed it
+ALL = (*MUTANTS, *MUTANTS_OF_TREE, *MUTANTS_OF_WORK, *MUTANTS_OF_TRADING)
 COPIED = ("chaind", "tests", "setup.cfg", "pyproject.toml", "chaind.toml", "README.md", "scripts")
 
 
@@ -125,7 +126,7 @@ def main() -> int:
                 )
             else:
                 shutil.copy2(source, copy / name)
-        for mutant in (*MUTANTS, *MUTANTS_OF_TREE, *MUTANTS_OF_WORK, *MUTANTS_OF_TRADING):
+        for mutant in ALL:
             if given.only in mutant.name:
                 verdict = judge(copy, mutant, sound)
                 verdicts.append(verdict)
