@@ -362,8 +362,7 @@ ROUTES: tuple[Route, ...] = (
         "GET",
         "/ws",
         get_ws,
-        "WebSocket: channels blocks, mempool, consensus, tx:ID, account:ADDRESS, book:SYMBOL, "
-        "trades:SYMBOL, ticker:SYMBOL, candles:SYMBOL:INTERVAL, orders:ACCOUNT",
+        "WebSocket: blocks, transactions, accounts, votes and markets, live",
         {101: None},
         errors=(WebSocketNeeded, TooManySockets),
     ),

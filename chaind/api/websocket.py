@@ -58,6 +58,9 @@ class Failed(msgspec.Struct, frozen=True):
 async def get_ws(api: Api, request: web.Request) -> web.StreamResponse:
     """Serve one client until it goes.
 
+    Channels are blocks, mempool, consensus, tx:ID, account:ADDRESS, book:SYMBOL, trades:SYMBOL,
+    ticker:SYMBOL, candles:SYMBOL:INTERVAL and orders:ACCOUNT.
+
     Send `{"method": "subscribe", "channels": ["blocks", "account:bob"], "from_height": 7}` as text,
     or `unsubscribe`; each is answered. `from_height` replays blocks, accounts and trades from
     there; books, tickers, candles and orders begin with how they are now. Every channel numbers its
