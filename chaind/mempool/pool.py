@@ -67,6 +67,12 @@ def _needed_rows(entry: Entry) -> list[bytes]:
     return [*rows, balances_prefix(order.owner)]
 
 
+def rows_of_owners(included: Iterable[Checked]) -> list[bytes]:
+    """What orders wait for, of owners for whom these acted: an order that one of them ended may
+    have given back what another transaction took, and then no balance is another."""
+    return [balances_prefix(one.order.owner) for one in included if one.order is not None]
+
+
 def _waited_for(row: bytes) -> tuple[bytes, ...]:
     """What a changed row may be waited for as: itself, or as any balance of its owner."""
     return (row, row[: 2 + row[1]]) if row[:1] == BALANCE else (row,)
@@ -248,7 +254,8 @@ class Pool:
     ) -> list[Dropped]:
         """A block is final: forget its transactions and all that can never apply any more."""
         dropped: list[Dropped] = []
-        for checked in included:
+        applied = tuple(included)
+        for checked in applied:
             self.remove(checked.txid)
             for claim in checked.claims:
                 rival = self._claims.get(claim)
@@ -264,7 +271,7 @@ class Pool:
         if len(self._deadlines) > 2 * len(self._entries) + 1000:  # mostly gone long before
             self._deadlines = [item for item in self._deadlines if item[1] in self._entries]
             heapq.heapify(self._deadlines)
-        self.wake(changed_rows)
+        self.wake(chain(changed_rows, rows_of_owners(applied)))
         return dropped
 
     def wake(self, changed_rows: Iterable[bytes]) -> None:

@@ -14,7 +14,7 @@ from chaind.ledger.checks import Checked
 from chaind.ledger.errors import REFUSALS, BlockUntimely
 from chaind.ledger.execute import Context, Receipt
 from chaind.ledger.journal import FinalState, State, View
-from chaind.mempool.pool import Pool
+from chaind.mempool.pool import Pool, rows_of_owners
 from chaind.mempool.selection import fill
 from chaind.node.rules import EPOCH, rules_of
 from chaind.primitives.block import BFT_BITS, Block, Commitment
@@ -366,6 +366,7 @@ class Chain:
         if self.at_head:
             assert candidate.executed is not None
             self.pool.wake(key for key, _ in candidate.executed.delta.writes)
+            self.pool.wake(rows_of_owners(candidate.body.checked))
 
     def _ancestry(self, block_hash: bytes) -> list[Candidate]:
         """Candidates above the final tip up to and including an executed block, lowest first."""

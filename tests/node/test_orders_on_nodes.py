@@ -270,6 +270,22 @@ async def test_an_order_waits_until_its_owner_may_have_one_more(tmp_path: Path) 
     desk.close()
 
 
+async def test_room_for_an_order_is_noticed_where_no_balance_changes(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, open_orders_max=1)
+    first, second = (desk.place("trader1", BUY, 1, PRICE - 5) for _ in range(2))
+    desk.offer(first, second)
+    (done,) = (block := desk.build()).transactions
+    await desk.make_final(block)
+    assert desk.build().transactions == ()
+    before, reserve = desk.balance("trader1", "USD"), (PRICE - 5) * 100
+    desk.offer(desk.cancel("trader1", done.txid), desk.pay("trader1", "USD", reserve))
+    await desk.make_final(desk.build())
+    assert desk.balance("trader1", "USD") == before
+    (waiting,) = {first.txid, second.txid} - {done.txid}
+    assert [one.txid for one in desk.build().transactions] == [waiting]
+    desk.close()
+
+
 async def test_orders_that_cannot_apply_are_not_kept_by_the_thousands(tmp_path: Path) -> None:
     desk = Desk(tmp_path, owner_orders_max=3)
     orders = [desk.place("trader1", BUY, 1, PRICE - 5) for _ in range(7)]
