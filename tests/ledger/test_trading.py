@@ -460,6 +460,22 @@ def test_what_an_order_meets_is_charged_to_the_block() -> None:
             again.refuses(error, lambda again=again, two=two: again.trade(*two), reason="cost")  # type: ignore[misc]
 
 
+def test_a_cancel_all_needs_room_for_what_is_open() -> None:
+    pit = Pit()
+    paid, cancel = (one.cost for one in pit.check([pit.pay(1), pit.cancel_all(ALICE)]))
+    for spare, error in ((0, None), (-1, BlockInvalid)):
+        limits = {"fills_per_order_max": 1, "open_orders_max": 4}
+        again = Pit(**limits, block_cost_max=paid + cancel + 3 * COST_MEETING + spare)
+        for _ in range(3):
+            again.trade(again.place(ALICE, BUY, 1, 9, post_only=True))
+        two = [again.pay(1), again.cancel_all(ALICE)]
+        if error is None:
+            again.trade(*two)
+            assert not again.state.books.journal.orders
+        else:
+            again.refuses(error, lambda again=again, two=two: again.trade(*two), reason="cost")  # type: ignore[misc]
+
+
 def test_an_order_that_no_block_has_room_for() -> None:
     pit = Pit(block_cost_max=COST_SIGNATURE + 100)
     with pytest.raises(TransactionTooLarge):

@@ -127,9 +127,24 @@ MUTANTS_OF_TRADING = (
     _mistake(
         "an order needs no room for what it may meet",
         BLOCK,
-        "return self.cost + checked.room <= self._cost_max",
-        "return self.cost + checked.cost <= self._cost_max",
+        "        return checked.room\n",
+        "        return checked.cost\n",
         RULES,
+    ),
+    _mistake(
+        "a cancel-all needs no room for what it ends",
+        BLOCK,
+        "return checked.cost + COST_MEETING * self._state.books.count_open(order.owner)",
+        "return checked.cost",
+        RULES,
+    ),
+    _mistake(
+        "a cancel-all needs the room of as many orders as there may be",
+        BLOCK,
+        "return checked.cost + COST_MEETING * self._state.books.count_open(order.owner)",
+        "return checked.room",
+        RULES,
+        safety=False,
     ),
     _mistake(
         "what expires is not given back",
