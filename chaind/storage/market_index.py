@@ -176,7 +176,7 @@ class _Block:
             if isinstance(order, PlaceOrder):
                 self._placed(txid, order, place, receipt)
             elif isinstance(order, AmendOrder) and receipt.refused is None:
-                self._amended(order)
+                self._amended(order, events)
         for event in events:
             self._apply(event)
 
@@ -215,11 +215,11 @@ class _Block:
         if receipt.refused is not None:
             order.status, order.refused = OrderStatus.REFUSED, receipt.refused
 
-    def _amended(self, action: AmendOrder) -> None:
-        """What no event of an amendment says."""
+    def _amended(self, action: AmendOrder, events: Sequence[Event]) -> None:
+        """What no event of an amendment says. One that only takes quantity away leaves terms."""
         order = self._order(action.order_id)
         terms = order.terms
-        if action.stop_ticks or action.post_only:
+        if any(isinstance(event, Amended) for event in events):
             order.terms = replace(
                 terms,
                 stop_ticks=action.stop_ticks or terms.stop_ticks,

@@ -11,7 +11,7 @@ from chaind.market.errors import MarketUnknown
 from chaind.market.exchange import Exchange
 from chaind.node.market_data import DAY_MS, MarketData
 from chaind.primitives.amounts import AMOUNT_MAX, UNIT, format_amount
-from chaind.primitives.orders import BUY, LIMIT, SELL, Market, PlaceOrder, Side, Terms
+from chaind.primitives.orders import BUY, LIMIT, SELL, AmendOrder, Market, PlaceOrder, Side, Terms
 from chaind.storage.kv import MemoryStore
 from chaind.storage.market_index import MarketChange, MarketIndex
 from chaind.storage.market_reads import MarketReads
@@ -254,6 +254,29 @@ def test_no_volume_is_too_large_for_a_row() -> None:
     for interval in INTERVALS:
         ((_, row),) = reads.candles("BIG/COIN", interval, 0, None, 10)
         assert (row.trades, row.base_units, row.quote_units) == (rounds, volume, volume)
+
+
+@pytest.mark.parametrize(("ticks", "rests_only"), [(0, False), (96, True)])
+def test_an_amendment_is_recorded_as_the_book_took_it(ticks: int, *, rests_only: bool) -> None:
+    """Less quantity alone keeps the order's place and its terms, whatever else is asked for."""
+    store = MemoryStore()
+    exchange = Pit(0, store).exchange
+    index, account, order_id = MarketIndex(store), ACCOUNTS[0], b"o" * 32
+    place = PlaceOrder(account, Terms("BTC/USD", BUY, LIMIT, 5, 95))
+    amend = AmendOrder(account, order_id, 3, ticks, post_only=True)
+    told, receipts = [], []
+    exchange.begin(1, 0)
+    for txid, action in ((order_id, place), (b"a" * 32, amend)):
+        told.append((txid, tuple(exchange.apply(txid, action))))
+        checked = SimpleNamespace(txid=txid, order=action)
+        receipts.append(SimpleNamespace(checked=checked, refused=None))
+    exchange.journal.seal()
+    store.write(index.take(1, 1_000, receipts, told).rows, sync=False)
+    record, order = MarketReads(store).order(order_id), exchange.order(order_id)
+    assert record is not None
+    assert order is not None
+    assert record.terms.post_only is order.terms.post_only is rests_only
+    assert (record.quantity, record.lots, record.ticks) == (3, 3, order.ticks)
 
 
 def test_an_order_has_traded_more_than_a_row_has_integers_for() -> None:
