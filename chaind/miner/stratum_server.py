@@ -195,7 +195,11 @@ class Miner(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
         self._transport = transport = cast(asyncio.Transport, transport)
-        self.host = str(transport.get_extra_info("peername")[0])
+        peername = transport.get_extra_info("peername")
+        if peername is None:  # gone again before it was accepted
+            transport.abort()
+            return
+        self.host = str(peername[0])
         extranonce = self._server.admit(self)
         if extranonce is None:
             log.info("miner_refused", host=self.host, reason="no place left")

@@ -1,9 +1,12 @@
 """Miners over real sockets: blocks come out, news reach all, and who misbehaves is cut alone."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 
 import pytest
+import uvloop
 from stratum_kit import Blocks, StratumClient
 
 from chaind.miner import stratum_server as server_module
@@ -164,6 +167,26 @@ async def test_who_does_not_join_is_cut(desk: Desk, monkeypatch: pytest.MonkeyPa
     assert await lines_of(reader) == b""
     writer.close()
     assert desk.server.connected == 0
+
+
+def test_who_is_gone_again_before_it_is_accepted_costs_nothing() -> None:
+    """The node's event loop then knows no address of it, and keeps what a callback left open."""
+
+    async def visits() -> int:
+        desk, complaints = Desk(), []
+        asyncio.get_running_loop().set_exception_handler(lambda _, said: complaints.append(said))
+        port = await desk.server.start("127.0.0.1", 0)
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", port)) as visitor:
+                visitor.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client = StratumClient("chd1alice")
+        await client.join(port)
+        await client.leave()
+        await desk.server.stop()
+        return len(complaints)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(visits()) == 0
 
 
 async def test_places_are_bounded_by_host(desk: Desk) -> None:
