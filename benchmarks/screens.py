@@ -5,18 +5,36 @@ python benchmarks/screens.py
 
 import asyncio
 import json
+import os
+import subprocess
+import tempfile
 import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 from browser import DESKTOP, PHONE, Page, chromium, find_chromium
-from common import RESULTS, RealNode, running
+from common import HOST, RESULTS, RealNode, free_place, running
 
-BYTES_MAX = 3 << 20  # of all pictures: they are in the repository
+from chaind.cli.chains import create_mined_chain
+from chaind.cli.processes import CHAIND, wait_until
+from chaind.node.home import Home
+
+BYTES_MAX = 4 << 20  # of all pictures: they are in the repository
 PAYMENTS_PER_S = 12
 ORDERS = 600  # on the two markets, before anybody looks
 CUSTODY = {"CHAIND_CUSTODY_ENABLED": "true"}
+MINER = {
+    **CUSTODY,
+    "CHAIND_MINER_ENABLED": "true",
+    "CHAIND_MINER_ADDRESS": "judy",
+    "CHAIND_MINER_PACE_PERCENT": "60",
+}
+RIGS = ("bob.rig", "carol.shed")
+MINED_BLOCKS = 40  # before anybody looks: so many the view shows, and a network has a rate
+MINED_S_MAX = 180.0
 PAYERS = ("alice", "bob", "carol", "dave", "erin")
 LOOKS = {
     "light": ("light", DESKTOP),
@@ -87,6 +105,9 @@ def subjects(nodes: list[RealNode]) -> list[View]:
     ]
 
 
+MINING = View("mining", "mining", ".workers tbody", tuple(LOOKS))
+
+
 async def take(page: Page, node: RealNode, view: View, directory: Path) -> None:
     """The pictures of one view."""
     for look in view.looks:
@@ -99,10 +120,40 @@ async def take(page: Page, node: RealNode, view: View, directory: Path) -> None:
         (directory / f"{view.name}-{look}.png").write_bytes(await page.picture())
 
 
-async def run(executable: str, directory: Path, nodes: list[RealNode]) -> None:
-    """All pictures, while people pay."""
+@contextmanager
+def mined() -> Iterator[RealNode]:
+    """A node that mines, and serves two workers of other people, with some blocks behind it."""
+    with tempfile.TemporaryDirectory(prefix="chaind-bench-") as directory, ExitStack() as stack:
+        place = free_place(Path(directory) / "node0", mined=True)
+        create_mined_chain([Home(place.home)])
+        node = RealNode(place, [place], MINER)
+        stack.callback(node.stop)
+        node.start()
+        node.await_ready()
+        for rig in RIGS:
+            stack.callback(end_rig, start_rig(place.stratum_port, rig))
+        if not wait_until(lambda: node.status("height") >= MINED_BLOCKS, MINED_S_MAX):
+            raise click.ClickException(f"no {MINED_BLOCKS} blocks in {MINED_S_MAX:g} s")
+        yield node
+
+
+def start_rig(port: int, name: str) -> subprocess.Popen[bytes]:
+    """A miner of its own at a node's Stratum."""
+    url = f"stratum+tcp://{HOST}:{port}"
+    words = [*CHAIND, "mine", "--url", url, "--address", name, "--threads", "1"]
+    mine = {key: text for key, text in os.environ.items() if not key.startswith("CHAIND_")}
+    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=mine)
+
+
+def end_rig(process: subprocess.Popen[bytes]) -> None:
+    """Its orderly end."""
+    process.terminate()
+    process.wait()
+
+
+async def run(executable: str, directory: Path, nodes: list[RealNode], views: list[View]) -> None:
+    """Pictures of views, while people pay."""
     async with chromium(executable) as browser, asyncio.TaskGroup() as group:
-        views = await asyncio.to_thread(subjects, nodes)
         paying = group.create_task(pay(nodes))
         page = await browser.page()
         for view in views:
@@ -127,7 +178,9 @@ def main(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     with running(4, CUSTODY) as nodes:
         nodes.load("--exchange", "--rate", "100", "--count", str(ORDERS))
-        asyncio.run(run(executable, out, nodes.all))
+        asyncio.run(run(executable, out, nodes.all, subjects(nodes.all)))
+    with mined() as node:
+        asyncio.run(run(executable, out, [node], [MINING]))
     sizes = [picture.stat().st_size for picture in out.glob("*.png")]
     click.echo(f"{len(sizes)} pictures, {sum(sizes) / 2**20:.2f} MiB, in {out}")
     if sum(sizes) > BYTES_MAX:
