@@ -10,9 +10,20 @@ from pathlib import Path
 import msgpack
 import msgspec
 from fuzz_api import GENESIS, api_samples, read_array, read_item, read_json, read_lines, read_stream
+from fuzz_bodies import read_request_body, read_rpc_call, request_bodies, rpc_calls
+from fuzz_compact import compact, read_compact, read_rest, rest
 from fuzz_disk import SEGMENTS, read_config, read_log
+from fuzz_files import (
+    INVOICE,
+    WEBHOOK,
+    keystore,
+    read_invoice,
+    read_keystore,
+    read_webhook,
+)
 from fuzz_gbt import TEMPLATE, handed_in, read_parts, read_template
 from fuzz_law import HASH, PACKED, Decoder, hexes, rows, same, vectors
+from fuzz_market import MARKET_ROWS
 from fuzz_miner import ANSWERS, REQUESTS, read_pool_line, read_request
 from fuzz_network import (
     handshake,
@@ -37,6 +48,8 @@ from fuzz_values import (
     read_vote,
 )
 
+from chaind.api.rpc_errors import RpcRefused
+from chaind.api.webhook_records import WebhookFileInvalid
 from chaind.consensus.records import decode_record, encode_record
 from chaind.ledger.errors import REFUSALS
 from chaind.ledger.trading import Refused
@@ -53,11 +66,13 @@ from chaind.primitives.errors import Conflict, Malformed, NotAllowed, PeerFault,
 from chaind.primitives.genesis import GenesisInvalid
 from chaind.primitives.keys import SecretKey
 from chaind.primitives.references import RefundMemo, refund_memo
+from chaind.primitives.transaction import Transaction, body_decoder
 from chaind.primitives.votes import (
     certificate_decoder,
     vote_decoder,
 )
 from chaind.storage.errors import LogCorrupt
+from chaind.storage.invoices import InvoiceDamaged
 from chaind.storage.schema import (
     TransactionRow,
     block_row,
@@ -65,6 +80,7 @@ from chaind.storage.schema import (
     tip_row,
     transaction_row,
 )
+from chaind.wallet.keystore import KeystoreDamaged, KeystoreUnknown
 
 URI = (
     b"chaind:chd1q?amount=1.5&asset=COIN&memo=invoice%3A00&chain=0123456789abcdef&expires_ms=9"
@@ -98,6 +114,11 @@ def _decoders() -> dict[str, Decoder]:
     proof = certificate_decoder.decode(certificates[0])
     return {
         "transaction": Decoder(read_transaction, raws, REFUSALS, PACKED),
+        "transaction-body": Decoder(
+            rows(body_decoder),
+            tuple(Transaction.decode(raw).body_bytes for raw in raws),
+            shape=PACKED,
+        ),
         "block": Decoder(
             lambda data: same(Block.decode(data).encode(), data),
             hexes(*(vector["block"] for vector in blocks)),
@@ -133,11 +154,16 @@ def _decoders() -> dict[str, Decoder]:
         "handshake-initiator": Decoder(read_handshake(True), (answered,), network),
         "hello": Decoder(rows(hello_decoder), (hello,), shape=PACKED),
         "message": Decoder(read_message, messages(), network, PACKED),
+        "compact-block": Decoder(read_compact(True), (compact(),), network, PACKED),
+        "compact-block-lacking": Decoder(read_compact(False), (compact(),), network, PACKED),
+        "compact-block-rest": Decoder(read_rest, rest(), network, PACKED),
         "peer-address": Decoder(read_peer_address, (b"127.0.0.1:9080", b"[::1]:1", b"host:65535")),
         "stratum-request": Decoder(read_request, REQUESTS, shape="json"),
         "block-handed-in": Decoder(read_parts, handed_in()),
         "block-template": Decoder(read_template, (TEMPLATE,), shape="json"),
         "stratum-answer": Decoder(read_pool_line, ANSWERS, shape="json"),
+        "rpc-call": Decoder(read_rpc_call, rpc_calls(), (RpcRefused,), "json"),
+        "request-body": Decoder(read_request_body, request_bodies(), shape="json"),
         "json": Decoder(read_json, api_samples(), shape="json"),
         "json-item": Decoder(read_item, api_samples(), shape="json"),
         "json-array": Decoder(read_array, (b'[{"raw":"00"},{"raw":"0102"}]', b"[]"), shape="json"),
@@ -162,6 +188,12 @@ def _decoders() -> dict[str, Decoder]:
         "outcome-row": Decoder(
             rows(outcome_row), (encode(("rejected", "", HASH, 1)),), shape=PACKED
         ),
+        **MARKET_ROWS,
+        "keystore": Decoder(read_keystore, (keystore(),), (KeystoreUnknown, KeystoreDamaged)),
+        "invoice-file": Decoder(
+            read_invoice, (msgspec.json.encode(INVOICE),), (InvoiceDamaged,), "json"
+        ),
+        "webhook-file": Decoder(read_webhook, (WEBHOOK.encode(),), (WebhookFileInvalid,), "json"),
         "config": Decoder(read_config, (documented, b'[api]\nhost = "a"\n'), (ConfigInvalid,)),
     }
 

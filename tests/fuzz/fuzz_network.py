@@ -5,18 +5,36 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, cast
 
+import msgspec
 from fuzz_law import CHAIN_HASH, HASH, same, vectors
 
 from chaind.network.frames import FRAME_BYTES_MAX, FrameReader
 from chaind.network.handshake import PROTOCOL_VERSION, Handshaker, Hello
 from chaind.network.messages import (
     Announce,
+    BlockData,
     Blocks,
+    BlockTransactions,
     Bundles,
+    Certificates,
+    CompactBlock,
+    GetBlock,
+    GetBlocks,
+    GetBlockTransactions,
+    GetCertificates,
+    GetCompact,
+    GetHeaders,
+    GetPeers,
+    GetTransactions,
     Goodbye,
+    Headers,
     Message,
     Peers,
+    Ping,
+    Pong,
+    Proposal,
     Status,
+    Tip,
     Transactions,
     Votes,
     decode_message,
@@ -29,6 +47,7 @@ from chaind.primitives.block import Block
 from chaind.primitives.keys import SecretKey, verify
 from chaind.primitives.votes import (
     VoteBundle,
+    VoteKind,
     certificate_decoder,
     vote_decoder,
 )
@@ -118,6 +137,7 @@ def messages() -> tuple[bytes, ...]:
     votes = vectors("votes")
     vote = vote_decoder.decode(bytes.fromhex(votes["vote"]))
     proof = certificate_decoder.decode(bytes.fromhex(next(iter(votes["certificates"].values()))))
+    first = msgspec.structs.replace(vote, kind=VoteKind.FIRST, block=block.hash)
     messages: list[Message] = [
         Transactions(tuple(item.raw for item in block.transactions) or (b"x",)),
         Announce((HASH, HASH)),
@@ -127,6 +147,26 @@ def messages() -> tuple[bytes, ...]:
         Blocks(1, (b"x",), proof),
         Peers((("127.0.0.1", 9),)),
         Goodbye("bye"),
+        GetTransactions((HASH,)),
+        Proposal(
+            block.header_bytes, block.coinbase_bytes, block.commitment_bytes, (HASH,), 1, (), first
+        ),
+        Certificates((proof,)),
+        GetCertificates(1, 2, 3),
+        GetBlock(HASH),
+        BlockData(HASH, b"x"),
+        BlockData(HASH, None),
+        GetBlocks(1, 2),
+        GetBlockTransactions(HASH, (HASH,)),
+        BlockTransactions(HASH, (b"x",)),
+        GetPeers(),
+        Ping(1),
+        Pong(1),
+        Tip(7),
+        GetHeaders((HASH, bytes(32))),
+        Headers(block.header_bytes * 2),
+        GetCompact(HASH),
+        CompactBlock(HASH, block.coinbase_bytes, block.commitment_bytes, (HASH,)),
     ]
     return tuple(map(encode_message, messages))
 
