@@ -9,6 +9,7 @@ what lies deep enough under it is handed to `finality`. A block is executed befo
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -27,7 +28,7 @@ from chaind.node.bodies import Bodies, WrongBlock
 from chaind.node.chain import Candidate, Chain
 from chaind.node.clock import Clock
 from chaind.node.compact import Compacts
-from chaind.node.durable import GroupCommit
+from chaind.node.durable import GroupCommit, NotDurable
 from chaind.node.finality import Finality
 from chaind.node.header_chain import StoredFinals, first_anchor, serve_headers, stored_base
 from chaind.node.templates import Plan, plan_block
@@ -441,7 +442,8 @@ class WorkEngine:
         self._brought_ms = self._clock.monotonic_ms()
         if self._unsynced_bytes >= UNSYNCED_BYTES_MAX:  # nobody who catches up is told of any
             self._unsynced_bytes = 0
-            await self._commit.durable()
+            with suppress(NotDurable):  # the node ends, and what broke the commit says why
+                await self._commit.durable()
 
     def on_verdict(self, block_hash: bytes, verdict: Verdict) -> None:
         """What a block's transactions say of it, before any state is asked."""

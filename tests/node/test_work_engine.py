@@ -288,6 +288,15 @@ async def test_bodies_reach_the_disk_long_before_anything_is_final(
             await settled(lambda: node.talk.sent or node.chain.head.height == len(blocks))
 
 
+async def test_a_disk_that_failed_is_told_of_once(
+    node: WorkWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the task that it ended: a second fault beside it would hide what is wrong."""
+    monkeypatch.setattr(engine_module, "UNSYNCED_BYTES_MAX", 1)
+    node.body_commit._ended = True
+    assert len(await node.mine()) == 1
+
+
 # Starting again.
 
 
