@@ -25,6 +25,7 @@ from chaind.ledger.checks import Checked
 from chaind.network import messages as wire
 from chaind.network.peer import Peer
 from chaind.node.bodies import Bodies, WrongBlock
+from chaind.node.branches import Branches
 from chaind.node.chain import Candidate, Chain
 from chaind.node.clock import Clock
 from chaind.node.compact import Compacts
@@ -33,6 +34,7 @@ from chaind.node.finality import Finality
 from chaind.node.header_chain import StoredFinals, first_anchor, serve_headers, stored_base
 from chaind.node.templates import Plan, plan_block
 from chaind.node.view_log import ViewLog
+from chaind.node.withheld import Withheld
 from chaind.primitives.block import Block, is_sealed
 from chaind.primitives.coinbase import TAG
 from chaind.primitives.errors import ChaindError, PeerFault, Unknown
@@ -41,7 +43,6 @@ from chaind.storage.chain_store import ChainStore
 from chaind.storage.segment import Position
 
 ANNOUNCE_MAX = 8  # headers of a new branch told unasked, Bitcoin's; peers ask for the others
-EXECUTE_AT_ONCE = 16  # blocks, before others have their turn
 UNSYNCED_BYTES_MAX = 1 << 24  # of bodies: a quarter of what the log takes before it gives up
 WITHHELD_MS_MAX = BODY_STALL_MS  # without a body; and no longer than a block is due after another
 
@@ -102,9 +103,7 @@ class WorkEngine:
         self._commit = commit
         self._network = network
         self._clock = clock
-        self._restore = restore
         self._depth = work.final_depth
-        self._withheld_ms = min(WITHHELD_MS_MAX, work.rules.target_spacing_ms)
         self.tree = Tree(
             parameters=work.rules,
             base=stored_base(genesis, store),
@@ -117,6 +116,16 @@ class WorkEngine:
             genesis=genesis.header().encode(),
             minimum=work.minimum,
         )
+        self.branches = Branches(
+            chain=chain,
+            tree=self.tree,
+            finality=finality,
+            restore=restore,
+            invalidate=self._invalidate,
+            on_moved=self._moved,
+        )
+        patience_ms = min(WITHHELD_MS_MAX, work.rules.target_spacing_ms)
+        self._withheld = Withheld(self.tree, patience_ms, clock.monotonic_ms())
         self.bodies: Bodies | None = None  # set once by the node: each needs the other
         self.compacts = Compacts(pool=chain.pool, send=network.send, header_of=self._header_of)
         self._numbers: dict[int, Peer] = {}
@@ -126,16 +135,11 @@ class WorkEngine:
         self._verifying: set[bytes] = set()  # those, and the one that was taken out of them
         self._wanted = asyncio.Event()
         self._ended = False
-        self._promised = self.tree.base.height  # handed to finality
-        self._brought_ms = clock.monotonic_ms()  # when a body came last, or none was missing
         self._unsynced_bytes = 0  # of bodies, at most
-        self._withheld: Entry | None = None  # the lowest body of a branch that nobody gives
         self.view = 0  # nobody votes
         self.views = ViewLog()
         self.evidence_total = 0
         self.blocks_total = 0  # bodies that peers gave us
-        self.reorgs_total = 0
-        self.reorg_depth_max = 0
         self.arrivals_total = 0  # times that the pool got something
         self.on_head: list[Callable[[], None]] = []  # hear of another head
         self.reorgs_refused = 0
@@ -156,7 +160,7 @@ class WorkEngine:
                 self._invalidate(block.hash, candidate.error)
             else:
                 self.tree.hold(block.hash)
-        while self._advance():
+        while self.branches.advance():
             continue
 
     def stop(self) -> None:
@@ -181,15 +185,8 @@ class WorkEngine:
 
     @property
     def awaited(self) -> int:
-        """How many of those are worth waiting for.
-
-        Headers cost their maker some blocks' work and their bodies can be kept back for ever: who
-        waited for them would leave the chain to whoever does that.
-        """
-        known, best = self._withheld, self.tree.best
-        if known is None or known.held or not self.tree.base.height < known.height <= best.height:
-            return self.behind
-        return 0 if self.tree.ancestor(best, known.height) is known else self.behind
+        """How many of those are worth waiting for, see `withheld`."""
+        return self._withheld.awaited(self.behind)
 
     @property
     def syncing(self) -> bool:
@@ -236,7 +233,7 @@ class WorkEngine:
             case wire.GetHeaders(locator):
                 records = b""
                 if self.planner.heavy_enough:
-                    records = serve_headers(self._store, self.tree, self._head(), locator)
+                    records = serve_headers(self._store, self.tree, self.branches.head, locator)
                 self._network.send(peer, wire.Headers(records))
             case wire.BlockData(block_hash, raw):
                 self._hear_body(peer, message, block_hash, raw)
@@ -249,17 +246,7 @@ class WorkEngine:
         """Time passes."""
         now_ms = self._clock.monotonic_ms()
         self._do(self.planner.tick(now_ms))
-        if self.awaited and now_ms - self._brought_ms >= self._withheld_ms:
-            self._wait_no_more()
-
-    def _wait_no_more(self) -> None:
-        """The best branch's lowest missing body has not come, whoever was asked for it."""
-        at = best = self.tree.best
-        while at.parent is not None and at.parent.complete is None:
-            at = at.parent
-        if not at.held:
-            self._withheld = at
-            log.warning("bodies_withheld", from_height=at.height, to_height=best.height)
+        self._withheld.tick(self.behind, now_ms)
 
     def _hear_headers(self, peer: Peer, records: bytes) -> tuple[Action, ...]:
         number = self._peer_numbers.get(peer)
@@ -267,7 +254,7 @@ class WorkEngine:
             return ()
         now_ms = self._clock.monotonic_ms()
         if not self.behind:
-            self._brought_ms = now_ms
+            self._withheld.brought(now_ms)
         return self.planner.headers(number, records, now_ms=now_ms, now=self._now())
 
     def _hear_body(
@@ -363,8 +350,8 @@ class WorkEngine:
                     self._network.punish(peer, fault)
                 self._verifying.discard(block_hash)
                 self._do(self.planner.body(block_hash, self._clock.monotonic_ms()))
-                self._advance()
-            if self._advance():
+                self.branches.advance()
+            if self.branches.advance():
                 self._wanted.set()
                 await asyncio.sleep(0)  # others have their turn between blocks
 
@@ -375,21 +362,21 @@ class WorkEngine:
             raise ParentUnknown(hash=_show(block.hash), parent=_show(block.parent))
         await self._keep(block)
         self._do(self.planner.body(block.hash, self._clock.monotonic_ms()))
-        self._advance()
+        self.branches.advance()
         candidate = self._chain.candidate(block.hash)
         if candidate is not None and candidate.error is not None:
             raise candidate.error
 
     def next_header(self) -> NextHeader:
         """What a block on the head has to be."""
-        head = self._head()
+        head = self.branches.head
         height = head.height + 1
         due = subsidy(height, self._chain.genesis.parameters)
         return NextHeader(height, self.tree.next_bits(head), due)
 
     def plan(self, *, empty: bool = False) -> Plan:
         """A block on the head, to be mined by anybody; `empty` takes nothing from the pool."""
-        head = self._head()
+        head = self.branches.head
         plan = plan_block(
             self._chain,
             parent_hash=head.hash,
@@ -439,7 +426,7 @@ class WorkEngine:
             return
         self._unsynced_bytes += self._finality.keep_body(block.hash)
         self.tree.hold(block.hash)
-        self._brought_ms = self._clock.monotonic_ms()
+        self._withheld.brought(self._clock.monotonic_ms())
         if self._unsynced_bytes >= UNSYNCED_BYTES_MAX:  # nobody who catches up is told of any
             self._unsynced_bytes = 0
             with suppress(NotDurable):  # the node ends, and what broke the commit says why
@@ -456,67 +443,15 @@ class WorkEngine:
 
     # The chain of most work.
 
-    def _advance(self) -> bool:
-        """Move the state towards the best block whose bodies are held; whether some way is left.
-
-        A branch is left only for one of more work, and in one go.
-        """
-        before, head = self._chain.executed(), self._head()
-        executed = 0
-        while (ready := self.tree.ready) is not (here := self._head()):
-            if executed >= EXECUTE_AT_ONCE and here.chainwork > head.chainwork:
-                break
-            path = self.tree.path(here.hash, ready.hash)
-            if path.undo and path.undo[-1].height <= self._promised:
-                break  # what was handed to finality comes first; `advanced` goes on
-            executed += self._go(path.apply)
-        if self._head() is not head:
-            self._moved(before, head)
-        return self.tree.ready is not self._head() and executed > 0
-
-    def _go(self, way: Sequence[Entry]) -> int:
-        """Execute the next block of a branch, or move to it; how many blocks."""
-        for entry in way:
-            known = self._chain.info(entry.hash) is not None
-            candidate = self._chain.execute(entry.hash)
-            if candidate.error is not None:
-                self._invalidate(entry.hash, candidate.error)
-                return 1
-            if not known:
-                return 1
-        self._chain.move_to(way[-1].hash)
-        return 1
-
-    def _moved(self, before: Sequence[Candidate], head: Entry) -> None:
-        """The head is another: what was lost goes back to the pool, and peers hear of it."""
-        after = self._chain.executed()
-        shared = 0
-        while shared < min(len(before), len(after)) and before[shared] is after[shared]:
-            shared += 1
-        if before[shared:]:
-            self._return(before[shared:], after[shared:])
-        self._finality.head_moved(
-            [candidate.body for candidate in reversed(before[shared:])],
-            [candidate.body for candidate in after[shared:]],
-        )
-        tip = self._head()
+    def _moved(self, head: Entry) -> None:
+        """The head is another than this: peers hear of it."""
+        tip = self.branches.head
         if tip.chainwork > head.chainwork and self.awaited < ANNOUNCE_MAX:  # not while catching up
             fresh = self.tree.path(head.hash, tip.hash).apply[-ANNOUNCE_MAX:]
             self._commit.when_durable(partial(self._announce, fresh))
         self._settle()
         for hear in self.on_head:
             hear()
-
-    def _return(self, lost: Sequence[Candidate], won: Sequence[Candidate]) -> None:
-        """What only the lost branch held goes back to the pool."""
-        self.reorgs_total += 1
-        self.reorg_depth_max = max(self.reorg_depth_max, len(lost))
-        log.warning("reorganised", depth=len(lost), height=self._chain.head.height)
-        included = {checked.txid for candidate in won for checked in candidate.body.checked}
-        for candidate in lost:
-            for checked in candidate.body.checked:
-                if checked.txid not in included:
-                    self._restore(checked)
 
     def _announce(self, fresh: Sequence[Entry]) -> None:
         """Tell of new blocks whoever is not known to have them, unless later ones came meanwhile.
@@ -532,24 +467,15 @@ class WorkEngine:
 
     def _settle(self) -> None:
         """What is deep enough is final, once no lighter chain can be taken for the heaviest."""
-        if not self.planner.synced:
-            return
-        buried = self.tree.buried(self._head(), self._depth)
-        if buried is not None and buried.height > self._promised:
-            self._promised = buried.height
-            self._finality.deliver(buried.hash, None)
+        if self.planner.synced:
+            self.branches.bury(self._depth)
 
     def advanced(self) -> None:
         """The final tip moved."""
         if self._chain.final.hash != self.tree.base.hash:
             self.tree.finalise(self._chain.final.hash)
-        if self._advance():
+        if self.branches.advance():
             self._wanted.set()
-
-    def _head(self) -> Entry:
-        head = self.tree.get(self._chain.head.hash)
-        assert head is not None, "only what stands in the tree is executed"
-        return head
 
     def _now(self) -> int:
         return self._clock.now_ms() // 1000

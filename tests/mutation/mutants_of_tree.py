@@ -8,6 +8,7 @@ SYNC = "chaind/consensus/pow/sync.py"
 WEIGHING = "chaind/consensus/pow/weighing.py"
 WINDOW = "chaind/consensus/pow/body_window.py"
 ENGINE = "chaind/node/work_engine.py"
+BRANCHES = "chaind/node/branches.py"
 RULES = "chaind/node/rules.py"
 BLOCK = "chaind/ledger/work_block.py"
 AUDIT = "chaind/node/audit.py"
@@ -128,28 +129,28 @@ MUTANTS_OF_TREE = (
     ),
     _mistake(
         "what a lost branch held is lost",
-        ENGINE,
+        BRANCHES,
         "                    self._restore(checked)\n",
         "                    pass\n",
         OF_NODES,
     ),
     _mistake(
         "what both branches hold waits twice",
-        ENGINE,
+        BRANCHES,
         "if checked.txid not in included:",
         "if True:",
         OF_DEPTHS,
     ),
     _mistake(
         "what was handed to finality is undone",
-        ENGINE,
-        "if path.undo and path.undo[-1].height <= self._promised:",
+        BRANCHES,
+        "if path.undo and path.undo[-1].height <= self.promised:",
         "if False:",
         OF_NODES,
     ),
     _mistake(
         "a head of less work on the way",
-        ENGINE,
+        BRANCHES,
         "if executed >= EXECUTE_AT_ONCE and here.chainwork > head.chainwork:",
         "if executed >= EXECUTE_AT_ONCE:",
         OF_NODES,
@@ -178,8 +179,8 @@ MUTANTS_OF_TREE = (
     _mistake(
         "final before it is synced",
         ENGINE,
-        "if not self.planner.synced:\n            return\n        buried",
-        "if False:\n            return\n        buried",
+        "if self.planner.synced:",
+        "if True:",
         OF_NODES,
     ),
     _mistake(
@@ -276,7 +277,7 @@ MUTANTS_OF_TREE = (
     ),
     _mistake(
         "undone blocks are told from the lowest",
-        ENGINE,
+        BRANCHES,
         "[candidate.body for candidate in reversed(before[shared:])],",
         "[candidate.body for candidate in before[shared:]],",
         OF_DEPTHS,

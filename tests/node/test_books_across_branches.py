@@ -157,7 +157,7 @@ async def test_books_follow_the_heaviest_branch_and_come_back(tmp_path: Path, se
 
         await one.give("a", *theirs)
         assert one.chain.head.hash == theirs[-1].hash
-        assert one.engine.reorg_depth_max == DEPTH
+        assert one.engine.branches.reorg_depth_max == DEPTH
         assert books_of(one) == books_of(other) == of_rows(one)
 
         async with running(tmp_path / "third", "a", genesis=GENESIS) as third:

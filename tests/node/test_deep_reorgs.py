@@ -79,7 +79,7 @@ async def test_right_afterwards_all_is_as_a_replay_makes_it(tmp_path: Path, dept
         lost, won = await branch(left, depth, "left"), await branch(right, depth + 1, "right")
         await feed(node, "a", lost)
         await feed(node, "b", won)
-        assert node.engine.reorg_depth_max == depth
+        assert node.engine.branches.reorg_depth_max == depth
         assert node.chain.final.height == 0
 
         rows = replayed(node, won)
@@ -180,7 +180,7 @@ async def test_there_and_back_again_is_as_if_nothing_had_been(tmp_path: Path) ->
         await feed(node, "a", ours[:5])
         await feed(node, "b", theirs)
         await feed(node, "a", ours)
-        assert (node.engine.reorgs_total, node.chain.head) == (2, left.chain.head)
+        assert (node.engine.branches.reorgs_total, node.chain.head) == (2, left.chain.head)
         check_holdings(node, left)
         assert told(node) == [block.hash for block in ours]
         check_lost(node, theirs, ours)
@@ -208,7 +208,7 @@ async def test_a_branch_whose_last_block_breaks_a_rule_moves_nothing(tmp_path: P
         assert node.chain.head == left.chain.head
         assert (state_at_head(node), pending(node)) == (before, waiting)
         assert node.heard == [], "nobody is told of a way that led nowhere"
-        assert node.engine.reorgs_total == 0
+        assert node.engine.branches.reorgs_total == 0
 
 
 def pending(node: WorkWorld) -> list[bytes]:

@@ -79,7 +79,7 @@ async def test_partitioned_nodes_heal_on_the_heavier_branch(tmp_path: Path) -> N
             [last] = await cluster.mine(at=0, to="bob")  # which the others hear of
             assert await cluster.heads() == last.hash
             assert (last.height, cluster.engine(1).tree.get(lost) is not None) == (34, True)
-            assert [cluster.engine(at).reorg_depth_max for at in range(3)] == [0, 30, 30]
+            assert [cluster.engine(at).branches.reorg_depth_max for at in range(3)] == [0, 30, 30]
             for at in (1, 2):
                 statuses = [cluster[at].queries.transaction(one.txid).status for one in light]
                 assert statuses == ["pending"] * 3

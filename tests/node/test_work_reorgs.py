@@ -55,7 +55,7 @@ async def test_a_reorganisation_returns_what_was_lost_to_the_pool(
     assert node.chain.head.hash == theirs[-1].hash
     assert [entry.checked.txid for entry in node.pool.select()] == [only_here.txid]
     assert node.pool.get(both.txid) is not None
-    assert (node.engine.reorgs_total, node.engine.reorg_depth_max) == (1, 2)
+    assert (node.engine.branches.reorgs_total, node.engine.branches.reorg_depth_max) == (1, 2)
     [next_block] = await node.mine()
     assert [one.txid for one in next_block.transactions] == [only_here.txid]
 
@@ -131,7 +131,7 @@ async def test_a_long_way_is_gone_in_pieces_and_never_to_less_work(
     monkeypatch.setattr(node.engine, "_depth", 200)
     monkeypatch.setattr(maker.engine, "_depth", 200)
     seen: list[int] = []
-    moved = node.engine._moved
+    moved = node.engine.branches._moved
 
     def watch(before: Any, head: Entry) -> None:
         entry = node.engine.tree.get(node.chain.head.hash)
@@ -139,7 +139,7 @@ async def test_a_long_way_is_gone_in_pieces_and_never_to_less_work(
         seen.append(entry.height)
         moved(before, head)
 
-    monkeypatch.setattr(node.engine, "_moved", watch)
+    monkeypatch.setattr(node.engine.branches, "_moved", watch)
     await node.mine(30)
     theirs = await maker.mine(70, to="bob")
     del seen[:]
@@ -203,7 +203,7 @@ async def test_a_reorganisation_of_any_depth_leaves_what_a_replay_makes(
         assert node.chain.head == left.chain.info(ours[depth - 1].hash)
         await feed(node, "b", theirs)
         assert node.chain.head == right.chain.head
-        assert node.engine.reorg_depth_max == depth
+        assert node.engine.branches.reorg_depth_max == depth
         await feed(node, "a", ours[depth:])
         assert node.chain.head == left.chain.head
         included = {one.txid for block in ours for one in block.transactions}
