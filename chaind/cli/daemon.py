@@ -33,6 +33,7 @@ from chaind.node.logs import configure_logs
 from chaind.node.node import Node
 from chaind.node.parts import Identity
 from chaind.node.repair import discard_database, open_and_heal
+from chaind.node.rollback import finish_swap
 from chaind.node.workers import SystemWorkers
 from chaind.primitives.errors import LocalFault
 from chaind.primitives.genesis import Genesis
@@ -151,6 +152,7 @@ async def _serve(
     check_custody(config)
     with DirectoryLock.acquire(home.path):
         refuse_busy_doors(config)  # recovery may take minutes
+        finish_swap(home)
         files.make_dir(home.chain)
         key_file = config.node.validator_key_path()
         key, peer_key = validator_key(files, home, key_file), node_key(files, home)

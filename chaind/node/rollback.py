@@ -7,7 +7,7 @@ and for its operator alone. Validators sign what they make final, so nothing tak
 Law: nothing is deleted. The blocks up to the height are replayed into a new directory, which then
 takes the place of the old one; the old one keeps all its bytes under another name. Transactions of
 the blocks above go into the new intake journal, and so are pending again. A crash before the end
-leaves the old directory in its place, or (between two renames) under its other name.
+leaves the old directory in its place; between the two renames, the next start makes the second.
 """
 
 import shutil
@@ -89,6 +89,7 @@ def roll_back(
         raise NoHome(path=path)
     genesis = Genesis.load(home.genesis)
     with DirectoryLock.acquire(home.path):
+        finish_swap(home)
         if not (home.chain / "db").exists():
             raise NeverRan(path=path)
         old = _open(home.chain, genesis)
@@ -108,7 +109,7 @@ def roll_back(
         finally:
             old.close()
         rewind(tip.height)
-        kept = _swap(home, making)
+        kept = _swap(home)
     log.warning("rolled_back", to=to, hash=display_hash(tip.hash), undone=len(lost), kept=str(kept))
     return RolledBack(tip.height, tip.hash, len(lost), returned, kept)
 
@@ -192,12 +193,20 @@ def _transactions(store: ChainStore, lost: list[bytes]) -> Iterator[bytes]:
             yield transaction.raw
 
 
-def _swap(home: Home, making: Path) -> Path:
+def _swap(home: Home) -> Path:
     """The new directory takes the old one's place; the old one's name from now on."""
     number = 1
     while (kept := home.path / f"{BEFORE}-{number}").exists():
         number += 1
     home.chain.rename(kept)
-    making.rename(home.chain)
     OsFiles().sync_dir(home.path)
+    finish_swap(home)
     return kept
+
+
+def finish_swap(home: Home) -> None:
+    """What a crash between the two renames left to do, before a node begins an empty chain."""
+    making = home.path / MAKING
+    if not home.chain.exists() and making.exists():
+        making.rename(home.chain)
+        OsFiles().sync_dir(home.path)

@@ -14,7 +14,14 @@ from chaind.cli.main import commands
 from chaind.ledger.block import GENESIS_COIN_TXID
 from chaind.node.audit_home import NeverRan, audit_home
 from chaind.node.home import Home
-from chaind.node.rollback import FinalForEver, NothingAbove, RolledBack, roll_back
+from chaind.node.rollback import (
+    MAKING,
+    FinalForEver,
+    NothingAbove,
+    RolledBack,
+    finish_swap,
+    roll_back,
+)
 from chaind.primitives.genesis import Genesis
 from chaind.primitives.transaction import CoinInput
 from chaind.storage.files import OsFiles
@@ -181,3 +188,16 @@ def test_a_node_that_never_ran_has_nothing_to_take_back(tmp_path: Path) -> None:
     assert made.exit_code == 0, made.output
     with pytest.raises(NeverRan):
         roll_back(home, 0)
+
+
+def test_a_crash_between_the_two_renames_is_made_good(tmp_path: Path) -> None:
+    """The new directory was whole before the old one went; nothing else looks like that."""
+    home = Home(tmp_path)
+    (tmp_path / MAKING).mkdir()
+    (tmp_path / MAKING / "whole").touch()
+    finish_swap(home)
+    assert (home.chain / "whole").exists()
+    (tmp_path / MAKING).mkdir()  # the old one is still there: it was not whole
+    finish_swap(home)
+    assert (home.chain / "whole").exists()
+    assert (tmp_path / MAKING).exists()
