@@ -38,6 +38,7 @@ def problem(status: int, code: str, detail: str = "no", **more: Any) -> Reply:
 
 
 HANG_UP = Reply(-1)  # the connection ends without an answer
+TURNS = 5  # of the loop, in which an accepted connection gets its handler
 
 
 class FakeNode:
@@ -79,6 +80,8 @@ async def serving(*nodes: FakeNode) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        for _ in range(TURNS):  # who was just accepted gets a handler, which is closed with others
+            await asyncio.sleep(0)
         for runner in runners:
             await runner.cleanup()
 
