@@ -36,7 +36,9 @@ class OwnMinerForm(Answer, frozen=True, kw_only=True):
 class StratumForm(Answer, frozen=True, kw_only=True):
     """How miners reach this node, and what they sent since it was started.
 
-    `stale` shares came after the tip had changed; `rejected` ones break a rule.
+    `workers` and `hashes_per_second` are of the names that are connected; miners that ask by
+    getblocktemplate are among neither, for they send blocks alone and no shares. `stale` shares
+    came after the tip had changed; `rejected` ones break a rule.
     """
 
     url: str
@@ -76,8 +78,10 @@ class MiningAnswer(Answer, frozen=True, kw_only=True):
 class WorkerForm(Answer, frozen=True, kw_only=True):
     """A name that miners use here, over all its connections since it was first seen.
 
-    `hashes_per_second` is a mean over minutes. Without a connection and a share it is forgotten at
-    `expires_ms`.
+    `hashes_per_second` is a mean over minutes; without `connections` it is the last one before it
+    left, which the node's own rate counts no more. Without a connection and a share it is forgotten
+    at `expires_ms`. Miners that ask by getblocktemplate are named in no such list: their blocks are
+    counted by who is paid, in /api/v1/mining/attribution.
     """
 
     name: str
@@ -188,7 +192,7 @@ def _stratum_form(mining: Mining, request: web.Request) -> StratumForm | None:
     server = mining.stratum
     if server is None:
         return None
-    workers = mining.workers()
+    workers = mining.connected()
     return StratumForm(
         url=stratum_url(mining, request),
         connections=server.connected,

@@ -14,7 +14,8 @@ WORKERS_MAX = 4_096
 
 
 class MinerInfo(NamedTuple):
-    """One name. `hashes_per_second` is a mean over minutes, `work` the hashes of all its shares.
+    """One name. `hashes_per_second` is a mean over minutes, of a name without a connection the last
+    one before it left; `work` are the hashes of all its shares.
 
     `blocks` are those that were taken; `stale` shares came after the tip had changed, `rejected`
     ones break a rule. Without a connection it is forgotten at `expires_s`.
@@ -38,6 +39,7 @@ class _Worker:
         "blocks",
         "connections",
         "first_s",
+        "last_rate",
         "mean",
         "rejected",
         "seen_s",
@@ -50,10 +52,17 @@ class _Worker:
         self.work = 0.0
         self.mean = 0.0  # hashes, fading by RATE_S
         self.first_s = self.seen_s = now_s
+        self.last_rate = 0.0  # when its last connection ended
 
     def fade(self, now_s: float) -> float:
         """The sum of hashes, each weighed by its age, as of now."""
         return self.mean * math.exp2((self.seen_s - now_s) / RATE_S)
+
+    def rate(self, now_s: float) -> float:
+        """Hashes per second, as if it had been here all the time."""
+        age_s = max(now_s - self.first_s, 1.0)
+        weight_s = RATE_S * (1 - math.exp2(-age_s / RATE_S)) / math.log(2)  # of a steady rate's sum
+        return self.fade(now_s) / weight_s
 
 
 class Roster:
@@ -66,11 +75,12 @@ class Roster:
         """A connection more that works under this name."""
         self._of(name, now_s).connections += 1
 
-    def left(self, name: str) -> None:
+    def left(self, name: str, now_s: float) -> None:
         """One less."""
         worker = self._workers.get(name)
         if worker is not None and worker.connections:
             worker.connections -= 1
+            worker.last_rate = worker.rate(now_s)
 
     def mined(self, name: str) -> None:
         """A block of its was taken."""
@@ -97,12 +107,14 @@ class Roster:
         self._expire(now_s)
         return [self._info(name, worker, now_s) for name, worker in reversed(self._workers.items())]
 
+    def connected(self, now_s: float) -> list[MinerInfo]:
+        """Those of `all` that work just now."""
+        return [worker for worker in self.all(now_s) if worker.connections]
+
     def _info(self, name: str, worker: _Worker, now_s: float) -> MinerInfo:
-        age_s = max(now_s - worker.first_s, 1.0)
-        weight_s = RATE_S * (1 - math.exp2(-age_s / RATE_S)) / math.log(2)  # of a steady rate's sum
         return MinerInfo(
             name=name,
-            hashes_per_second=worker.fade(now_s) / weight_s,
+            hashes_per_second=worker.rate(now_s) if worker.connections else worker.last_rate,
             work=worker.work,
             accepted=worker.accepted,
             stale=worker.stale,

@@ -218,7 +218,7 @@ class Miner(asyncio.Protocol):
         if self._session is not None:
             self._server.forget(self, self._extranonce)
             for name in self._known:
-                self._server.workers.left(name)
+                self._server.workers.left(name, self._server.monotonic_s())
             self._session = None
 
     def data_received(self, data: bytes) -> None:

@@ -64,14 +64,14 @@ class NodeCollector(Collector):
 
 
 def _miners(mining: Mining) -> dict[str, tuple[str, float]]:
-    workers = mining.workers()
+    workers = mining.connected()
     rates = [] if mining.own is None else mining.own.rates()
     connections = 0 if mining.stratum is None else mining.stratum.connected
     served = sum(worker.hashes_per_second for worker in workers)
     return {
         "mining_own_hashes_per_second": ("Hash rate of this node's own miner", sum(rates)),
-        "mining_served_hashes_per_second": ("Hash rate of the miners served", served),
-        "mining_workers": ("Names that mine here, seen within the hour", len(workers)),
+        "mining_served_hashes_per_second": ("Hash rate of the miners connected", served),
+        "mining_workers": ("Names that mine here, connected", len(workers)),
         "mining_connections": ("Miners connected", connections),
     }
 

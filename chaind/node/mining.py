@@ -202,11 +202,15 @@ class Mining:
     def hashes_per_second(self) -> float:
         """Of this node itself and of the miners that it serves."""
         own = 0.0 if self.own is None else sum(self.own.rates())
-        return own + sum(worker.hashes_per_second for worker in self.workers())
+        return own + sum(worker.hashes_per_second for worker in self.connected())
 
     def workers(self) -> list[MinerInfo]:
-        """Names that mine through Stratum, the newest first."""
+        """Names that mine through Stratum or did within the hour, the newest first."""
         return [] if self.stratum is None else self.stratum.workers.all(self._monotonic_s())
+
+    def connected(self) -> list[MinerInfo]:
+        """Those of `workers` that are connected: their rates are what is served just now."""
+        return [] if self.stratum is None else self.stratum.workers.connected(self._monotonic_s())
 
     async def start(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Begin to serve; the tasks, to be cancelled. Raises `StratumBusy`."""

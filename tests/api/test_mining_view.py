@@ -1,5 +1,6 @@
 """What can be read about mining: the next block, the miners, who mined what."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -94,6 +95,13 @@ async def test_miners_of_this_node_are_told(door: Door) -> None:
     assert values["chaind_mining_shares_stale_total"] == 1
     assert values["chaind_mining_workers"] == 1
     await client.leave()
+    while (told := (await door.get("/api/v1/mining"))["stratum"])["connections"]:
+        await asyncio.sleep(0.02)
+    assert (told["workers"], told["hashes_per_second"]) == (0, 0.0)
+    assert (await door.get("/status"))["hashes_per_second"] == 0.0
+    [away] = (await door.get("/api/v1/mining/workers"))["workers"]
+    assert away["connections"] == 0
+    assert away["hashes_per_second"] > 0, "its last"
 
 
 @on_mined_chain

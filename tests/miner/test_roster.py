@@ -27,9 +27,26 @@ def test_a_miner_that_stopped_fades_and_goes() -> None:
     now_s = 2_999 + RATE_S
     assert table.all(now_s)[0].hashes_per_second == pytest.approx(0.5e6, rel=0.02)
     assert len(table.all(2_999 + 2 * EXPIRY_S)) == 1, "it is still connected"
-    table.left("a")
+    table.left("a", now_s)
     assert table.all(2_999 + EXPIRY_S - 1)[0].blocks == 1
     assert table.all(2_999 + EXPIRY_S) == []
+
+
+def test_a_miner_that_left_keeps_its_last_rate_and_counts_no_more() -> None:
+    table = Roster()
+    table.came("a", 0.0)
+    table.came("a", 0.0)
+    for second in range(1, 601):
+        table.accepted("a", 1e6, float(second))
+    table.left("a", 600.0)
+    assert len(table.connected(600.0)) == 1, "it has another connection"
+    table.left("a", 600.0)
+    assert table.connected(600.0) == []
+    [away] = table.all(900.0)
+    assert (away.connections, away.hashes_per_second) == (0, pytest.approx(1e6, rel=0.02))
+    table.came("a", 900.0)
+    [back] = table.connected(900.0)
+    assert 0.4e6 < back.hashes_per_second < 0.6e6, "while away it did nothing"
 
 
 def test_names_are_bounded_and_the_connected_ones_stay(monkeypatch: pytest.MonkeyPatch) -> None:

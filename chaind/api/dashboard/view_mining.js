@@ -161,7 +161,8 @@ class MiningView extends Part {
     const rows = workers.map((each) => [
       h("span", { class: "name" }, each.name),
       each.connections > 0 ? chip("ok", "connected") : chip("bad", "away"),
-      hashes(each.hashes_per_second),
+      each.connections > 0 ? hashes(each.hashes_per_second)
+        : h("span", { class: "muted", title: "its last rate; it counts no more" }, hashes(each.hashes_per_second)),
       count(each.accepted),
       each.stale === 0 ? h("span", { class: "muted" }, "none") : count(each.stale),
       each.rejected === 0 ? h("span", { class: "muted" }, "none") : h("span", { class: "lagging" }, count(each.rejected)),
