@@ -43,7 +43,10 @@ def authorisation(
         return header.reveal
     path = cookie_file or Home(NodeSection().home_path()).rpc_cookie
     if cookie_file is not None and not cookie_file.exists():
-        raise click.UsageError(f"--cookie-file {cookie_file} is not there: does the node run?")
+        raise click.UsageError(
+            f"--cookie-file {cookie_file} is not there: does the node run? Nodes of a chain of "
+            "miners write one; a node of validators has none, and no work to give."
+        )
 
     def read() -> str:
         """A node that starts anew has another cookie, and none while it does not run."""
@@ -65,7 +68,8 @@ def mine_for_node(
     *,
     as_json: bool,
 ) -> None:
-    """Mine until Ctrl-C, or for `seconds`. Raises `NodeRefusal`, `WorkerDied` or `WorkerStuck`."""
+    """Mine until Ctrl-C, or for `seconds`. Raises `NodeRefusal`, `SecretRefused`,
+    `SchemeMismatch`, `NeverConnected`, `WorkerDied` or `WorkerStuck`."""
     mining = GbtMining(
         crew=crew,
         url=url,
@@ -74,7 +78,7 @@ def mine_for_node(
         tell=tell,
         agent=f"chaind/{__version__}",
     )
-    mine_with(mining, seconds, as_json=as_json)
+    mine_with(mining, url, seconds, as_json=as_json)
 
 
 def _basic(credentials: bytes) -> str:

@@ -12,26 +12,37 @@ from chaind import __version__
 from chaind.miner.crew import Crew
 from chaind.miner.mining import CrewMining, Endpoint, LiveLine, Mining
 from chaind.miner.stratum_client import PoolClient
+from chaind.primitives.errors import LocalFault, NotReady
 
 LOOK_S = 1.0  # between two live lines
 LOG_S = 60.0  # between two lines where nobody looks
 
 
+class NeverConnected(NotReady, LocalFault):
+    """Nobody gave out work, all the time."""
+
+    code = "never-connected"
+    text = "{where} was reached not once, and nothing was mined"
+    advice = "Check --url, and that a pool or a node that mines runs there."
+    exit_code = 69  # EX_UNAVAILABLE
+
+
 def mine_for_pool(
     crew: Crew, url: tuple[str, int], name: str, seconds: float | None, *, as_json: bool
 ) -> None:
-    """Mine until Ctrl-C, or for `seconds`. Raises `PoolRefusal`, or `WorkerDied`."""
+    """Mine until Ctrl-C, or for `seconds`. Raises `PoolRefusal`, `NeverConnected`,
+    `SchemeMismatch` or `WorkerDied`."""
     mining = Mining(
         crew=crew,
         endpoint=Endpoint(*url),
         client=lambda: PoolClient(name, "x", f"chaind/{__version__}"),
         tell=tell,
     )
-    mine_with(mining, seconds, as_json=as_json)
+    mine_with(mining, str(mining.endpoint), seconds, as_json=as_json)
 
 
-def mine_with(mining: CrewMining, seconds: float | None, *, as_json: bool) -> None:
-    """Mine until Ctrl-C, or for `seconds`, and say what came of it."""
+def mine_with(mining: CrewMining, where: str, seconds: float | None, *, as_json: bool) -> None:
+    """Mine until Ctrl-C, or for `seconds`, and say what came of it. Raises `NeverConnected`."""
     line = LiveLine(mining)
     asyncio.run(_mine(mining, line, seconds))
     if as_json:
@@ -39,6 +50,8 @@ def mine_with(mining: CrewMining, seconds: float | None, *, as_json: bool) -> No
         click.echo(msgspec.json.encode(report).decode())
     else:
         click.echo(line.text())
+    if not mining.was_connected:
+        raise NeverConnected(where=where)
 
 
 async def _mine(mining: CrewMining, line: LiveLine, seconds: float | None) -> None:

@@ -26,7 +26,8 @@ from chaind.miner.gbt_client import (
     parse_template,
 )
 from chaind.miner.mining import PAUSE_S, PAUSE_S_MAX, CrewMining
-from chaind.miner.node_rpc import NodeMute, NodeRpc, RpcFault
+from chaind.miner.node_rpc import NodeMute, NodeRpc, RpcFault, SecretRefused
+from chaind.miner.scheme import SchemeMismatch
 from chaind.miner.worker import Answer, Exhausted, Found
 
 ANSWER_S = 20.0
@@ -38,6 +39,7 @@ GROWN_MAX = 4  # workers hear of other work within milliseconds
 RANDOM_BYTES = EXTRANONCE_BYTES // 2  # two miners that pay one script must not repeat each other
 
 _MAY_PASS = (NodeMute, RpcFault, TemplateFault)
+_ENDS = (NodeRefusal, SecretRefused, SchemeMismatch)
 
 
 class _Try(NamedTuple):
@@ -95,7 +97,7 @@ class GbtMining(CrewMining):
                 for task in tasks:
                     task.cancel()
                 for task in tasks:
-                    with suppress(asyncio.CancelledError, NodeRefusal):
+                    with suppress(asyncio.CancelledError, *_ENDS):
                         await task
 
     # Work.
@@ -139,6 +141,7 @@ class GbtMining(CrewMining):
         answer_s = LONGPOLL_S if longpollid else ANSWER_S
         answer = await rpc.call("getblocktemplate", [asked], answer_s=answer_s)
         work = parse_template(answer, self._script)
+        self.was_connected = True
         if self._work_now is None:
             self._tell(f"{self._url}: connected")
         self._search(work)

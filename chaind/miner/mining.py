@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from chaind.miner.crew import Crew, WorkerDied, WorkerStuck
+from chaind.miner.scheme import SchemeMismatch, is_http
 from chaind.miner.stratum_client import LINE_BYTES_MAX, PoolClient, PoolFault, PoolJob
 from chaind.miner.worker import Answer, Exhausted, Found, Searched
 
@@ -56,6 +57,7 @@ class CrewMining(ABC):
         self._crew = crew
         self._tell = tell
         self.counts = Counts()
+        self.was_connected = False  # to somebody who gave out work, at least once
         self._number = 0  # of what the crew searches
         self._reports: list[list[Searched]] = [[] for _ in range(crew.size)]
         self._failed: asyncio.Future[None] | None = None
@@ -68,7 +70,8 @@ class CrewMining(ABC):
         ]
 
     async def run(self) -> None:
-        """Mine until cancelled. Raises `PoolRefusal`, `WorkerDied` or `WorkerStuck`."""
+        """Mine until cancelled. Raises `PoolRefusal`, `NodeRefusal`, `SecretRefused`,
+        `SchemeMismatch`, `WorkerDied` or `WorkerStuck`."""
         loop = asyncio.get_running_loop()
         self._failed = loop.create_future()
         descriptors = [connection.fileno() for connection in self._crew.connections]
@@ -124,7 +127,7 @@ class Mining(CrewMining):
         tell: Callable[[str], None],
     ) -> None:
         super().__init__(crew=crew, tell=tell)
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._make_client = client
         self._client: PoolClient | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -146,7 +149,7 @@ class Mining(CrewMining):
             self._idle()
             if self._client.joined:
                 pause_s = PAUSE_S
-            self._tell(f"{self._endpoint}: {reason}; again in {pause_s:.0f} s")
+            self._tell(f"{self.endpoint}: {reason}; again in {pause_s:.0f} s")
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, PAUSE_S_MAX)
 
@@ -154,7 +157,7 @@ class Mining(CrewMining):
         """From a connection to its end."""
         async with asyncio.timeout(CONNECT_S):
             reader, self._writer = await asyncio.open_connection(
-                self._endpoint.host, self._endpoint.port, limit=LINE_BYTES_MAX
+                self.endpoint.host, self.endpoint.port, limit=LINE_BYTES_MAX
             )
         try:
             self._writer.write(client.hello())
@@ -166,6 +169,9 @@ class Mining(CrewMining):
                         raise PoolFault(reason="a line that does not end") from None
                 if not line:
                     return
+                if is_http(line) and not client.joined:
+                    where = str(self.endpoint)
+                    raise SchemeMismatch(where=where, spoken="HTTP", meant="Stratum")
                 self._hear(client, line)
         finally:
             self._writer.close()
@@ -176,7 +182,8 @@ class Mining(CrewMining):
         for answer in client.feed(line):
             self._write(answer)
         if client.joined and not joined:
-            self._tell(f"{self._endpoint}: connected")
+            self.was_connected = True
+            self._tell(f"{self.endpoint}: connected")
         while client.verdicts:
             verdict, counts = client.verdicts.popleft(), self.counts
             if verdict.accepted:
@@ -185,7 +192,7 @@ class Mining(CrewMining):
                 self.counts = counts._replace(stale=counts.stale + 1)
             else:
                 self.counts = counts._replace(rejected=counts.rejected + 1)
-                self._tell(f"{self._endpoint}: a share was rejected: {verdict.reason}")
+                self._tell(f"{self.endpoint}: a share was rejected: {verdict.reason}")
         if client.joined and client.job is not None and (client.job is not job or not joined):
             self._search(client, client.job)
 
@@ -210,7 +217,7 @@ class Mining(CrewMining):
         try:
             self._take_from(self._client, answer)
         except PoolFault as fault:
-            self._tell(f"{self._endpoint}: {fault}")
+            self._tell(f"{self.endpoint}: {fault}")
             if self._writer is not None:
                 self._writer.close()
 

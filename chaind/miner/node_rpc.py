@@ -1,19 +1,21 @@
 """Calls of a node's JSON-RPC, as bitcoind has it, over HTTP.
 
 Law: what may pass is `NodeMute`, what the node says to the call is `RpcFault`, and what does not
-change by asking again is `NodeRefusal`. Proxies of the environment are not used, redirects are not
+change by asking again is `NodeRefusal`, `SecretRefused` or `SchemeMismatch`. Proxies of the environment are not used, redirects are not
 followed, and secrets stand in no error.
 """
 
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 
 from chaind.miner.gbt_client import NodeRefusal
-from chaind.primitives.errors import NotReady, RuleBroken
+from chaind.miner.scheme import SchemeMismatch, speaks_stratum
+from chaind.primitives.errors import LocalFault, NotAllowed, NotReady, RuleBroken
 
 ANSWER_BYTES_MAX = 64 << 20  # a template of the largest block, in hex
 SHOWN_CHARS_MAX = 300
@@ -25,6 +27,18 @@ class NodeMute(NotReady):
     code = "node-mute"
     text = "{url} gives no answer: {reason}"
     advice = "Is the node running there? It is asked again."
+
+
+class SecretRefused(NotAllowed, LocalFault):
+    """The node knows no such name and secret."""
+
+    code = "node-secret-refused"
+    text = "{url} refuses {what}: {reason}"
+    advice = (
+        "Give --cookie-file NODE/rpc.cookie, where NODE is that node's home, or --user with the "
+        "password of its [miner] rpc_password_file."
+    )
+    exit_code = 77  # EX_NOPERM
 
 
 class RpcFault(RuleBroken):
@@ -63,12 +77,15 @@ class NodeRpc:
         self._was_let_in = False
 
     async def call(self, method: str, params: Sequence[object], *, answer_s: float) -> Any:
-        """The result. Raises `NodeMute`, `RpcFault` or `NodeRefusal`."""
+        """The result. Raises `NodeMute`, `RpcFault`, `NodeRefusal`, `SecretRefused` or
+        `SchemeMismatch`."""
         body = msgspec.json.encode({"method": method, "params": params, "id": 0})
         status, data = await self._post(body, answer_s)
         if status == 401 and self._was_let_in:  # it was started anew, with another cookie
             raise NodeMute(url=self.url, reason="it knows our secret no more")
-        if status in (401, 403, 404, 409):
+        if status == 401:
+            raise SecretRefused(url=self.url, what=method, reason=_problem(status, data))
+        if status in (403, 404, 409):
             raise NodeRefusal(url=self.url, what=method, reason=_problem(status, data))
         try:
             answer = msgspec.json.decode(data, type=_Answer)
@@ -104,9 +121,19 @@ class NodeRpc:
             reason = os.strerror(error.errno) if error.errno else _shown(str(error.os_error))
             raise NodeMute(url=self.url, reason=reason) from None
         except (aiohttp.ClientError, OSError) as error:
+            await self._refuse_stratum()
             raise NodeMute(
                 url=self.url, reason=_shown(str(error) or type(error).__name__)
             ) from None
+
+    async def _refuse_stratum(self) -> None:
+        """Raises `SchemeMismatch` where a port that never spoke HTTP speaks Stratum."""
+        parts = urlsplit(self.url)
+        if self._was_let_in or parts.scheme != "http" or not parts.hostname:
+            return
+        if await speaks_stratum(parts.hostname, parts.port or 80):
+            where = f"{parts.hostname}:{parts.port}"
+            raise SchemeMismatch(where=where, spoken="Stratum", meant="HTTP")
 
 
 def _problem(status: int, data: bytes) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from api_kit import BOB, Door
+from api_kit import BOB, Door, free_port
 from gbt_kit import basic
 from test_mining import on_mined_chain
 
@@ -17,9 +17,14 @@ from chaind.api.app import ApiServer
 from chaind.miner.crew import Crew
 from chaind.miner.gbt_client import NodeRefusal
 from chaind.miner.gbt_mining import GbtMining
+from chaind.miner.mining import Endpoint, Mining
+from chaind.miner.node_rpc import SecretRefused
+from chaind.miner.scheme import SchemeMismatch
+from chaind.miner.stratum_client import PoolClient
 from chaind.miner.worker import Ready
 
 PATIENCE_S = 30.0
+STRATUM_PORT = free_port()
 
 
 @pytest.fixture(scope="module")
@@ -87,15 +92,37 @@ async def test_blocks_are_mined_and_a_node_that_starts_anew_is_found_again(
 @on_mined_chain
 async def test_what_a_node_refuses_ends_it(door: Door, crew: Crew) -> None:
     said: list[str] = []
-    cases: list[tuple[dict[str, Any], str]] = [
-        ({"address": "chd1nobody"}, "refuses the address"),
-        ({"authorise": lambda: basic("__cookie__", "wrong")}, "status 401"),
-        ({"authorise": lambda: ""}, "status 401, this needs a name"),
-        ({"url": door.url + "/nowhere"}, "status 404"),
+    cases: list[tuple[dict[str, Any], type[Exception], str]] = [
+        ({"address": "chd1nobody"}, NodeRefusal, "refuses the address"),
+        ({"authorise": lambda: basic("__cookie__", "wrong")}, SecretRefused, "status 401"),
+        ({"authorise": lambda: ""}, SecretRefused, "status 401, this needs a name"),
+        ({"url": door.url + "/nowhere"}, NodeRefusal, "status 404"),
     ]
-    for changes, reason in cases:
-        with pytest.raises(NodeRefusal, match=reason):
+    for changes, error, reason in cases:
+        with pytest.raises(error, match=reason):
             await mining_at(door, crew, said, **changes).run()
+    assert said == []
+
+
+def test_a_refused_secret_ends_with_the_status_of_secrets() -> None:
+    assert SecretRefused.exit_code == 77
+    assert "--cookie-file NODE/rpc.cookie" in SecretRefused.advice
+
+
+@on_mined_chain
+@pytest.mark.parametrize("miner_settings", [{"stratum_port": STRATUM_PORT}])
+async def test_a_scheme_that_does_not_fit_the_port_ends_it(door: Door, crew: Crew) -> None:
+    said: list[str] = []
+    with pytest.raises(SchemeMismatch, match="speaks Stratum, not HTTP"):
+        await mining_at(door, crew, said, url=f"http://127.0.0.1:{STRATUM_PORT}").run()
+    pool = Mining(
+        crew=crew,
+        endpoint=Endpoint("127.0.0.1", door.server.port),
+        client=lambda: PoolClient("bob.rig", "x", "test/1"),
+        tell=said.append,
+    )
+    with pytest.raises(SchemeMismatch, match="speaks HTTP, not Stratum"):
+        await pool.run()
     assert said == []
 
 

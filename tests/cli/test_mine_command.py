@@ -85,7 +85,10 @@ def test_a_single_core_is_one_process_on_one_core() -> None:
             "--password-fd goes with --user.",
         ),
         (("--url", "http://h:1", "--address", "a", "--user", "u:p"), "is a name alone"),
-        (("--url", "http://h:1", "--address", "a", "--cookie-file", "/no/file"), "is not there"),
+        (
+            ("--url", "http://h:1", "--address", "a", "--cookie-file", "/no/file"),
+            "a node of validators has none",
+        ),
         (("--url", "http://h:1", "--address", "a"), "has no use for this one's cookie"),
         (("--url", "https://127.0.0.1.h", "--address", "a"), "has no use for this one's cookie"),
     ],
@@ -101,8 +104,9 @@ def test_a_pool_that_does_not_answer_is_tried_again() -> None:
         taken.bind(("127.0.0.1", 0))
         url = f"stratum+tcp://127.0.0.1:{taken.getsockname()[1]}"
         result = mine("--url", url, "--address", "a", "--seconds", "1.5", "--json")
-    assert result.exit_code == 0
+    assert result.exit_code == 69
     assert "again in" in result.stderr
+    assert "was reached not once, and nothing was mined" in result.stderr
     assert json.loads(result.stdout)["accepted"] == 0
 
 
