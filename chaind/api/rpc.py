@@ -4,6 +4,9 @@ Law: whoever got in is answered by JSON-RPC with status 200, whatever became of 
 much mining software reads no other; what is no request is 400. Errors have bitcoind's numbers.
 Requests of version 2.0 get answers of that version, which have either a result or an error; all
 others have both. A door that is closed, busy or overrun answers as all others do.
+
+The body is JSON by whatever name bitcoind's users send it. Pages may send those names unasked, so
+what keeps them out is the secret, and `Guards.admit`, which sees their Origin.
 """
 
 from collections.abc import Mapping
@@ -28,6 +31,8 @@ from chaind.api.rpc_reading import RPC_READING
 MESSAGE_CHARS_MAX = 500
 STRATUM_HEADER = "X-Stratum"
 VERSION_2: Final = "2.0"
+# bitcoin-cli's help has curl say text/plain; without a word curl says the last.
+RPC_MEDIA = (JSON_MEDIA, "text/plain", "application/x-www-form-urlencoded")
 
 
 class RpcRequest(msgspec.Struct, frozen=True):
@@ -67,12 +72,13 @@ async def post_rpc(api: Api, request: web.Request) -> web.Response:
     getbestblockhash, as bitcoind answers them.
 
     Needs, by HTTP Basic, the secret of rpc.cookie or the password for miners. Where the name beside
-    it is ADDRESS, ADDRESS.WORKER or an account's, the template has a coinbase that pays it.
+    it is ADDRESS, ADDRESS.WORKER or an account's, the template has a coinbase that pays it. The
+    body may also be called text/plain, as bitcoind's own help has it.
     """
     if api.node.gbt is None or api.miners is None:
         raise NotMined
     who = api.miners.name_of(request)
-    check_media(request, (JSON_MEDIA,))
+    check_media(request, RPC_MEDIA)
     body = await read_body(request, api.section.batch_bytes_max)
     mining = api.node.mining
     headers = {}

@@ -370,10 +370,30 @@ async def test_who_has_no_secret_gets_no_work(door: Door) -> None:
     headers = {"Authorization": basic(name, secret)}
     origin = {"Origin": "https://evil.example"}
     await door.post("/", body, 403, headers={**headers, **origin})
-    async with door.session.post("/", data="x", headers=headers) as told:
+    png = {"Content-Type": "image/png"}
+    async with door.session.post("/", data="x", headers={**headers, **png}) as told:
         assert told.status == 415
     await door.server.stop()
     assert not cookie.exists()
+
+
+@on_mined_chain
+@pytest.mark.parametrize("media", ["text/plain;", "application/x-www-form-urlencoded"])
+async def test_the_body_may_have_the_names_of_bitcoinds_curl(door: Door, media: str) -> None:
+    """bitcoin-cli help: curl --user … --data-binary '{…}' -H 'content-type: text/plain;'."""
+    body = b'{"jsonrpc": "1.0", "id": "curltest", "method": "getblockcount", "params": []}'
+    named = {"Content-Type": media}
+    auth = miner(door).auth
+    for path in ("/", "/rpc"):
+        async with door.session.post(path, data=body, headers={**named, **auth}) as told:
+            assert (told.status, (await told.json())["result"]) == (200, 0)
+        async with door.session.post(path, data=body, headers=named) as told:
+            assert told.status == 401
+        pages = [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Host": "evil.example"}]
+        for page in [*pages, {"Sec-Fetch-Site": "cross-site"}]:
+            headers = {**named, **auth, **page}
+            async with door.session.post(path, data=body, headers=headers) as told:
+                assert told.status == 403
 
 
 @on_mined_chain
