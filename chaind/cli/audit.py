@@ -43,7 +43,9 @@ def audit(
     """Replay a chain from its blocks and check that the ledger is sound.
 
     Conservation per asset, bounds, state and indexes byte for byte, one effect per lease and one
-    spend per coin, every signature and certificate. Exit status 1 where anything is wrong.
+    spend per coin, every signature and certificate, the work of mined headers. It ends with the
+    last final block; those above it on a chain of miners are counted and not checked. Exit status 1
+    where anything is wrong.
 
     \b
     Examples:
@@ -83,10 +85,13 @@ def describe(report: "Report") -> str:
     """What was counted, for people, and the verdict."""
     from chaind.primitives.amounts import format_amount
 
+    above = f"{report.unchecked or 0:,} blocks that are not final were not checked"
+    unchecked = [] if report.unchecked is None else [("above", above)]
     rows = [
         ("chain", report.chain),
         ("tip", f"{report.height} ({report.hash})"),
         ("blocks", f"{report.blocks:,}"),
+        *unchecked,
         ("transactions", f"{report.transactions:,}"),
         ("signatures", f"{report.signatures:,}"),
         ("certificates", f"{report.certificates:,}, covering {report.uncertified:,} more blocks"),

@@ -1,8 +1,8 @@
 """Calls of a node's JSON-RPC, as bitcoind has it, over HTTP.
 
 Law: what may pass is `NodeMute`, what the node says to the call is `RpcFault`, and what does not
-change by asking again is `NodeRefusal`, `SecretRefused` or `SchemeMismatch`. Proxies of the environment are not used, redirects are not
-followed, and secrets stand in no error.
+change by asking again is `NodeRefusal`, `SecretRefused` or `SchemeMismatch`. Proxies of the
+environment are not used, redirects are not followed, and secrets stand in no error.
 """
 
 import os

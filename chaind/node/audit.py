@@ -60,12 +60,17 @@ class Violation(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """What an audit counted. `supply` and hashes are in their outward forms' base: units, hex."""
+    """What an audit counted. `supply` and hashes are in their outward forms' base: units, hex.
+
+    `unchecked`, of a home whose blocks are mined: those above the final one, of all branches, which
+    may be reorganised away.
+    """
 
     chain: str = ""
     height: int = 0
     hash: str = ""
     blocks: int = 0
+    unchecked: int | None = None
     transactions: int = 0
     signatures: int = 0
     certificates: int = 0

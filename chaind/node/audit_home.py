@@ -88,12 +88,20 @@ def audit_disk(
     """Audit what is open and at rest; `scratch` is empty, and as large afterwards."""
     with Auditor(genesis, scratch, disk.store.bodies, threads()) as auditor:
         _replay(auditor, disk, progress)
+        if genesis.mode == "pow":
+            auditor.report.unchecked = _above(disk)
         holdings = count_state(auditor, database)
         compare_rows(auditor, database)
         check_records(auditor, stored_certificates(disk))
         for _position, _transaction in stored_intake(disk.journal, genesis):
             auditor.report.records += 1
         return auditor.finish(holdings)
+
+
+def _above(disk: Disk) -> int:
+    """How many blocks might become final."""
+    final = disk.store.tip.height
+    return len({body.hash for _, body in disk.store.bodies_above_tip() if body.height > final})
 
 
 def _replay(auditor: Auditor, disk: Disk, progress: Progress) -> None:

@@ -110,7 +110,14 @@ def roll_back(
             old.close()
         rewind(tip.height)
         kept = _swap(home)
-    log.warning("rolled_back", to=to, hash=display_hash(tip.hash), undone=len(lost), kept=str(kept))
+    log.warning(
+        "rolled_back",
+        to=to,
+        undone=len(lost),
+        final=tip.height,
+        final_hash=display_hash(tip.hash),
+        kept=str(kept),
+    )
     return RolledBack(tip.height, tip.hash, len(lost), returned, kept)
 
 

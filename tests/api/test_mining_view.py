@@ -95,8 +95,8 @@ async def test_miners_of_this_node_are_told(door: Door) -> None:
     assert values["chaind_mining_shares_stale_total"] == 1
     assert values["chaind_mining_workers"] == 1
     await client.leave()
-    while (told := (await door.get("/api/v1/mining"))["stratum"])["connections"]:
-        await asyncio.sleep(0.02)
+    while (told := (await door.get("/api/v1/mining"))["stratum"])["connections"]:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)  # no event tells
     assert (told["workers"], told["hashes_per_second"]) == (0, 0.0)
     assert (await door.get("/status"))["hashes_per_second"] == 0.0
     [away] = (await door.get("/api/v1/mining/workers"))["workers"]

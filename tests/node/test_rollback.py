@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from harness import FUNDED, Cluster
+from structlog.testing import CapturingLogger
 from test_work_nodes import audit, spend
 from work_kit import WorkCluster
 
 from chaind.api.webhook_records import Record, Records
+from chaind.cli.audit import describe
 from chaind.cli.main import commands
 from chaind.ledger.block import GENESIS_COIN_TXID
 from chaind.node.audit_home import NeverRan, audit_home
@@ -23,6 +25,7 @@ from chaind.node.rollback import (
     roll_back,
 )
 from chaind.primitives.genesis import Genesis
+from chaind.primitives.hashes import display_hash
 from chaind.primitives.transaction import CoinInput
 from chaind.storage.files import OsFiles
 from chaind.storage.kv import Change, LevelStore
@@ -100,7 +103,9 @@ async def test_a_node_on_a_lost_chain_follows_the_others_again(tmp_path: Path) -
             assert audit(cluster, seat, blocks=13) == []
 
 
-async def test_blocks_that_are_not_final_can_be_dropped(tmp_path: Path) -> None:
+async def test_blocks_that_are_not_final_can_be_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with WorkCluster(tmp_path, nodes=1, final_depth=6) as cluster:
         await cluster.mine(at=0, count=10)
         await cluster.height(4)
@@ -109,8 +114,17 @@ async def test_blocks_that_are_not_final_can_be_dropped(tmp_path: Path) -> None:
         for to in (10, 99):
             with pytest.raises(NothingAbove, match="newest block of this node is 10"):
                 roll_back(home, to)
+        report = audit_home(home)
+        assert (report.blocks, report.unchecked, report.consistent) == (4, 6, True)
+        assert "6 blocks that are not final were not checked" in describe(report)
+        log = CapturingLogger()
+        monkeypatch.setattr("chaind.node.rollback.log", log)
         done = roll_back(home, 8)
         assert isinstance(done, RolledBack)
+        [(level, event, told)] = log.calls
+        assert (level, event) == ("warning", ("rolled_back",))
+        assert (told["to"], told["final"]) == (8, 4)
+        assert told["final_hash"] == display_hash(done.tip)
         assert (done.height, done.undone) == (4, 2)
         node = await cluster.seats[0].start()
         assert (node.chain.final.height, node.chain.head.height) == (4, 8)
