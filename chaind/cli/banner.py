@@ -31,11 +31,13 @@ def mining_lines(nodes: Sequence[Place]) -> list[str]:
     if not nodes[0].stratum_port:
         return []
     url = f"stratum+tcp://{HOST}:{nodes[0].stratum_port}"
-    address = DEFAULT_ADDRESSES.show(key_address(development_key(1).public))
-    who = ", ".join(node.name for node in nodes if node.mines)
+    # The first account, as the dashboard's command line has it.
+    address = DEFAULT_ADDRESSES.show(key_address(development_key(0).public))
+    mining = [node.name for node in nodes if node.mines]
+    mine = f"{', '.join(mining)} {'mines' if len(mining) == 1 else 'mine'}"
     return [
         "",
-        f"{who} mine(s), at a pace that keeps blocks near their spacing. Miners connect to {url}",
+        f"{mine} at a pace that keeps blocks near their spacing. Miners connect to {url}",
         "",
         f"  {shell_line(['mine', '--url', url, '--address', f'{address}.rig'])}",
         f"  minerd -a sha256d -o {url} -u {address}.rig -p x",

@@ -118,7 +118,7 @@ class OtherMode(LocalFault):
 @click.option(
     "--miners",
     type=Whole(1, NODES_MAX),
-    help="With --mode pow: how many of the nodes mine, with one thread each.  [default: 1]",
+    help="With --mode pow: how many of the --nodes mine, with one thread each.  [default: 1]",
 )
 @click.option(
     "--home",
@@ -182,6 +182,11 @@ def devnet(
         return
     check_settings()
     refuse_node_home(home)
+    if miners is not None and miners > count:
+        raise click.UsageError(
+            f"--miners {miners} is more than there are nodes: --nodes makes {count}. Each node "
+            "mines in one thread; more miners connect by Stratum."
+        )
     nodes = places(home, count, base_port, miners_of(home, mode, miners, reset=reset))
     refuse_busy_ports(vacant(home, nodes, reset=reset))  # a refusal must leave no directory
     OsFiles().make_dir(home)

@@ -32,7 +32,7 @@ class CupyMissing(GpuFault):
 
     code = "gpu-not-installed"
     text = "mining on a GPU needs CuPy, which is not installed beside chaind"
-    advice = f"Install it with the extra: pip install 'chaind[gpu]'. {ADVICE_CPU}"
+    advice = f"In the repository: .venv/bin/pip install --editable '.[miner,gpu]'. {ADVICE_CPU}"
 
 
 class CupyBroken(GpuFault):
@@ -135,8 +135,17 @@ def start_crew(
     plain: bool = False,
     tell: Callable[[str], None],
 ) -> Crew:
-    """One process per card, or else `threads` of them. Raises a `GpuFault`, `MinerNotInstalled`."""
-    cards = choose(device, indexes, tell)
-    if cards:
-        return Crew.start_on_cards(cards, intensity=intensity, niceness=niceness)
-    return Crew.start(threads=threads, cpus=cpus, niceness=niceness, plain=plain)
+    """One process per card, or else `threads` of them. Raises a `GpuFault`, `MinerNotInstalled`.
+
+    `tell` hears of cards once something mines: else the error says what is missing.
+    """
+    said: list[str] = []
+    cards = choose(device, indexes, said.append)
+    crew = (
+        Crew.start_on_cards(cards, intensity=intensity, niceness=niceness)
+        if cards
+        else Crew.start(threads=threads, cpus=cpus, niceness=niceness, plain=plain)
+    )
+    for text in said:
+        tell(text)
+    return crew

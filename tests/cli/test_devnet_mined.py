@@ -30,7 +30,7 @@ def test_nodes_serve_miners_and_the_first_ones_mine(devnet: Devnet) -> None:
         mines = f"mines={miner_address(index)} 50%" if index < 2 else "mines=- -"
         assert f"'--stratum-port', '{port}'" in devnet.log(index)
         assert mines in devnet.log(index)
-    assert "node0, node1 mine" in done.stdout
+    assert "node0, node1 mine at a pace" in done.stdout
     url = f"stratum+tcp://127.0.0.1:{devnet.base_port + 2_000}"
     assert f"mine --url {url} --address chd1" in done.stdout
     assert f"minerd -a sha256d -o {url} -u chd1" in done.stdout
@@ -58,6 +58,13 @@ def test_a_node_that_is_down_is_started_as_it_was(devnet: Devnet) -> None:
     assert devnet.run("--detach").returncode == 0
     assert devnet.nodes()[0] != node0
     assert devnet.log(0).count("100%") == 2
+
+
+def test_there_are_no_more_miners_than_nodes(devnet: Devnet) -> None:
+    refused = devnet.run("--mode", "pow", "--miners", "5", validators=2)
+    assert refused.returncode == 2
+    assert "--miners 5 is more than there are nodes: --nodes makes 2" in refused.stderr
+    assert not devnet.home.exists()
 
 
 def test_validators_have_no_miners(devnet: Devnet) -> None:

@@ -12,7 +12,7 @@ from cuda_host import give_cards
 
 from chaind.cli.main import commands
 from chaind.miner import devices
-from chaind.miner.crew import Crew, WorkerDied
+from chaind.miner.crew import Crew, MinerNotInstalled, WorkerDied
 from chaind.miner.devices import CardMissing, CardUnusable, CupyMissing, choose, find_cards
 from chaind.miner.kernel import host_shape
 from chaind.miner.search import NONCES, PREFIX_BYTES, meets
@@ -164,6 +164,17 @@ def test_the_command_mines_with_cards() -> None:
     result = mine("--benchmark", "--seconds", "1", "--device-index", "1", "--intensity", "20")
     assert re.fullmatch(
         r"kernel     Fake card 1\nprocess 0  [\d.]+ MH/s\ntogether   [\d.]+ MH/s\n", result.stdout
+    )
+
+
+@pytest.mark.usefixtures("no_cupy")
+def test_where_nothing_can_mine_only_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chaind.miner.crew.find_spec", lambda _: None)
+    result = mine("--benchmark", "--seconds", "1")
+    assert result.exit_code == MinerNotInstalled.exit_code
+    assert result.stderr == (
+        "Error: mining needs numba, which is not installed beside chaind\n"
+        "Install it in the repository: .venv/bin/pip install --editable '.[miner]'\n"
     )
 
 
