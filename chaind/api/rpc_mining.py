@@ -24,7 +24,7 @@ from chaind.node.gbt import (
     NoPeers,
     Offer,
 )
-from chaind.node.miner_work import payee_of
+from chaind.node.miner_work import payee_of, why_unpaid
 from chaind.primitives.block import BLOCK_VERSION
 from chaind.primitives.codec import NonCanonical, Undecodable
 from chaind.primitives.coinbase import TAG
@@ -105,12 +105,13 @@ def _payee(call: RpcCall) -> bytes | None:
     assert call.api.miners is not None
     if call.who in call.api.miners.self_paid:
         return None
-    payee = payee_of(call.who, call.api.node.payments.resolve)
+    resolve = call.api.node.payments.resolve
+    payee = payee_of(call.who, resolve)
     if payee is None:
         raise RpcRefused(
             RpcCode.INVALID_ADDRESS,
             f"the name {call.who[:80]!r} is no ADDRESS or ADDRESS.WORKER of this chain, no account "
-            "of this node, and not among [miner] rpc_self_paid",
+            f"of this node, and not among [miner] rpc_self_paid: {why_unpaid(call.who, resolve)}",
         )
     return payee
 

@@ -95,7 +95,8 @@ class Session:
     """See the module's law. Times are monotonic seconds.
 
     `payee_of` gives the address that a miner's name stands for; all names of a connection must
-    stand for one, `payee`. `on_share` hears of each accepted share.
+    stand for one, `payee`. `why_unpaid` says why a name stands for none. `on_share` hears of each
+    accepted share.
     """
 
     def __init__(
@@ -105,10 +106,12 @@ class Session:
         payee_of: Callable[[str], bytes | None],
         on_share: Callable[[Share], None],
         vardiff: Vardiff,
+        why_unpaid: Callable[[str], str] = lambda _name: "",
     ) -> None:
         assert len(extranonce1) == EXTRANONCE1_BYTES
         self._extranonce1 = extranonce1
         self._payee_of = payee_of
+        self._why_unpaid = why_unpaid
         self._on_share = on_share
         self._vardiff = vardiff
         self.payee: bytes | None = None  # work for whom can be sent
@@ -222,7 +225,9 @@ class Session:
         name = _text(params[0]) if params else ""
         payee = self._payee_of(name) if 0 < len(name) <= NAME_CHARS_MAX else None
         if payee is None:
-            raise Refused(Refusal.UNAUTHORIZED, "the name must be ADDRESS or ADDRESS.WORKER")
+            why = self._why_unpaid(name[:NAME_CHARS_MAX])
+            form = "the name must be ADDRESS or ADDRESS.WORKER"
+            raise Refused(Refusal.UNAUTHORIZED, f"{form}: {why}" if why else form)
         if self.payee not in (None, payee):
             raise Refused(Refusal.UNAUTHORIZED, "this connection works for another address")
         if len(self.workers) >= WORKERS_MAX and name not in self.workers:

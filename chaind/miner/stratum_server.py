@@ -48,6 +48,10 @@ class Work(Protocol):
         """Whom a miner's name stands for; None where nobody can be paid by it."""
         ...
 
+    def why_unpaid(self, name: str) -> str:
+        """What is wrong with a name that stands for nobody, for its miner to read."""
+        ...
+
     def solved(self, share: Share) -> None:
         """A block was found; `Roster.mined` is told where it is taken."""
         ...
@@ -153,6 +157,7 @@ class StratumServer:
         return Session(
             extranonce1=extranonce,
             payee_of=self._work.payee_of,
+            why_unpaid=self._work.why_unpaid,
             on_share=on_share,
             vardiff=vardiff,
         )

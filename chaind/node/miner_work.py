@@ -154,6 +154,10 @@ class MinerWork:
         """See `payee_of`."""
         return payee_of(name, self._resolve)
 
+    def why_unpaid(self, name: str) -> str:
+        """See `why_unpaid`."""
+        return why_unpaid(name, self._resolve)
+
     def solved(self, share: Share) -> None:
         """A miner's block."""
         assert isinstance(share.template, NodeTemplate)
@@ -228,3 +232,14 @@ def payee_of(name: str, resolve: Callable[[str], bytes]) -> bytes | None:
         except (Unknown, AddressInvalid):
             continue
     return None
+
+
+def why_unpaid(name: str, resolve: Callable[[str], bytes]) -> str:
+    """What is wrong with a name of which `payee_of` makes nothing; empty for others."""
+    if not name.isascii() or not name.isprintable():
+        return "a name is printable ASCII"
+    try:
+        resolve(name.rpartition(".")[0] or name)
+    except (Unknown, AddressInvalid) as error:
+        return str(error)
+    return ""

@@ -105,6 +105,21 @@ async def test_miners_of_this_node_are_told(door: Door) -> None:
 
 
 @on_mined_chain
+@serving
+async def test_a_mistyped_address_is_refused_with_what_is_wrong(door: Door) -> None:
+    client = await StratumClient("bob.rig").join(PORT)
+    good = door.show(BOB)
+    typo = good[:-1] + ("q" if good[-1] != "q" else "p")
+    for name in (typo, f"{typo}.rig"):
+        code, said, _ = await client.ask("mining.authorize", name, "x")
+        assert code == 24
+        assert said.startswith("the name must be ADDRESS or ADDRESS.WORKER: ")
+        assert f"{typo} is not an address of this chain: " in said
+        assert "checksum" in said
+    await client.leave()
+
+
+@on_mined_chain
 async def test_the_newest_blocks_say_who_mined_them(door: Door) -> None:
     assert (await door.get("/api/v1/mining/recent"))["blocks"] == []
     paid = (await door.post("/transfer", {"from": "alice", "to": "bob", "amount": "2"}, 202))[

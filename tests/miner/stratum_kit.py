@@ -53,6 +53,9 @@ class Blocks:
         who = name.split(".")[0]
         return sha256(who.encode()).digest()[:20] if who.startswith("chd1") else None
 
+    def why_unpaid(self, name: str) -> str:
+        return f"{name} pays nobody"
+
     def solved(self, share: Share) -> None:
         if share.template.parent == self.parent:
             self.found.append(share)

@@ -73,7 +73,7 @@ async def test_an_address_that_the_pool_refuses_ends_it(crew: Crew) -> None:
     server = StratumServer(blocks, monotonic_s=asyncio.get_running_loop().time)
     port = await server.start("127.0.0.1", 0)
     try:
-        with pytest.raises(PoolRefusal):
+        with pytest.raises(PoolRefusal, match="WORKER: nobody pays nobody"):
             async with asyncio.timeout(PATIENCE_S):
                 await mining_for(port, crew, said, "nobody").run()
     finally:
