@@ -156,10 +156,10 @@ def devnet(
     comes every 2 s on average and is final under 6 others. The nodes hold back: they hash only as
     fast as that takes at the difficulty of the first blocks, 8,000 times a second, and no faster
     than a quarter of a core allows when others have made it harder. Such a miner of 10 MH/s brings
-    a block a second for some ten minutes, until the difficulty is right for it; once it leaves,
-    blocks take up to 20 s for about as long. With blocks that quick some of its shares are stale.
-    A payment with wait=final waits for its block and 6 others, some 20 s. CHAIND_MINER_PACE_PERCENT=0 lets the nodes hash as
-    fast as they can.
+    a block a second for some ten minutes, and some of its shares are stale, until the difficulty is
+    right for it; once it leaves, blocks take up to 20 s for about as long.
+    CHAIND_MINER_PACE_PERCENT=0 lets the nodes hash as fast as they can. A payment with wait=final
+    waits for its block and 6 others, some 20 s.
 
     The chain lives in --home: a restart resumes it. Ctrl-C ends every node; a detached network is
     ended by --stop, and where nodes of it are down, the same command starts them again. Nodes read
