@@ -287,6 +287,8 @@ def cancel(order_ids: tuple[str, ...], everything: bool, **choices: Any) -> None
         raise click.UsageError("Give ids of orders, or --all.")
     if not everything and (choices["symbol"] or choices["side"]):
         raise click.UsageError("--symbol and --side go with --all.")
+    if choices["wallet"] is not None and choices["account"] is not None:
+        raise click.UsageError("--account goes with accounts of the node, not --wallet.")
 
     async def work(client: "TradingClient") -> list[Any]:
         if choices["wallet"] is not None:
@@ -296,7 +298,8 @@ def cancel(order_ids: tuple[str, ...], everything: bool, **choices: Any) -> None
         if everything:
             wanted = {"symbol": choices["symbol"], "side": choices["side"]}
             return [await client.cancel_all(choices["account"], **wanted)]
-        return [await client.cancel(order_id) for order_id in order_ids]
+        account = choices["account"]
+        return [await client.cancel(order_id, account) for order_id in order_ids]
 
     done = msgspec.to_builtins(trading(choices["urls"], work, choices["token_file"]))
     if choices["as_json"]:

@@ -96,10 +96,13 @@ class TradingClient(Client):
         )
         return reply.decode(OrderInfo)
 
-    async def cancel(self, order_id: str, *, final: bool = True) -> Acted:
-        """Take one open order back. Raises `NotThere`, or `Refused` where it is done."""
-        path = f"/api/v1/orders/{quote(order_id, safe='')}{_query(wait=_wait(final))}"
-        return await self._delete(path)
+    async def cancel(
+        self, order_id: str, account: str | None = None, *, final: bool = True
+    ) -> Acted:
+        """Take one open order back: this account's, where one is named. Raises `NotThere`, or
+        `Refused` where it is done, or another account's."""
+        query = _query(account=account, wait=_wait(final))
+        return await self._delete(f"/api/v1/orders/{quote(order_id, safe='')}{query}")
 
     async def cancel_all(
         self,

@@ -53,7 +53,10 @@ def test_the_nodes_accounts_trade(node: Running) -> None:
         "bid none, ask 1.5 at 45000",
         "trade buy   0.5 at 45000",
     ]
-    [done] = told(node, "cancel", ask["order_id"])["cancelled"]
+    foreign = trade(node, "cancel", ask["order_id"], "--account", "trader1")
+    assert (foreign.exit_code, "is of another account than trader1" in foreign.output) == (1, True)
+    assert told(node, "book", "BTC-USD")["asks"] == [["45000", "1.5", 1]]
+    [done] = told(node, "cancel", ask["order_id"], "--account", "trader2")["cancelled"]
     assert (done["status"], done["order_id"]) == ("cancelled", ask["order_id"])
     gone = trade(node, "cancel", ask["order_id"])
     assert (gone.exit_code, "is done already" in gone.output) == (1, True)
@@ -101,6 +104,7 @@ def test_a_wallet_trades_what_it_has(
         (("book", "NO-USD"), 1, "there is no market"),
         (("cancel",), 2, "Give ids of orders, or --all"),
         (("cancel", NOTHING, "--side", "buy"), 2, "go with --all"),
+        (("cancel", NOTHING, "--wallet", "w", "--account", "a"), 2, "--account goes"),
         (("cancel", NOTHING), 1, "there is no order"),
     ],
 )
