@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from chaind.cli.parameters import FilePath, Filled, Whole
+from chaind.cli.parameters import FilePath, Filled, Number, Whole
 from chaind.cli.wallet_options import json_option, password_option, urls_option
 from chaind.primitives.errors import Unknown
 
@@ -23,6 +23,16 @@ R = TypeVar("R")
 
 DEPTH = 10
 TYPES = ("limit", "market", "stop_loss", "stop_limit", "take_profit", "take_profit_limit")
+
+
+timeout_option = click.option(
+    "--timeout",
+    "timeout_s",
+    type=Number(1, 3_600),
+    default=10.0,
+    show_default=True,
+    help="Seconds until nodes that do not answer are given up.",
+)
 
 
 class NoSuchMarket(Unknown):
@@ -49,6 +59,7 @@ def trading_options(command: F) -> F:
             help="The node's token; a development chain on this machine asks for none.",
         ),
         urls_option,
+        timeout_option,
         json_option,
     ):
         command = option(command)
@@ -58,9 +69,10 @@ def trading_options(command: F) -> F:
 def trading(
     urls: tuple[str, ...],
     work: "Callable[[TradingClient], Coroutine[Any, Any, R]]",
+    timeout_s: float,
     token_file: Path | None = None,
 ) -> R:
-    """The result of `work` with a client of these nodes."""
+    """The result of `work` with a client of these nodes. A node's silence is told at once."""
     import asyncio
 
     from chaind.api.guards import read_token
@@ -69,8 +81,12 @@ def trading(
 
     token = None if token_file is None else Secret(read_token(token_file))
 
+    def tell(text: str) -> None:
+        click.echo(text, err=True)
+
     async def run() -> R:
-        async with TradingClient.open(urls, token=token) as client:
+        opened = TradingClient.open(urls, patience_s=timeout_s, token=token, tell=tell)
+        async with opened as client:
             assert isinstance(client, TradingClient)
             return await work(client)
 
@@ -79,8 +95,9 @@ def trading(
 
 @click.command()
 @urls_option
+@timeout_option
 @json_option
-def markets(urls: tuple[str, ...], as_json: bool) -> None:
+def markets(urls: tuple[str, ...], timeout_s: float, as_json: bool) -> None:
     """List the markets and their rules.
 
     \b
@@ -90,7 +107,7 @@ def markets(urls: tuple[str, ...], as_json: bool) -> None:
     from chaind.cli.status import table
     from chaind.wallet.trading_answers import MarketInfo
 
-    found = trading(urls, lambda client: client.markets())
+    found = trading(urls, lambda client: client.markets(), timeout_s)
     columns = MarketInfo.__struct_fields__
     rows = [{name: getattr(market, name) for name in columns} for market in found.markets]
     if as_json:
@@ -105,8 +122,9 @@ def markets(urls: tuple[str, ...], as_json: bool) -> None:
 @click.argument("symbol")
 @click.option("--depth", type=Whole(1, 5_000), default=DEPTH, show_default=True)
 @urls_option
+@timeout_option
 @json_option
-def book(symbol: str, depth: int, urls: tuple[str, ...], as_json: bool) -> None:
+def book(symbol: str, depth: int, urls: tuple[str, ...], timeout_s: float, as_json: bool) -> None:
     """Show the best prices of a market.
 
     \b
@@ -116,7 +134,7 @@ def book(symbol: str, depth: int, urls: tuple[str, ...], as_json: bool) -> None:
     """
     import msgspec
 
-    found = trading(urls, lambda client: client.orderbook(symbol, depth))
+    found = trading(urls, lambda client: client.orderbook(symbol, depth), timeout_s)
     click.echo(json.dumps(msgspec.to_builtins(found)) if as_json else book_text(found))
 
 
@@ -134,8 +152,9 @@ def book_text(found: "Orderbook") -> str:
 @click.argument("symbol")
 @click.option("--limit", type=Whole(1, 1_000), default=20, show_default=True)
 @urls_option
+@timeout_option
 @json_option
-def trades(symbol: str, limit: int, urls: tuple[str, ...], as_json: bool) -> None:
+def trades(symbol: str, limit: int, urls: tuple[str, ...], timeout_s: float, as_json: bool) -> None:
     """Show the newest trades of a market, newest first.
 
     \b
@@ -146,7 +165,7 @@ def trades(symbol: str, limit: int, urls: tuple[str, ...], as_json: bool) -> Non
 
     from chaind.cli.status import table
 
-    found = trading(urls, lambda client: client.trades(symbol, limit))
+    found = trading(urls, lambda client: client.trades(symbol, limit), timeout_s)
     if as_json:
         click.echo(json.dumps({"trades": msgspec.to_builtins(found)}))
         return
@@ -213,7 +232,8 @@ def place(symbol: str, side: str, quantity: str, price: str | None, **choices: A
         txid = await sign_and_submit(client, choices, lambda owner: PlaceOrder(owner, terms))
         return await client.order(txid)
 
-    show_order(trading(choices["urls"], work, choices["token_file"]), choices["as_json"])
+    urls, timeout_s, token_file = (choices[name] for name in ("urls", "timeout_s", "token_file"))
+    show_order(trading(urls, work, timeout_s, token_file), choices["as_json"])
 
 
 def show_order(order: "OrderInfo", as_json: bool) -> None:
@@ -242,9 +262,15 @@ def show_order(order: "OrderInfo", as_json: bool) -> None:
 )
 @click.option("--limit", type=Whole(1, 10_000), default=20, show_default=True)
 @urls_option
+@timeout_option
 @json_option
 def orders(
-    account: str | None, status: str | None, limit: int, urls: tuple[str, ...], as_json: bool
+    account: str | None,
+    status: str | None,
+    limit: int,
+    urls: tuple[str, ...],
+    timeout_s: float,
+    as_json: bool,
 ) -> None:
     """List orders of an account, newest first.
 
@@ -257,7 +283,9 @@ def orders(
 
     from chaind.cli.status import table
 
-    found = trading(urls, lambda client: client.orders(account, status=status, limit=limit))
+    found = trading(
+        urls, lambda client: client.orders(account, status=status, limit=limit), timeout_s
+    )
     if as_json:
         click.echo(json.dumps({"orders": msgspec.to_builtins(found)}))
         return
@@ -301,7 +329,8 @@ def cancel(order_ids: tuple[str, ...], everything: bool, **choices: Any) -> None
         account = choices["account"]
         return [await client.cancel(order_id, account) for order_id in order_ids]
 
-    done = msgspec.to_builtins(trading(choices["urls"], work, choices["token_file"]))
+    urls, timeout_s, token_file = (choices[name] for name in ("urls", "timeout_s", "token_file"))
+    done = msgspec.to_builtins(trading(urls, work, timeout_s, token_file))
     if choices["as_json"]:
         click.echo(json.dumps({"cancelled": done}))
         return
@@ -313,8 +342,11 @@ def cancel(order_ids: tuple[str, ...], everything: bool, **choices: Any) -> None
 @click.argument("symbol")
 @click.option("--count", type=Whole(1), help="End after so many lines.")
 @urls_option
+@timeout_option
 @json_option
-def watch(symbol: str, count: int | None, urls: tuple[str, ...], as_json: bool) -> None:
+def watch(
+    symbol: str, count: int | None, urls: tuple[str, ...], timeout_s: float, as_json: bool
+) -> None:
     """Follow a market live: its best prices as they change, and every trade.
 
     The book is made of the node's frames alone, and each frame's checksum is compared.
@@ -336,7 +368,7 @@ def watch(symbol: str, count: int | None, urls: tuple[str, ...], as_json: bool) 
             if left == 0:
                 return
 
-    trading(urls, work)
+    trading(urls, work, timeout_s)
 
 
 async def _lines(client: "TradingClient", symbol: str) -> Any:

@@ -8,7 +8,7 @@ Keys and tokens are in headers, never in a URL, an error or a log.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import quote
 
@@ -53,10 +53,11 @@ class Client(PayingClient):
         *,
         patience_s: float = PATIENCE_S,
         token: Secret[str] | None = None,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> AsyncIterator["Client"]:
         """A client with a session of its own. Raises `UrlInvalid` for what is no URL."""
         async with aiohttp.ClientSession() as session:
-            yield cls(urls, session, patience_s=patience_s, token=token)
+            yield cls(urls, session, patience_s=patience_s, token=token, tell=tell)
 
     # What the chain is.
 

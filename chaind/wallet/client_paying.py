@@ -40,7 +40,8 @@ P = TypeVar("P", Transfer, Payout, Refund)
 
 
 class PayingClient:
-    """See the module's law. `pause` waits so many seconds; `draw_key` makes Idempotency-Keys."""
+    """See the module's law. `pause` waits so many seconds, `tell` is given what a person who
+    waits should know, and `draw_key` makes Idempotency-Keys."""
 
     def __init__(
         self,
@@ -50,9 +51,10 @@ class PayingClient:
         patience_s: float = PATIENCE_S,
         token: Secret[str] | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        tell: Callable[[str], None] = lambda _: None,
         draw_key: Callable[[], str] = lambda: secrets.token_hex(KEY_BYTES),
     ) -> None:
-        self._nodes = Nodes(urls, session, token=token, pause=pause)
+        self._nodes = Nodes(urls, session, token=token, pause=pause, tell=tell)
         self._patience_s = patience_s
         self.draw_key = draw_key
 

@@ -85,7 +85,8 @@ class TradingClient(Client):
         self, fields: dict[str, object], *, key: str | None = None, patience_s: float = FINAL_S
     ) -> OrderInfo:
         """Place an order by the fields that POST /api/v1/orders takes, once for this key, and be
-        final. Raises `Refused` with what the book or the ledger has against it."""
+        final. Raises `Refused` with what the book or the ledger has against it, `NodeSilent` where
+        no node says anything."""
         reply = await self._nodes.ask(
             "POST",
             "/api/v1/orders?wait=final",
@@ -93,6 +94,7 @@ class TradingClient(Client):
             headers={**JSON, "Idempotency-Key": self.draw_key() if key is None else key},
             patience_s=patience_s,
             in_flight=True,
+            silence_s=self._patience_s,
         )
         return reply.decode(OrderInfo)
 
@@ -192,7 +194,9 @@ class TradingClient(Client):
             yield socket
 
     async def _delete(self, path: str) -> Acted:
-        reply = await self._nodes.ask("DELETE", path, headers=JSON, patience_s=self._patience_s)
+        reply = await self._nodes.ask(
+            "DELETE", path, headers=JSON, patience_s=FINAL_S, silence_s=self._patience_s
+        )
         return reply.decode(Acted)
 
 

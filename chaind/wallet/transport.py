@@ -81,7 +81,8 @@ class Reply(NamedTuple):
 
 
 class Nodes:
-    """The nodes, the one that answered last first. `pause` waits so many seconds."""
+    """The nodes, the one that answered last first. `pause` waits so many seconds; `tell` is given
+    what a person who waits should know."""
 
     def __init__(
         self,
@@ -90,12 +91,14 @@ class Nodes:
         *,
         token: Secret[str] | None,
         pause: Callable[[float], Awaitable[None]],
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._urls = deque(map(node_url, urls))
         assert self._urls, "a client has a node to ask"
         self.session = session
         self._token = token
         self.pause = pause
+        self._tell = tell
 
     @property
     def url(self) -> str:
@@ -118,10 +121,13 @@ class Nodes:
         headers: Mapping[str, str] | None = None,
         patience_s: float,
         in_flight: bool = False,
+        silence_s: float | None = None,
     ) -> Reply:
-        """The reply of the first node that has one; see the module's law."""
+        """The reply of the first node that has one; see the module's law. Patience ends earlier
+        where none of them says anything for `silence_s`."""
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + patience_s
+        silent_since_s: float | None = None
         pause_s = PAUSE_S_FIRST
         answer_s = READ_S_MAX if method == "GET" else HOLD_S_MAX
         while True:
@@ -143,7 +149,19 @@ class Nodes:
                     faults.append(_busy(reply))
                     pause_s = max(pause_s, reply.retry_after_s)
                 self.turn()
-            if loop.time() + pause_s >= deadline_s:
+            until_s = deadline_s
+            if not all(isinstance(fault, NodeSilent) for fault in faults):
+                silent_since_s = None
+            else:
+                is_news = silent_since_s is None
+                silent_since_s = loop.time() if silent_since_s is None else silent_since_s
+                if silence_s is not None:
+                    until_s = min(deadline_s, silent_since_s + silence_s)
+                if is_news and loop.time() + pause_s < until_s:
+                    left_s = until_s - loop.time()
+                    again = f"again in {pause_s:g} s, for {left_s:.0f} s at most"
+                    self._tell(f"{_joined(faults)}; {again}")
+            if loop.time() + pause_s >= until_s:
                 raise _joined(faults)
             await self.pause(pause_s)
             pause_s = min(2 * pause_s, PAUSE_S_MAX)

@@ -1,6 +1,8 @@
 """`chaind exchange` against a node process: the node's accounts trade, and so does a wallet."""
 
 import json
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,3 +115,16 @@ def test_what_cannot_be_done_is_said(
 ) -> None:
     result = trade(node, *words)
     assert (result.exit_code, said in result.output) == (status, True), result.output
+
+
+@pytest.mark.parametrize("words", [("markets",), ("place", "BTC-USD", "buy", "1", "1")])
+def test_a_node_that_is_not_there_is_told_at_once_and_soon_given_up(words: tuple[str, ...]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+    started_s = time.monotonic()
+    given = ["exchange", *words, "--url", url, "--timeout", "1"]
+    result = CliRunner().invoke(commands, given, prog_name="chaind")
+    said = [line for line in result.output.splitlines() if "Connection refused" in line]
+    assert "; again in 0.1 s, for 1 s at most" in said[0]
+    assert (result.exit_code, len(said), said[1][:6]) == (69, 2, "Error:")
+    assert time.monotonic() - started_s < 30
