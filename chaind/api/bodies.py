@@ -6,9 +6,10 @@ readers may understand it differently; numbers with a fraction become Decimal.
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from aiohttp import ClientPayloadError, web
@@ -142,7 +143,20 @@ def convert(value: object, kind: type[T]) -> T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise BodyMalformed(reason=str(error)) from None
+        raise BodyMalformed(reason=f"{error}{_choices(str(error), kind)}") from None
+
+
+def _choices(message: str, kind: type) -> str:
+    """What a field takes, where msgspec says no more than that it is none of that."""
+    found = re.fullmatch(r"Invalid enum value .* - at `\$\.(\w+)`", message, re.DOTALL)
+    hint = get_type_hints(kind).get(found[1]) if found else None
+    words = [
+        word
+        for part in (hint, *get_args(hint))
+        if get_origin(part) is Literal
+        for word in get_args(part)
+    ]
+    return f": it may be {', '.join(map(str, words))}" if words else ""
 
 
 def _missing(value: object, kind: type) -> list[str]:

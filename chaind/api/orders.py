@@ -9,7 +9,15 @@ import msgspec
 from aiohttp import web
 
 from chaind.api.answers import Answer, respond
-from chaind.api.bodies import hex_bytes, query_cursor, query_integer, read_json
+from chaind.api.bodies import (
+    convert,
+    hex_bytes,
+    parse_json,
+    query_cursor,
+    query_integer,
+    read_body,
+    read_json,
+)
 from chaind.api.chaos import die_after
 from chaind.api.context import Api
 from chaind.api.fields import Amount, Count
@@ -30,20 +38,15 @@ from chaind.api.order_forms import (
     order_form,
     trade_id,
 )
+from chaind.api.order_problems import check_given, in_decimals, read_lots, read_ticks
 from chaind.api.payments import Terms as Asked
 from chaind.api.payments import read_idempotency, read_terms, settled_headers
 from chaind.api.problems import QueryInvalid
 from chaind.api.transactions import OPEN_STATUSES, refuse_ended
-from chaind.node.orders import (
-    NotYourOrder,
-    OrderState,
-    lots_of,
-    status_word,
-    ticks_of,
-)
+from chaind.market.errors import AmendmentEmpty, ExpiryPassed
+from chaind.node.orders import NotYourOrder, OrderState, status_word
 from chaind.node.payments import InFlight, Payment
-from chaind.primitives.amounts import parse_amount
-from chaind.primitives.errors import Malformed
+from chaind.primitives.errors import ChaindError, Malformed
 from chaind.primitives.hashes import HASH_BYTES
 from chaind.primitives.orders import (
     AmendOrder,
@@ -73,6 +76,7 @@ STATUSES = (
     "expired",
     "rejected",
 )
+_WORDS = ("side", "type", "time_in_force", "self_trade_prevention")
 ACTIVE = "active"  # open, untriggered or partially filled
 
 
@@ -84,7 +88,8 @@ class OrderIdInvalid(Malformed):
 
 class OrderRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An order. `price` goes with the types that have limit in their names, and `stop_price` with
-    those that wait for one; `expires_ms` is chain time, and goes with gtt. `account` is an address,
+    those that wait for one; `expires_ms` is chain time, and goes with gtt. Words such as "buy" may
+    be in capitals. `account` is an address,
     name or number whose key this node keeps, by default the first trader of a development chain."""
 
     symbol: MarketName
@@ -124,12 +129,15 @@ class ActedAnswer(Answer, frozen=True, kw_only=True, omit_defaults=True):
 async def post_order(api: Api, request: web.Request) -> web.Response:
     """Place an order. Waits for finality where there is an Idempotency-Key, or where asked to."""
     asked = read_terms(api, request)
-    form = await read_json(request, api.section.body_bytes_max, OrderRequest)
+    form = await _read_order(api, request)
     orders = api.node.orders
     market = orders.market(form.symbol)
     owner = orders.account(form.account)
-    payment = await orders.act(PlaceOrder(owner, _terms(form, market)), asked.key, wait=asked.wait)
-    headers = _settle(api, asked, payment)
+    action = PlaceOrder(owner, _terms(form, market))
+    chain_time_ms = api.node.market_data.time_ms
+    if form.expires_ms and form.expires_ms <= chain_time_ms and orders.is_new(action, asked.key):
+        raise ExpiryPassed(expires_ms=form.expires_ms, chain_time_ms=chain_time_ms)
+    payment, headers = await _done(api, asked, action, market)
     state = orders.find(payment.txid)
     is_final = state.final and payment.info.status not in OPEN_STATUSES
     return respond(
@@ -137,22 +145,40 @@ async def post_order(api: Api, request: web.Request) -> web.Response:
     )
 
 
+async def _read_order(api: Api, request: web.Request) -> OrderRequest:
+    """The body; words such as BUY may be in capitals."""
+    body = parse_json(await read_body(request, api.section.body_bytes_max))
+    if isinstance(body, dict):
+        for name in _WORDS:
+            word = body.get(name)
+            if isinstance(word, str):
+                body[name] = word.lower()
+    return convert(body, OrderRequest)
+
+
 def _terms(form: OrderRequest, market: Market) -> Terms:
     """What the ledger is asked for. Raises what its form alone forbids."""
     kind, trigger = TYPES[form.type]
+    check_given(
+        form.type,
+        price=form.price,
+        stop_price=form.stop_price,
+        time_in_force=form.time_in_force,
+        expires_ms=form.expires_ms,
+    )
     usual = TimeInForce.IOC if kind is Kind.MARKET and trigger is Trigger.NONE else TimeInForce.GTC
     given = form.time_in_force
     return Terms(
         symbol=market.symbol,
         side=Side[form.side.upper()],
         kind=kind,
-        lots=lots_of(market, parse_amount(form.quantity)),
-        ticks=ticks_of(market, maybe(parse_amount, form.price)),
+        lots=read_lots(market, "quantity", form.quantity),
+        ticks=read_ticks(market, "price", form.price),
         time_in_force=usual if given is None else TimeInForce[given.upper()],
         expires_ms=form.expires_ms or 0,
         post_only=form.post_only,
         trigger=trigger,
-        stop_ticks=ticks_of(market, maybe(parse_amount, form.stop_price)),
+        stop_ticks=read_ticks(market, "stop_price", form.stop_price),
         self_trade=SelfTrade[form.self_trade_prevention.upper()],
         client_id=form.client_order_id,
     )
@@ -164,17 +190,27 @@ async def patch_order(api: Api, request: web.Request) -> web.Response:
     form = await read_json(request, api.section.body_bytes_max, AmendRequest)
     order_id, record = await _open(api, request)
     market = api.node.orders.market(record.terms.symbol)
-    values = (form.quantity, form.price, form.stop_price)
-    quantity, price, stop_price = (maybe(parse_amount, value) for value in values)
     action = AmendOrder(
         record.account,
         order_id,
-        lots_of(market, quantity),
-        ticks_of(market, price),
-        ticks_of(market, stop_price),
+        read_lots(market, "quantity", form.quantity),
+        read_ticks(market, "price", form.price),
+        read_ticks(market, "stop_price", form.stop_price),
         form.post_only,
     )
-    return await _act(api, asked, action, order_id)
+    if not _changes(record, action) and api.node.orders.is_new(action, asked.key):
+        raise AmendmentEmpty(order_id=order_id.hex())
+    return await _act(api, asked, action, order_id, market)
+
+
+def _changes(record: OrderRecord, action: AmendOrder) -> bool:
+    """Whether an amendment leaves anything but what is there, by the book's rule."""
+    whole = record.filled + record.lots
+    return (
+        action.lots not in (0, whole)
+        or action.ticks not in (0, record.ticks)
+        or action.stop_ticks not in (0, record.terms.stop_ticks)
+    )
 
 
 async def put_order(api: Api, request: web.Request) -> web.Response:
@@ -223,9 +259,27 @@ def _order_id(request: web.Request) -> bytes:
     return hex_bytes(text, HASH_BYTES, lambda: OrderIdInvalid(given=text[:80]))
 
 
-async def _act(api: Api, asked: Asked, action: OrderAction, order_id: bytes | None) -> web.Response:
-    payment = await api.node.orders.act(action, asked.key, wait=asked.wait)
-    headers = _settle(api, asked, payment)
+async def _done(
+    api: Api, asked: Asked, action: OrderAction, market: Market | None
+) -> tuple[Payment, dict[str, str]]:
+    """An action's transaction and the headers of the answer; what is raised is in decimals."""
+    try:
+        payment = await api.node.orders.act(action, asked.key, wait=asked.wait)
+        return payment, _settle(api, asked, payment)
+    except ChaindError as error:
+        if market is None:
+            raise
+        raise in_decimals(error, market) from None
+
+
+async def _act(
+    api: Api,
+    asked: Asked,
+    action: OrderAction,
+    order_id: bytes | None,
+    market: Market | None = None,
+) -> web.Response:
+    payment, headers = await _done(api, asked, action, market)
     name, txid = maybe(bytes.hex, order_id), payment.txid.hex()
     info = payment.info
     if not asked.wait or info.status in OPEN_STATUSES:

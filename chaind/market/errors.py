@@ -57,19 +57,19 @@ class NotionalTooLarge(RuleBroken):
 
 class PriceOutOfBand(RuleBroken, Temporary):
     code = "price-out-of-band"
-    text = "price of {ticks} ticks is beyond {edge} ticks, the edge of the price band"
+    text = "price of {ticks} ticks is beyond {edge_ticks} ticks, the edge of the price band"
     advice = "Name a price within the band around the last trade, or wait until it has moved."
 
 
 class PostOnlyWouldTake(RuleBroken, Temporary):
     code = "post-only-would-take"
-    text = "post-only order at {ticks} ticks would trade at {best} ticks"
+    text = "post-only order at {ticks} ticks would trade at {best_ticks} ticks"
     advice = "Name a price that does not reach the other side, or order without post-only."
 
 
 class FillOrKillUnfilled(RuleBroken, Temporary):
     code = "fill-or-kill-unfilled"
-    text = "of {lots} lots only {available} would trade at once"
+    text = "of {lots} lots only {available_lots} would trade at once"
     advice = "Order less, name a worse price, or use immediate-or-cancel."
 
 

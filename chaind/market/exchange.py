@@ -337,15 +337,15 @@ class Exchange:
         if terms.kind is MARKET:
             check_worth(book.market, lots, ticks, book.reference_ticks)
         elif book.out_of_band(terms.side, ticks):
-            raise PriceOutOfBand(ticks=ticks, edge=book.edges_ticks[terms.side])
+            raise PriceOutOfBand(ticks=ticks, edge_ticks=book.edges_ticks[terms.side])
         if terms.post_only:
             best = self._matching.first_live(book, terms, ticks)
             if best is not None:
-                raise PostOnlyWouldTake(ticks=ticks, best=best)
+                raise PostOnlyWouldTake(ticks=ticks, best_ticks=best)
         elif terms.time_in_force is FOK:
             fillable = self._matching.fillable(book, terms, account, ticks)
             if fillable < lots:
-                raise FillOrKillUnfilled(lots=lots, available=fillable)
+                raise FillOrKillUnfilled(lots=lots, available_lots=fillable)
 
     def _enter(self, order: Order, events: list[Event]) -> None:
         """Wait for the stop price, or meet the book."""

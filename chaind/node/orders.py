@@ -15,6 +15,7 @@ from chaind.primitives.codec import encode
 from chaind.primitives.errors import Conflict, NotAllowed, Temporary, Unknown
 from chaind.primitives.hashes import tagged_hash
 from chaind.primitives.orders import Market, OrderAction, PlaceOrder
+from chaind.primitives.transaction import Lease
 from chaind.storage.chain_store import ChainStore
 from chaind.storage.market_rows import OrderRecord, OrderStatus
 from chaind.wallet.derivation import TRADER_NAMES
@@ -119,17 +120,25 @@ class Orders:
         if row is not None and row.refused is not None:
             raise row.refused.error()
 
+    def is_new(self, action: OrderAction, key: str | None) -> bool:
+        """Whether no earlier request had this key, so that this one is for the first time."""
+        lease = _lease_of(action, key)
+        return lease is None or self._queries.lease(lease.owner, lease.id) is None
+
     async def act(self, action: OrderAction, key: str | None, *, wait: bool) -> Payment:
         """Sign an action of an account of this node and hand it in; once per key.
 
         Raises `CustodyDisabled`, and every rule that keeps an action out of blocks.
         """
-        intent = tagged_hash("chaind/order-intent", encode(action))
-        lease = lease_of(action.owner, key, intent)
+        lease = _lease_of(action, key)
         who = self._show(action.owner)
         return await self._payments.spend(
             Spending(who, action.owner, (), b"", lease, action), wait=wait
         )
+
+
+def _lease_of(action: OrderAction, key: str | None) -> Lease | None:
+    return lease_of(action.owner, key, tagged_hash("chaind/order-intent", encode(action)))
 
 
 def market_name(symbol: str) -> str:

@@ -64,19 +64,19 @@ class FaucetClosed(NotAllowed):
 
 class KeyReused(RuleBroken):
     code = "idempotency-key-reused"
-    text = "this Idempotency-Key paid for something else: transaction {txid}"
-    advice = "Use a new key for a new payment."
+    text = "this Idempotency-Key stands for something else: transaction {txid}"
+    advice = "Use a new key for a new payment or order."
 
 
 class KeyInvalid(Malformed):
     code = "idempotency-key-invalid"
     text = "an Idempotency-Key has 1 to 255 printable ASCII characters, not {given!r}"
-    advice = "Use a random one per payment, such as a UUID."
+    advice = "Use a random one for each payment or order, such as a UUID."
 
 
 class InFlight(Conflict, Temporary):
     code = "payment-in-flight"
-    text = "a payment with this Idempotency-Key is under way: transaction {txid}. {why}"
+    text = "a request with this Idempotency-Key is under way: transaction {txid}. {why}"
     advice = "Ask again with the same key."
 
 

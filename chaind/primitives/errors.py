@@ -11,7 +11,7 @@ Rooms define their own leaves below these. `code` is stable and public; `text` i
 the keyword values; `advice` says what to do about it. No leaf is without any of the three.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class ChaindError(Exception):
@@ -24,6 +24,12 @@ class ChaindError(Exception):
     def __init__(self, **values: object) -> None:
         self.values = values
         super().__init__(self.text.format(**values))
+
+    def worded(self, text: str, **values: object) -> Self:
+        """The same error with more values, in other words: of a caller who knows it otherwise."""
+        again = type(self)(**self.values, **values)
+        again.args = (text.format(**again.values),)
+        return again
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.values))

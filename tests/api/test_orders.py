@@ -121,6 +121,7 @@ async def test_both_names_of_a_market_and_both_ways_to_escape_it(door: Door) -> 
         ({"quantity": "90000000", "price": "90000000"}, 422, "notional-too-large"),
         ({"symbol": "NO/USD"}, 404, "market-unknown"),
         ({"symbol": "x" * 99}, 404, "market-unknown"),
+        ({"price": "45000", "quantity": "0.5", "expires_ms": 1}, 400, "order-invalid"),
         ({"account": "nobody"}, 404, "name-unknown"),
         ({"account": "BOB-ADDRESS"}, 422, "insufficient-funds"),
         ({"account": "STRANGER"}, 403, "custody-disabled"),
@@ -155,6 +156,77 @@ async def test_wrong_orders_are_refused_and_change_nothing(
     assert await book(door) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("change", "field", "said"),
+    [
+        ({"price": None}, "price", "price is missing: orders of type limit have one"),
+        ({"type": "market"}, "price", "price is not for orders of type market"),
+        ({"type": "stop_limit"}, "stop_price", "stop_price is missing"),
+        ({"stop_price": "44000"}, "stop_price", "stop_price is not for orders of type limit"),
+        ({"time_in_force": "gtt"}, "expires_ms", "expires_ms is missing"),
+        ({"quantity": "-1"}, "quantity", "quantity -1 is refused: negative"),
+        ({"price": "x"}, "price", "price 'x' is refused"),
+        (
+            {"type": "stop_limit", "stop_price": "1.1"},
+            "stop_price",
+            "stop_price 1.1 is not a multiple of the tick 0.5 of BTC/USD",
+        ),
+        ({"side": "both"}, None, "it may be buy, sell"),
+        ({"time_in_force": "day"}, None, "it may be gtc, gtt, ioc, fok"),
+    ],
+)
+async def test_a_refusal_names_the_field(
+    door: Door, change: dict[str, Any], field: str | None, said: str
+) -> None:
+    problem = await door.post(PLAIN, {**BID, **change}, problem_status(change))
+    assert said in problem["detail"]
+    assert problem["values"].get("field") == field
+
+
+def problem_status(change: dict[str, Any]) -> int:
+    return 422 if change.get("stop_price") == "1.1" else 400
+
+
+async def test_the_book_is_spoken_of_in_decimals(
+    door: Door, traders: tuple[Trader, Trader]
+) -> None:
+    one, two = traders
+    await one.place("sell", "1", "45000")
+    band = await two.place("buy", "1", "60000", 422)
+    assert band["detail"] == ("price 60000 is beyond 49500, the edge of the price band of BTC/USD")
+    assert band["values"]["symbol"] == "BTC/USD"
+    taking = await two.place("buy", "1", "45000.5", 422, post_only=True)
+    assert taking["detail"] == "post-only order at price 45000.5 would trade at 45000 on BTC/USD"
+    killed = await two.place("buy", "2", "45000", 422, time_in_force="fok")
+    assert killed["detail"] == "of quantity 2 only 1 would trade at once on BTC/USD"
+
+
+async def test_words_may_be_in_capitals(door: Door) -> None:
+    words = {"side": "BUY", "type": "LIMIT", "time_in_force": "GTC"}
+    order = await door.post(WAITING, {**BID, **words})
+    assert (order["side"], order["status"]) == ("buy", "open")
+
+
+async def test_an_expiry_that_passed_makes_no_transaction(door: Door) -> None:
+    late = {**BID, "time_in_force": "gtt", "expires_ms": 1}
+    assert (await door.post(PLAIN, late, 422))["code"] == "expiry-passed"
+    assert (await door.get(PLAIN))["orders"] == []
+
+
+async def test_an_amendment_that_changes_nothing_makes_no_transaction(
+    door: Door, traders: tuple[Trader, Trader]
+) -> None:
+    order = await traders[0].place("buy", "2", "44000")
+    path = f"{PLAIN}/{order['order_id']}"
+    for same in ({}, {"price": "44000"}, {"quantity": 2, "price": 44000}, {"post_only": True}):
+        problem = await answer(door, "PATCH", path, 422, json=same)
+        assert problem["code"] == "amendment-empty"
+    assert door.node.queries.pending_count == 0
+    change: dict[str, Any] = {"json": {"price": "44001"}, "headers": KEY}
+    first = await answer(door, "PATCH", path, 200, **change)
+    assert await answer(door, "PATCH", path, 200, **change) == first  # the answer to the key
+
+
 async def test_what_the_book_refuses_is_final_and_says_why(
     door: Door, traders: tuple[Trader, Trader]
 ) -> None:
@@ -181,6 +253,7 @@ async def test_a_key_places_an_order_once(door: Door) -> None:
     assert await book(door) == ([["45000", "1.5", 1]], [])
     problem = await door.post(PLAIN, {**BID, "quantity": "1"}, 422, headers=KEY)
     assert problem["code"] == "idempotency-key-reused"
+    assert "paid" not in problem["detail"]
 
 
 async def test_cancelling(door: Door, traders: tuple[Trader, Trader]) -> None:

@@ -108,7 +108,7 @@ async def test_typed_answers_are_those_of_the_node(door: Door) -> None:
         paid = await client.transfer("alice", "bob", 250, asset=TOKEN, memo="hi", key="k1")
         again = await client.transfer("alice", "bob", 250, asset=TOKEN, memo="hi", key="k1")
         assert (paid.earlier, again.earlier, again.tx_id) == (False, True, paid.tx_id)
-        with pytest.raises(Refused, match="paid for something else"):
+        with pytest.raises(Refused, match="stands for something else"):
             await client.transfer("alice", "bob", 251, asset=TOKEN, memo="hi", key="k1")
         bob = await client.holdings("bob")
         assert (bob.accounts[TOKEN], bob.coins, bob.used) == ("0.0000025", "0", True)
