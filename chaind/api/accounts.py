@@ -46,7 +46,7 @@ class BalanceAnswer(Answer, frozen=True, kw_only=True, omit_defaults=True):
     (the default on chains of miners). There `confirmations` counts the blocks since something
     changed for the address. `immature` is what the next block cannot spend yet of `coins`.
     `in_orders` is what open orders hold, by asset, which is in none of the other sums; `reserved`
-    is the native part of it.
+    is the native part of it. A chain without markets has no `in_orders`.
     """
 
     address: str
@@ -59,7 +59,7 @@ class BalanceAnswer(Answer, frozen=True, kw_only=True, omit_defaults=True):
     at: str
     height: int
     user: str | None = None
-    in_orders: dict[str, str] = msgspec.field(default_factory=dict)
+    in_orders: dict[str, str] | None = None
     immature: str | None = None
     confirmations: int | None = None
 
@@ -144,6 +144,8 @@ def _asked_at(request: web.Request) -> bool | None:
 def balance_of(api: Api, address: bytes, at_head: bool | None = None) -> BalanceAnswer:
     """The holdings of an address."""
     info = api.node.queries.balance(address, at_head=at_head)
+    in_orders = {symbol: format_amount(units) for symbol, units in info.reserved.items()}
+    has_markets = bool(api.node.orders.reads.markets())
     return BalanceAnswer(
         address=api.forms.show(address),
         user=api.node.payments.name_of(address),
@@ -151,7 +153,7 @@ def balance_of(api: Api, address: bytes, at_head: bool | None = None) -> Balance
         accounts={symbol: format_amount(units) for symbol, units in info.assets.items()},
         coins=format_amount(info.coins),
         reserved=format_amount(info.reserved.get(api.forms.symbol(NATIVE), 0)),
-        in_orders={symbol: format_amount(units) for symbol, units in info.reserved.items()},
+        in_orders=in_orders if in_orders or has_markets else None,
         utxo_count=info.utxo_count,
         last_activity_block=info.last_activity_block,
         at=HEAD if info.at_head else FINAL,

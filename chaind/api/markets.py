@@ -18,6 +18,7 @@ from chaind.api.order_forms import (
 )
 from chaind.api.problems import QueryInvalid
 from chaind.node.orders import market_name
+from chaind.primitives.errors import Unknown
 from chaind.storage.market_rows import BY_NAME, trade_number
 
 DEPTH, DEPTH_MAX = 50, 5_000
@@ -27,10 +28,18 @@ TIME_MS_MAX = HEIGHT_MAX = 2**53 - 1
 INDEX_MAX = 2**32 - 1  # of a trade within its block
 
 
+class HeightNotFinal(Unknown):
+    code = "height-not-final"
+    text = "there are no books of height {height} yet: the newest final block is {final_height}"
+    advice = "Ask again when that block is final, or leave the height out to get the newest."
+
+
 async def get_markets(api: Api, request: web.Request) -> web.Response:
     """Their rules as they are now, and a digest of all books as they were at a height."""
     data, reads = api.node.market_data, api.node.orders.reads
-    height = min(data.height, query_integer(request, "height", data.height, 0, HEIGHT_MAX))
+    height = query_integer(request, "height", data.height, 0, HEIGHT_MAX)
+    if height > data.height:
+        raise HeightNotFinal(height=height, final_height=data.height)
     markets = [
         market_form(api.forms, market, data.view(market.symbol).last_ticks)
         for market in reads.markets()

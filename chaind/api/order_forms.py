@@ -26,6 +26,7 @@ from chaind.primitives.orders import (
 )
 from chaind.storage.market_rows import CandleRow, FillRow, OrderStatus, TradeRow, trade_place
 
+FinalName = Literal["final"]
 SideName = Literal["buy", "sell"]
 TypeName = Literal["limit", "market", "stop_loss", "stop_limit", "take_profit", "take_profit_limit"]
 TimeName = Literal["gtc", "gtt", "ioc", "fok"]
@@ -84,9 +85,9 @@ LevelForm = Annotated[
 
 
 class OrderbookAnswer(Answer, frozen=True):
-    """A book at the final tip, both sides best first. `checksum` is CRC-32 of the best 25 levels of
-    each side, `price:quantity` joined by colons, bids first; `seq` is that of the book's channel.
-    """
+    """A book at the final tip (`at`), both sides best first. `checksum` is CRC-32 of the best 25
+    levels of each side, `price:quantity` joined by colons, bids first; `seq` is that of the book's
+    channel."""
 
     symbol: str
     seq: int
@@ -95,6 +96,7 @@ class OrderbookAnswer(Answer, frozen=True):
     bids: list[LevelForm]
     asks: list[LevelForm]
     checksum: int
+    at: FinalName = "final"
 
 
 class TradeForm(Answer, frozen=True):
@@ -164,12 +166,13 @@ class TickerAnswer(Answer, frozen=True, kw_only=True):
 
 
 class OrderAnswer(Answer, frozen=True, kw_only=True):
-    """An order as it is now. `timestamp` is when it became final, in ms, 0 while it is pending;
-    `reason` says why it is done, and `code` which rule the book had against it."""
+    """An order as it is now. `timestamp` is the time of its block, in ms; it, `height` and
+    `changed_ms` are null while it is pending. `reason` says why it is done, and `code` which rule
+    the book had against it."""
 
     order_id: str
     status: str
-    timestamp: int
+    timestamp: int | None
     account: str
     symbol: str
     side: SideName
@@ -187,19 +190,22 @@ class OrderAnswer(Answer, frozen=True, kw_only=True):
     expires_ms: int | None
     self_trade_prevention: SelfTradeName
     client_order_id: str | None
-    height: int
-    changed_ms: int
+    height: int | None
+    changed_ms: int | None
     reason: str | None
     code: str | None
 
 
 class OrdersPage(Answer, frozen=True):
-    """Orders of an account, newest first; a page may be short where a status was asked for."""
+    """Orders of an account, newest first; a page may be short where a status was asked for. They
+    are as final blocks left them (`at`): a chain of miners has balances of its head, and both are
+    of one block where balances are asked for with `at=final`."""
 
     account: str
     orders: list[OrderAnswer]
     count: int
     next_cursor: str | None
+    at: FinalName = "final"
 
 
 class FillForm(Answer, frozen=True, kw_only=True):
@@ -351,7 +357,7 @@ def order_form(forms: Forms, market: Market, state: OrderState) -> OrderAnswer:
     return OrderAnswer(
         order_id=state.order_id.hex(),
         status=status_word(record) if state.final else "pending",
-        timestamp=record.time_ms,
+        timestamp=record.time_ms if state.final else None,
         account=forms.show(record.account),
         symbol=terms.symbol,
         side=side_name(terms.side),
@@ -371,8 +377,8 @@ def order_form(forms: Forms, market: Market, state: OrderState) -> OrderAnswer:
         expires_ms=terms.expires_ms if terms.time_in_force is GTT else None,
         self_trade_prevention=_lower(terms.self_trade),
         client_order_id=terms.client_id or None,
-        height=record.height,
-        changed_ms=record.changed_ms,
+        height=record.height if state.final else None,
+        changed_ms=record.changed_ms if state.final else None,
         reason=None if reason is None else reason.name.lower(),
         code=None if refused is None else refused.code,
     )

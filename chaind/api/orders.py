@@ -118,11 +118,12 @@ class AmendRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class ActedAnswer(Answer, frozen=True, kw_only=True, omit_defaults=True):
     """An amendment or a cancellation: of one order, or of all that were asked for. `status` is
-    "accepted" while it waits for a block; then it is the order's, or "cancelled"."""
+    "accepted" while it waits for a block, without a timestamp; then it is the order's, or
+    "cancelled"."""
 
     status: str
     tx_id: str
-    timestamp: int
+    timestamp: int | None
     order_id: str | None = None
 
 
@@ -283,12 +284,12 @@ async def _act(
     name, txid = maybe(bytes.hex, order_id), payment.txid.hex()
     info = payment.info
     if not asked.wait or info.status in OPEN_STATUSES:
-        answer = ActedAnswer(status="accepted", tx_id=txid, timestamp=0, order_id=name)
+        answer = ActedAnswer(status="accepted", tx_id=txid, timestamp=None, order_id=name)
         return respond(answer, 202, headers)
     status = "cancelled"
     if order_id is not None:
         status = status_word(api.node.orders.find(order_id).record)
-    answer = ActedAnswer(status=status, tx_id=txid, timestamp=info.time_ms or 0, order_id=name)
+    answer = ActedAnswer(status=status, tx_id=txid, timestamp=info.time_ms, order_id=name)
     return respond(answer, 200, headers)
 
 

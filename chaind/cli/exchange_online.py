@@ -4,6 +4,7 @@ Orders are of an account whose key the node keeps, or with --wallet of one's own
 """
 
 import json
+import re
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,10 +19,22 @@ if TYPE_CHECKING:
     from chaind.wallet.client_trading import TradingClient
     from chaind.wallet.trading_answers import Orderbook, OrderInfo
 
+REASONS = {  # why an order, or the rest of it, is no longer open
+    "filled": "",
+    "cancelled": ": its account took it back",
+    "expired": ": its time passed",
+    "unfilled": ": the book had no more at its price",
+    "fills_exceeded": ": it met as many orders as one may",
+    "self_trade": ": it would have traded with its own account's order",
+    "amended": ": its account asked for less than had traded",
+    "out_of_band": ": when triggered its price was outside the price band",
+}
+
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
 
 DEPTH = 10
+LISTED_MAX = 10_000
 TYPES = ("limit", "market", "stop_loss", "stop_limit", "take_profit", "take_profit_limit")
 
 
@@ -173,7 +186,16 @@ def trades(symbol: str, limit: int, urls: tuple[str, ...], timeout_s: float, as_
     click.echo(table([columns, *(tuple(str(getattr(t, c)) for c in columns) for t in found)]))
 
 
-@click.command()
+class _TakesNumbers(click.Command):
+    """A negative number is a value, which the node refuses in its own words, and no option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if any(re.fullmatch(r"-\.?[0-9].*", word) for word in args):
+            ctx.ignore_unknown_options = True
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_TakesNumbers)
 @click.argument("symbol")
 @click.argument("side", type=click.Choice(["buy", "sell"]))
 @click.argument("quantity")
@@ -245,9 +267,10 @@ def show_order(order: "OrderInfo", as_json: bool) -> None:
         click.echo(json.dumps(values))
         return
     price = "the market's price" if order.price is None else order.price
+    why = "" if order.reason is None else REASONS.get(order.reason, f": {order.reason}")
     click.echo(
         f"{order.side} {order.quantity} {order.symbol} at {price}: {order.status}, "
-        f"{order.filled} filled\norder {order.order_id}"
+        f"{order.filled} filled{why}\norder {order.order_id}"
     )
     if order.code is not None:
         click.echo(f"refused: {order.code}")
@@ -324,8 +347,7 @@ def cancel(order_ids: tuple[str, ...], everything: bool, **choices: Any) -> None
 
             return await cancel_signed(client, order_ids, choices)
         if everything:
-            wanted = {"symbol": choices["symbol"], "side": choices["side"]}
-            return [await client.cancel_all(choices["account"], **wanted)]
+            return [await _cancel_all(client, choices)]
         account = choices["account"]
         return [await client.cancel(order_id, account) for order_id in order_ids]
 
@@ -335,7 +357,24 @@ def cancel(order_ids: tuple[str, ...], everything: bool, **choices: Any) -> None
         click.echo(json.dumps({"cancelled": done}))
         return
     for one in done:
-        click.echo(f"{one.get('order_id') or 'all'}: {one['status']}")
+        count = one.get("count")
+        what = "all" if count is None else "1 order" if count == 1 else f"{count} orders"
+        click.echo(f"{one.get('order_id') or what}: {one['status']}")
+
+
+async def _cancel_all(client: "TradingClient", choices: dict[str, Any]) -> dict[str, Any]:
+    """As `Acted`, with how many of the open orders are open no longer."""
+    import msgspec
+
+    account, wanted = choices["account"], {name: choices[name] for name in ("symbol", "side")}
+
+    async def still_open() -> set[str]:
+        found = await client.orders(account, status="active", limit=LISTED_MAX)
+        return {order.order_id for order in found}
+
+    before = await still_open()
+    done: dict[str, Any] = msgspec.to_builtins(await client.cancel_all(account, **wanted))
+    return {**done, "count": len(before - await still_open())}
 
 
 @click.command()

@@ -37,6 +37,7 @@ from chaind.wallet.trading_answers import (
 from chaind.wallet.transport import PAUSE_S_FIRST, PAUSE_S_MAX
 
 _REFUSED = 400  # what a request of HTTP would be answered
+ORDERS_PAGE_MAX = 500  # a node gives no more at once
 FRAME_BYTES_MAX = 32 << 20  # a snapshot of a book of some hundred thousand prices
 
 
@@ -72,7 +73,7 @@ class TradingClient(Client):
     ) -> list[OrderInfo]:
         """Orders of an account, newest first."""
         found: list[OrderInfo] = []
-        query = _query(account=account, status=status, limit=str(limit))
+        query = _query(account=account, status=status, limit=str(min(limit, ORDERS_PAGE_MAX)))
         async for reply in self._pages(f"/api/v1/orders{query}"):
             found += reply.decode(OrdersList).orders
             if len(found) >= limit:

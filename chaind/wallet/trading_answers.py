@@ -83,7 +83,7 @@ class OrderInfo(_Answer, frozen=True):
 
     order_id: str
     status: str
-    timestamp: int
+    timestamp: int | None
     account: str
     symbol: str
     side: str

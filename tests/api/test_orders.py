@@ -260,6 +260,10 @@ async def test_cancelling(door: Door, traders: tuple[Trader, Trader]) -> None:
     one, two = traders
     order = await one.place("buy", "1", "44000")
     path = f"{PLAIN}/{order['order_id']}"
+    assert (await door.get("/balance/alice"))["in_orders"] == {}
+    assert {(await door.get(path))["at"] for path in (PLAIN, "/api/v1/orderbook/BTC-USD")} == {
+        "final"
+    }
     await one.place("sell", "3", "2", symbol="COIN/USD")
     held = await door.get(f"/balance/{one.name}")
     assert (held["reserved"], held["in_orders"]) == ("3", {"USD": "44000", "COIN": "3"})
@@ -348,7 +352,9 @@ async def test_what_waits_is_pending_and_cannot_be_cancelled_yet(door: Door) -> 
     order = await door.post(PLAIN, BID, 202)
     assert order["status"] == "pending"
     path = f"{PLAIN}/{order['order_id']}"
-    assert (await door.get(path))["status"] == "pending"
+    waiting = await door.get(path)
+    assert waiting["status"] == "pending"
+    assert [waiting[name] for name in ("timestamp", "height", "changed_ms")] == [None] * 3
     assert (await answer(door, "DELETE", path, 409))["code"] == "order-pending"
 
 
@@ -375,6 +381,10 @@ async def test_markets_and_the_digest_of_books(door: Door, traders: tuple[Trader
     for path in ("orderbook", "trades", "candles", "ticker"):
         problem = await door.get(f"/api/v1/{path}/NO-USD", 404)
         assert problem["code"] == "market-unknown"
+    height = after["height"]
+    assert (await door.get(f"/api/v1/markets?height={height}"))["height"] == height
+    ahead = await door.get(f"/api/v1/markets?height={height + 999}", 404)
+    assert (ahead["code"], ahead["values"]["height"]) == ("height-not-final", height + 999)
     bad = await door.get("/api/v1/candles/BTC-USD?interval=2m", 400)
     assert bad["code"] == "query-invalid"
 

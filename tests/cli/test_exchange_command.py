@@ -69,7 +69,10 @@ def test_a_key_orders_once(node: Running) -> None:
     words = ("place", "BTC-USD", "buy", "1", "40000", "--key", "once", "--client-order-id", "x")
     first, again = told(node, *words), told(node, *words)
     assert first["order_id"] == again["order_id"]
-    assert "all: cancelled" in trade(node, "cancel", "--all", "--symbol", "BTC-USD").output
+    assert trade(node, "cancel", "--all", "--symbol", "BTC-USD").output == "1 order: cancelled\n"
+    assert told(node, "cancel", "--all")["cancelled"][0]["count"] == 0
+    ended = trade(node, "place", "BTC-USD", "buy", "1", "40000", "--time-in-force", "ioc")
+    assert "cancelled, 0 filled: the book had no more at its price" in ended.output
 
 
 def test_a_wallet_trades_what_it_has(
@@ -99,6 +102,8 @@ def test_a_wallet_trades_what_it_has(
     ("words", "status", "said"),
     [
         (("place", "BTC-USD", "buy", "1", "45000.001"), 1, "not a multiple of the tick"),
+        (("place", "BTC-USD", "buy", "0.1", "-5"), 1, "price -5 is refused: negative"),
+        (("place", "BTC-USD", "buy", "1", "1", "--prize", "1"), 2, "No such option"),
         (("place", "NO-USD", "buy", "1", "1"), 1, "there is no market"),
         (("place", "BTC-USD", "hold", "1", "1"), 2, "'hold' is not one of"),
         (("place", "BTC-USD", "buy", "1", "1", "--wallet", "w", "--key", "k"), 2, "--key goes"),

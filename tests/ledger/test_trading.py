@@ -388,13 +388,13 @@ def test_a_kept_outcome_says_what_the_error_said(error: Any) -> None:
 
 
 VALUES: dict[str, object] = {
-    "best": 1,
+    "best_ticks": 1,
     "ticks": 2,
-    "available": 3,
+    "available_lots": 3,
     "lots": 4,
     "order_id": "ab",
     "client_id": "x",
-    "edge": 5,
+    "edge_ticks": 5,
     "chain_time_ms": 6,
     "expires_ms": 7,
     "asset": "GOLD",
