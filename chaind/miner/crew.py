@@ -25,7 +25,7 @@ class MinerNotInstalled(LocalFault):
 
     code = "miner-not-installed"
     text = "mining needs numba, which is not installed beside chaind"
-    advice = "Install it in the repository: .venv/bin/pip install --editable '.[miner]'"
+    advice = "Install it in the repository: `.venv/bin/pip install --editable '.[miner]'`."
     exit_code = 69  # EX_UNAVAILABLE
 
 

@@ -32,7 +32,10 @@ class CupyMissing(GpuFault):
 
     code = "gpu-not-installed"
     text = "mining on a GPU needs CuPy, which is not installed beside chaind"
-    advice = f"In the repository: .venv/bin/pip install --editable '.[miner,gpu]'. {ADVICE_CPU}"
+    advice = (
+        "Install it in the repository: `.venv/bin/pip install --editable '.[miner,gpu]'`. "
+        f"{ADVICE_CPU}"
+    )
 
 
 class CupyBroken(GpuFault):

@@ -174,7 +174,7 @@ def test_where_nothing_can_mine_only_that_is_said(monkeypatch: pytest.MonkeyPatc
     assert result.exit_code == MinerNotInstalled.exit_code
     assert result.stderr == (
         "Error: mining needs numba, which is not installed beside chaind\n"
-        "Install it in the repository: .venv/bin/pip install --editable '.[miner]'\n"
+        f"{MinerNotInstalled.advice}\n"
     )
 
 
