@@ -178,7 +178,7 @@ class Replay:
         try:
             self._exchange.place(order_id, order_id, terms)
         except PostOnlyWouldTake as refused:
-            best = refused.values["best"]
+            best = refused.values["best_ticks"]
             self._disagree(message, f"an order at {message.price} rests, {best} stands against it")
             self._exchange.journal.abandon()
             return
