@@ -8,6 +8,7 @@ as on a real venue. Two published Python engines get the same stream in the same
 them into a directory of their own that is gone afterwards. All must trade the same quantity.
 """
 
+import gc
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ import click
 from common import Table, output_options
 from postgres import Unavailable
 
+from chaind.cli.daemon import GC_THRESHOLDS
 from chaind.market.events import Matched
 from chaind.market.exchange import Exchange
 from chaind.market.orders import Order
@@ -323,6 +325,7 @@ def main(
 ) -> None:
     """Operations per second of chaind's engine and of two published ones."""
     table = Table("matching", f"Matching engine, {resting:,} resting orders")
+    gc.set_threshold(*GC_THRESHOLDS)  # as a node does, for all engines
     flow = Flow(seed)
     standing, mixed = flow.resting(resting), flow.mixed(operations)
     ours = best_of(rounds, Chaind, standing, mixed)

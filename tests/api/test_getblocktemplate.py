@@ -1,13 +1,7 @@
-"""getblocktemplate and submitblock through a real node, by a miner written from the protocol.
-
-It mines a few blocks; this makes it twenty:
-
-    CHAIND_TEST_BLOCKS=20 .venv/bin/pytest tests/api/test_getblocktemplate.py
-"""
+"""getblocktemplate and submitblock through a real node, by a miner written from the protocol."""
 
 import asyncio
 import json
-import os
 from typing import Any
 
 import pytest
@@ -21,7 +15,7 @@ from chaind.node.gbt import Gbt, dependencies
 from chaind.primitives.coinbase import TAG, parse_coinbase
 from chaind.primitives.transaction import Transaction
 
-BLOCKS = int(os.environ.get("CHAIND_TEST_BLOCKS", "3"))
+BLOCKS = 20
 STRATUM_PORT = free_port()
 
 

@@ -1,9 +1,6 @@
 """Nodes of a chain of miners that mine themselves, and that serve miners over real sockets.
 
-A miner written from the protocol's text mines a few blocks and shares; these make it twenty blocks
-and a thousand shares, in a minute:
-
-    CHAIND_TEST_BLOCKS=20 CHAIND_TEST_SHARES=1000 .venv/bin/pytest tests/node/test_mining_nodes.py
+A miner written from the protocol's text mines twenty blocks and a thousand shares.
 """
 
 import asyncio
@@ -29,8 +26,8 @@ from chaind.node.mining import Mining, NotMinable, PayeeUnknown
 from chaind.node.mining_view import Mined, mined_by
 from chaind.primitives.genesis import ProofOfWork
 
-BLOCKS = int(os.environ.get("CHAIND_TEST_BLOCKS", "3"))
-SHARES = int(os.environ.get("CHAIND_TEST_SHARES", "30"))
+BLOCKS = 20
+SHARES = 1_000
 SHARE_BITS = 0x1E7FFF00  # 2^17 hashes make a block, and 2^12 the easiest share
 
 
