@@ -85,7 +85,7 @@ async def mine_one(port: int) -> list[str]:
 
 def test_a_devnet_of_miners_lives_through_a_kill(net: Net) -> None:
     told = net.start()
-    assert "node0 mine(s)" in told
+    assert "node0 mines at a pace" in told
     assert f"stratum+tcp://127.0.0.1:{net.base + SPARE}" in told
     paid = net.ask("/transfer", {"from": "alice", "to": "bob", "amount": "1.5"})["tx_id"]
     until(

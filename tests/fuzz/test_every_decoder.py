@@ -59,6 +59,7 @@ OURS = {
     "cli/status.py": A_NODE,
     "cli/webhook_listen.py": "a receiver to try webhooks with",
     "miner/node_rpc.py": A_NODE,
+    "miner/scheme.py": A_NODE,
     "wallet/client.py": A_NODE,
     "wallet/client_trading.py": A_NODE,
     "wallet/transport.py": A_NODE,
