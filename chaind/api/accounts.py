@@ -11,7 +11,7 @@ from chaind.api.answers import (
     parse_txid,
     respond,
 )
-from chaind.api.bodies import hex_bytes, query_cursor, query_integer, read_json
+from chaind.api.bodies import hex_bytes, place_cursor, query_integer, read_json
 from chaind.api.context import Api
 from chaind.api.guards import check_media
 from chaind.api.problems import QueryInvalid
@@ -24,7 +24,6 @@ from chaind.primitives.transaction import NATIVE
 FINAL, HEAD = "final", "head"  # which state an answer is of
 HISTORY_PAGE, HISTORY_PAGE_MAX = 50, 500
 COINS_PAGE, COINS_PAGE_MAX = 500, 1_000
-PLACE_MAX = 2**32 - 1  # how an index row writes a transaction's place in its block
 
 
 class LeaseIdInvalid(Malformed):
@@ -211,24 +210,12 @@ async def get_history(api: Api, request: web.Request) -> web.Response:
     """Newest first; a cursor is the place of the last entry, so new blocks shift nothing."""
     address = api.node.payments.resolve(request.match_info["who"])
     limit = query_integer(request, "limit", HISTORY_PAGE, 1, HISTORY_PAGE_MAX)
-    before = _before(request)
+    before = place_cursor(request)
     found = api.node.queries.activity(address, before, limit + 1)
     page = found[:limit]
     following = f"{page[-1].height}.{page[-1].place}" if len(found) > limit else None
     entries = [activity_form(api.forms, entry) for entry in page]
     return respond(HistoryPage(api.forms.show(address), entries, len(entries), following))
-
-
-def _before(request: web.Request) -> tuple[int, int] | None:
-    cursor = query_cursor(request, 2)
-    if cursor is None:
-        return None
-    height, place = cursor
-    if place > PLACE_MAX:
-        raise QueryInvalid(
-            name="cursor", value=f"{height}.{place}", allowed="the next_cursor of a page"
-        )
-    return height, place
 
 
 async def get_lease(api: Api, request: web.Request) -> web.Response:

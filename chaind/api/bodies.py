@@ -24,6 +24,7 @@ BATCH_S_MAX = 60.0  # the same for the 16 MiB of the batch door, with the node's
 BODIES_BYTES_MAX = 256 << 20  # of all requests together: 16 of the largest batches
 NUMBER_CHARS_MAX = 64  # no amount, height or time is longer
 EXPONENT_MAX = 64  # 1e999999999 is short to write and endless to write out
+PLACE_MAX = 2**32 - 1  # how an index row writes a place within a block
 WAIT_MS_MAX = 30_000  # the longest that a request is held for finality
 
 
@@ -213,6 +214,20 @@ def query_cursor(request: web.Request, parts: int) -> tuple[int, ...] | None:
     """The numbers of a cursor that an earlier page gave. Raises `QueryInvalid`."""
     text = request.query.get("cursor")
     return None if text is None else parse_cursor(text, parts)
+
+
+def place_cursor(request: web.Request) -> tuple[int, int] | None:
+    """Height and place within the block, of a cursor that an earlier page gave. Raises
+    `QueryInvalid`."""
+    cursor = query_cursor(request, 2)
+    if cursor is None:
+        return None
+    height, place = cursor
+    if place > PLACE_MAX:
+        raise QueryInvalid(
+            name="cursor", value=f"{height}.{place}", allowed="the next_cursor of a page"
+        )
+    return height, place
 
 
 def parse_cursor(text: str, parts: int) -> tuple[int, ...]:

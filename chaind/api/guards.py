@@ -68,15 +68,21 @@ class Access(Enum):
 def make_token(section: ApiSection, home: Home) -> str:
     """The configured token, or a new one in `api.token`, readable by its owner alone."""
     if section.token_file:
-        path = Path(section.token_file).expanduser()
-        with translated(path, "look at"):
-            there = path.exists()
-        if not there:
-            raise SettingFileAbsent(name="[api] token_file", path=path)
-        return read_token(path)
+        return named_token("[api] token_file", section.token_file)
     token = secrets.token_urlsafe(TOKEN_BYTES)
     OsFiles().write_atomic(home.api_token, token.encode() + b"\n")
     return token
+
+
+def named_token(setting: str, name: str) -> str:
+    """The token of the file that a setting names. Raises `SettingFileAbsent`, or what `read_token`
+    does."""
+    path = Path(name).expanduser()
+    with translated(path, "look at"):
+        there = path.exists()
+    if not there:
+        raise SettingFileAbsent(name=setting, path=path)
+    return read_token(path)
 
 
 def read_token(path: Path) -> str:

@@ -7,7 +7,7 @@ from chaind.api.route import V1, Header, Parameter, Route, number
 from chaind.consensus.pow import errors as headers
 from chaind.consensus.pow.tree_errors import ParentInvalid, ReorgTooDeep
 from chaind.ledger.errors import BlockInvalid, BlockTransactionInvalid, RootMismatch
-from chaind.node.gbt import HeadersMissing, NoPeers
+from chaind.node.gbt import ClockTooSlow, HeadersMissing, NoPeers
 from chaind.node.template_book import BlockStale, HeaderForeign, TemplateUnknown
 from chaind.node.work_engine import ParentUnknown
 
@@ -62,7 +62,7 @@ MINING_ROUTES: tuple[Route, ...] = (
         {200: mining.TemplateAnswer},
         aliases=("/mine_block",),
         request=mining.TemplateRequest,
-        errors=(*NAMES, HeadersMissing, NoPeers, mining.NotMined),
+        errors=(*NAMES, ClockTooSlow, HeadersMissing, NoPeers, mining.NotMined),
     ),
     Route(
         "POST",

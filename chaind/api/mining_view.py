@@ -154,7 +154,7 @@ async def get_mining(api: Api, request: web.Request) -> web.Response:
     """The next block and who works on it."""
     node, engine = api.node, _engine(api)
     mining = node.mining
-    header = engine.next_header()
+    header = engine.next_block.header()
     target = target_of(header.bits)
     plan = None if mining is None else mining.work.plan
     rate = network_rate(engine.tree, node.store, engine.tip_hash)

@@ -13,7 +13,7 @@ from chaind.api.bodies import (
     convert,
     hex_bytes,
     parse_json,
-    query_cursor,
+    place_cursor,
     query_integer,
     read_body,
     read_json,
@@ -22,7 +22,7 @@ from chaind.api.chaos import die_after
 from chaind.api.context import Api
 from chaind.api.fields import Amount, Count
 from chaind.api.forms import Who, maybe
-from chaind.api.markets import INDEX_MAX, trade_cursor
+from chaind.api.markets import trade_cursor
 from chaind.api.order_forms import (
     TYPES,
     ClientOrderId,
@@ -325,7 +325,7 @@ async def get_orders(api: Api, request: web.Request) -> web.Response:
         allowed = ", ".join((*STATUSES, ACTIVE))
         raise QueryInvalid(name="status", value=status[:80], allowed=allowed)
     market = maybe(orders.market, symbol)
-    before = _before(request)
+    before = place_cursor(request)
     filtered = market is not None or status is not None
     found = orders.reads.orders(account, before, LOOKED_AT_MAX if filtered else limit + 1)
     shown: list[OrderAnswer] = []
@@ -352,18 +352,6 @@ def _has_status(record: OrderRecord, status: str) -> bool:
     if status == ACTIVE:
         return word in ("open", "untriggered", "partially_filled")
     return word == status
-
-
-def _before(request: web.Request) -> tuple[int, int] | None:
-    cursor = query_cursor(request, 2)
-    if cursor is None:
-        return None
-    height, place = cursor
-    if place > INDEX_MAX:
-        raise QueryInvalid(
-            name="cursor", value=f"{height}.{place}", allowed="the next_cursor of a page"
-        )
-    return height, place
 
 
 async def get_fills(api: Api, request: web.Request) -> web.Response:

@@ -7,16 +7,15 @@ import base64
 import binascii
 import hmac
 import secrets
-from pathlib import Path
 from typing import NamedTuple
 
 from aiohttp import web
 
-from chaind.api.guards import TOKEN_BYTES, read_token
+from chaind.api.guards import TOKEN_BYTES, named_token
 from chaind.api.problems import CredentialsNeeded
-from chaind.node.config import MinerSection, SettingFileAbsent
+from chaind.node.config import MinerSection
 from chaind.node.home import Home
-from chaind.storage.files import OsFiles, translated
+from chaind.storage.files import OsFiles
 
 COOKIE_NAME = "__cookie__"  # bitcoind's
 CREDENTIALS_CHARS_MAX = 4_096
@@ -38,12 +37,7 @@ class MinerAccess:
         """
         password = None
         if section.rpc_password_file:
-            path = Path(section.rpc_password_file).expanduser()
-            with translated(path, "look at"):
-                there = path.exists()
-            if not there:
-                raise SettingFileAbsent(name="[miner] rpc_password_file", path=path)
-            password = read_token(path)
+            password = named_token("[miner] rpc_password_file", section.rpc_password_file)
         secret = secrets.token_hex(TOKEN_BYTES)
         OsFiles().write_atomic(home.rpc_cookie, f"{COOKIE_NAME}:{secret}\n".encode())
         return cls(secret, password, section.rpc_self_paid)

@@ -18,6 +18,7 @@ from chaind.api.rpc_errors import RpcCode, RpcRefused, reason_of
 from chaind.node.block_hex import BlockUnreadable
 from chaind.node.gbt import (
     EXPIRES_S,
+    ClockTooSlow,
     GbtClosed,
     HeadersMissing,
     LongpollsFull,
@@ -96,7 +97,7 @@ async def get_block_template(call: RpcCall) -> BlockTemplate:
         raise RpcRefused(RpcCode.NOT_CONNECTED, f"{error}. {error.advice}") from None
     except HeadersMissing as error:
         raise RpcRefused(RpcCode.IN_INITIAL_DOWNLOAD, f"{error}. {error.advice}") from None
-    except (LongpollsFull, GbtClosed) as error:
+    except (ClockTooSlow, LongpollsFull, GbtClosed) as error:
         raise RpcRefused(RpcCode.MISC, f"{error}. {error.advice}") from None
 
 

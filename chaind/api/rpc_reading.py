@@ -43,11 +43,11 @@ async def get_mining_info(call: RpcCall) -> MiningInfo:
     node = call.api.node
     engine = node.engine
     assert isinstance(engine, WorkEngine)
-    target = target_of(engine.next_header().bits)
+    target = target_of(engine.next_block.header().bits)
     rate = network_rate(engine.tree, node.store, engine.tip_hash)
     return MiningInfo(
         blocks=node.chain.head.height,
-        bits=f"{engine.next_header().bits:08x}",
+        bits=f"{engine.next_block.header().bits:08x}",
         difficulty=DIFFICULTY_1 / target,
         target=f"{target:064x}",
         networkhashps=0.0 if rate is None else rate.hashes_per_second,

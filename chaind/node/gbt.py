@@ -54,6 +54,14 @@ class HeadersMissing(NotReady):
     advice = "Ask again in a while: GET /status says how far it is."
 
 
+class ClockTooSlow(NotReady):
+    """What was mined here would be refused here."""
+
+    code = "clock-too-slow"
+    text = "this node's clock is at least {seconds} s too slow for the chain's headers"
+    advice = "Set the clock of its machine, as by NTP: until then it would refuse its own blocks."
+
+
 class LongpollsFull(TooMany):
     code = "longpolls-full"
     text = "{count} requests wait for news{whose} already, no more are taken"
@@ -183,7 +191,7 @@ class Gbt:
         return bytes.fromhex(self._salt)
 
     def offer(self) -> Offer:
-        """Work on the tip. Raises `NoPeers` or `HeadersMissing`."""
+        """Work on the tip. Raises `NoPeers`, `ClockTooSlow` or `HeadersMissing`."""
         name = self._look()
         plan = self._plans[name]
         now = self._clock.now_ms() // 1000
@@ -244,6 +252,8 @@ class Gbt:
         if not self._standing.may_mine():
             if self._standing.lonely:
                 raise NoPeers
+            if self._engine.next_block.slow_clock_s:
+                raise ClockTooSlow(seconds=self._engine.next_block.slow_clock_s)
             raise HeadersMissing(behind=self._engine.behind)
         begun_ms = self._clock.monotonic_ms()
         name = next(reversed(self._plans), None)
@@ -260,7 +270,7 @@ class Gbt:
     def _plan(self, begun_ms: float, *, in_haste: bool) -> str:
         """Make a plan; the newest is kept where that brings nothing else."""
         self._seen = -1 if in_haste else self._engine.arrivals_total
-        plan = self._engine.plan(empty=in_haste)
+        plan = self._engine.next_block.plan(empty=in_haste)
         name = next(reversed(self._plans), None)
         took_s = (self._clock.monotonic_ms() - begun_ms) / 1000
         pause_s = 0.0 if in_haste else max(self._refresh_s, took_s / PLANNING_SHARE)
@@ -323,7 +333,7 @@ class Gbt:
 
     def _check_work(self, parts: BlockParts) -> None:
         """Before anything is decoded: a block without work costs its maker nothing."""
-        due, given = self._engine.next_header(), parts.header
+        due, given = self._engine.next_block.header(), parts.header
         if given.bits != due.bits:
             raise BitsUnexpected(height=due.height, given=given.bits, expected=due.bits)
         target = target_of(due.bits)

@@ -99,7 +99,7 @@ class MinerWork:
             return False
         self._seen = self._engine.arrivals_total
         self._short = len(self._pool) > POOL_FEW
-        self._set(self._engine.plan(empty=self._short))
+        self._set(self._engine.next_block.plan(empty=self._short))
         return True
 
     def improve(self) -> bool:
@@ -110,7 +110,7 @@ class MinerWork:
         if not self._short and self._seen == self._engine.arrivals_total:
             return False
         self._short = False
-        fresh = self._engine.plan()
+        fresh = self._engine.next_block.plan()
         self._seen = self._engine.arrivals_total
         if fresh.transactions == before.transactions:
             return False

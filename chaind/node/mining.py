@@ -55,7 +55,8 @@ class NodeStanding:
     """Whether this node knows the best chain, so that mining on it is worth while.
 
     It has to have heard all headers once. Later a peer that is silent cannot keep it from mining,
-    nor one that tells of blocks and does not give them.
+    nor one that tells of blocks and does not give them. But its clock has to be one by which its
+    own blocks are not too new.
     """
 
     def __init__(self, engine: WorkEngine, peers: Callable[[], int], *, alone: bool) -> None:
@@ -74,6 +75,8 @@ class NodeStanding:
         if self.lonely:
             return False
         self._was_synced = self._was_synced or not self._engine.syncing
+        if self._engine.next_block.slow_clock_s:
+            return False
         return self._was_synced and self._engine.awaited <= BEHIND_MAX
 
 

@@ -107,6 +107,9 @@ class Vitals:
             reasons.append(f"behind by {self._node.sync.behind} blocks")
         if self._node.sync.syncing:
             reasons.append("headers are still being fetched")
+        engine = self._node.engine
+        if isinstance(engine, WorkEngine) and (slow_s := engine.next_block.slow_clock_s):
+            reasons.append(f"the clock is at least {slow_s} s too slow for the chain's headers")
         return Health(not reasons, tuple(reasons))
 
     def _reachable_weight(self, quorums: "Quorums") -> int:

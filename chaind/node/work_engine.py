@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -20,7 +20,6 @@ from chaind.consensus.pow.body_window import BODY_STALL_MS
 from chaind.consensus.pow.sync import Action, AskBody, AskHeaders, Drop, Note, Passed, SyncPlanner
 from chaind.consensus.pow.tree import Entry, Tree
 from chaind.consensus.pow.tree_errors import ReorgTooDeep
-from chaind.ledger.block import subsidy
 from chaind.ledger.checks import Checked
 from chaind.network import messages as wire
 from chaind.network.peer import Peer
@@ -32,11 +31,10 @@ from chaind.node.compact import Compacts
 from chaind.node.durable import GroupCommit, NotDurable
 from chaind.node.finality import Finality
 from chaind.node.header_chain import StoredFinals, first_anchor, serve_headers, stored_base
-from chaind.node.templates import Plan, plan_block
+from chaind.node.next_block import NextBlock
 from chaind.node.view_log import ViewLog
 from chaind.node.withheld import Withheld
 from chaind.primitives.block import Block, is_sealed
-from chaind.primitives.coinbase import TAG
 from chaind.primitives.errors import ChaindError, PeerFault, Unknown
 from chaind.primitives.hashes import display_hash
 from chaind.storage.chain_store import ChainStore
@@ -55,14 +53,6 @@ class ParentUnknown(Unknown):
     code = "parent-unknown"
     text = "block {hash} stands on {parent}, which this node does not have"
     advice = "Get a new template: the one that was mined is not of this node's chain."
-
-
-class NextHeader(NamedTuple):
-    """What a block on the head has to be; `subsidy` in base units."""
-
-    height: int
-    bits: int
-    subsidy: int
 
 
 class Wire(Protocol):
@@ -123,6 +113,9 @@ class WorkEngine:
             restore=restore,
             invalidate=self._invalidate,
             on_moved=self._moved,
+        )
+        self.next_block = NextBlock(
+            chain=chain, tree=self.tree, branches=self.branches, now=self._now
         )
         patience_ms = min(WITHHELD_MS_MAX, work.rules.target_spacing_ms)
         self._withheld = Withheld(self.tree, patience_ms, clock.monotonic_ms())
@@ -366,32 +359,6 @@ class WorkEngine:
         candidate = self._chain.candidate(block.hash)
         if candidate is not None and candidate.error is not None:
             raise candidate.error
-
-    def next_header(self) -> NextHeader:
-        """What a block on the head has to be."""
-        head = self.branches.head
-        height = head.height + 1
-        due = subsidy(height, self._chain.genesis.parameters)
-        return NextHeader(height, self.tree.next_bits(head), due)
-
-    def plan(self, *, empty: bool = False) -> Plan:
-        """A block on the head, to be mined by anybody; `empty` takes nothing from the pool."""
-        head = self.branches.head
-        plan = plan_block(
-            self._chain,
-            parent_hash=head.hash,
-            now=self._now(),
-            time_min=self.tree.next_time_min(head),
-            bits=self.tree.next_bits(head),
-            empty=empty,
-        )
-        assert plan is not None, "the head is executed"
-        return plan
-
-    def template(self, address: bytes, extra: bytes = TAG) -> Block:
-        """A block on the head that lacks only its work; `address` is paid."""
-        plan = self.plan()
-        return plan.block(plan.coinbase(address, extra))
 
     async def _take(self, arrival: wire.BlockData | Block) -> None:
         """Raises `PeerFault` where the bytes are not the block that was asked for."""

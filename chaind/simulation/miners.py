@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 from random import Random
 
+from chaind.consensus.pow.errors import TimeTooNew
 from chaind.node.node import Node
 from chaind.node.template_book import BlockStale, TemplateUnknown
 from chaind.node.work_engine import WorkEngine
@@ -105,6 +106,7 @@ class Miner:
             name, template = node.templates.issue(self._address)
         except NotReady:
             return  # bodies are being fetched
+        begun_ms = node.clock.now_ms()
         header = solve(template.header_bytes, target_of(template.header.bits))
         self._checks.mined(self._program, header)
         if self._rng.random() < SLOW_SHARE:
@@ -116,7 +118,9 @@ class Miner:
         except DISK_FAULTS:
             self._world.point("a block lost with its miner's disk")
         except ChaindError as error:
-            if not node._stop_wanted.is_set():
+            if isinstance(error, TimeTooNew) and node.clock.now_ms() < begun_ms:
+                self._world.point("a block lost to a clock that was set back")
+            elif not node._stop_wanted.is_set():
                 self._fail(template, error)
         else:
             self._world.point("block mined")

@@ -110,7 +110,7 @@ class LyingMiner(Miner):
         self._liar = liar
 
     async def _found(self, node: Node) -> None:
-        template = work_engine(node).template(self._address, self._rng.randbytes(8))
+        template = work_engine(node).next_block.template(self._address, self._rng.randbytes(8))
         await self._liar.way.found(self._liar, node, template)
 
     def _look(self, node: Node) -> None:

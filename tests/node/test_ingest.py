@@ -30,6 +30,7 @@ class Door:
         self.punished: list[str] = []
         self.open = asyncio.Event()
         self.open.set()
+        self.news = asyncio.Event()  # something was taken
         self.ingest = Ingest(
             submit=self.submit, punish=self.punish, monotonic_ms=lambda: self.now_ms
         )
@@ -41,6 +42,7 @@ class Door:
         assert source is not None
         await self.open.wait()
         self.taken.append((source, len(raws), raws[0]))
+        self.news.set()
         return [Submission(raw, ERRORS.get(raw), known=False) for raw in raws]
 
     def punish(self, peer: Any, fault: PeerFault) -> None:
@@ -110,8 +112,9 @@ async def test_it_wakes_by_itself_when_the_pause_is_over(monkeypatch: pytest.Mon
         door.ingest._monotonic_ms = lambda: loop.time() * 1000
         door.take(a, POOR, 2 * SLICE)
         async with asyncio.timeout(5):
-            while door.total < 2 * SLICE:  # noqa: ASYNC110
-                await asyncio.sleep(0.002)
+            while door.total < 2 * SLICE:
+                door.news.clear()
+                await door.news.wait()
 
 
 async def test_a_fault_forfeits_all_that_waits_of_its_peer() -> None:

@@ -10,6 +10,7 @@ from parts import FakePeer, settled
 from work_kit import RULES, SUBSIDY
 from work_world import WorkWorld, running, turns
 
+from chaind.consensus.pow.errors import TimeTooNew
 from chaind.miner.jobs import EXTRANONCE_BYTES
 from chaind.network import messages as wire
 from chaind.node import miner_work as module
@@ -105,8 +106,7 @@ async def test_a_block_that_is_found_stands_and_the_next_is_planned(mine: Mine) 
 async def test_a_block_that_is_refused_ends_nothing(mine: Mine) -> None:
     mine.work.follow()
     mine.work.hand_in(mine.solve(mine.work.template(address("bob")), done=False))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await settled(lambda: mine.work._solved is None)
     mine.work.hand_in(mine.solve(mine.work.template(address("bob"))))
     await mine.head(1)
     assert len(mine.taken) == 1
@@ -243,3 +243,20 @@ async def test_blocks_that_nobody_gives_keep_nobody_from_mining(tmp_path: Path) 
         assert standing.may_mine(), "nor do more headers above them"
         await node.bodies_come(withheld[0])
         assert not standing.may_mine(), "they come after all"
+
+
+async def test_by_a_slow_clock_nothing_is_mined_that_would_be_refused_here(tmp_path: Path) -> None:
+    async with running(tmp_path) as world:
+        standing = NodeStanding(world.engine, lambda: 0, alone=True)
+        await world.mine(1)
+        right_ms = world.clock.ms
+        future_ms = world.genesis.proof_of_work.rules.max_future_ms
+        world.clock.ms = right_ms - future_ms - 5_000
+        slow_s = world.engine.next_block.slow_clock_s
+        assert slow_s > 0
+        assert not standing.may_mine()
+        with pytest.raises(TimeTooNew):  # this is what it would come to
+            await world.mine(1)
+        world.clock.ms += 1_000 * slow_s
+        assert standing.may_mine()
+        await world.mine(1)

@@ -54,7 +54,9 @@ async def test_miners_see_what_coinbases_paid_them(tmp_path: Path) -> None:
                 shares = [(bob, 7), (carol, SUBSIDY - 20), (bob, 3)]
                 outputs = tuple((address_script(who), units) for who, units in shares)
                 coinbase = encode_coinbase(number, b"split", outputs)
-                await world.engine.submit(remade(world.engine.template(bob), coinbase=coinbase))
+                await world.engine.submit(
+                    remade(world.engine.next_block.template(bob), coinbase=coinbase)
+                )
             else:
                 await world.mine(to="bob" if number % 2 else "carol")
         await world.mine(2, to="alice")

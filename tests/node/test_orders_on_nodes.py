@@ -1,7 +1,6 @@
 """Orders in a node: what its proposer takes, what its pool counts, what a restart, an audit, the
 trail and statements make of them."""
 
-import asyncio
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -415,5 +414,4 @@ async def test_the_books_of_another_branch(tmp_path: Path) -> None:
     assert order.lots == 5
     desk.chain.move_to(one.hash)
     assert order.lots == 2
-    await asyncio.sleep(0)
     desk.close()

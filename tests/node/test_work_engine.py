@@ -99,7 +99,7 @@ async def test_a_block_that_breaks_a_rule_of_the_state_is_out_for_ever(
     node: WorkWorld, maker: WorkWorld
 ) -> None:
     [good] = await node.mine()
-    honest = mined(maker.engine.template(address("bob")))
+    honest = mined(maker.engine.next_block.template(address("bob")))
     scripts = [(address_script(address("bob")), SUBSIDY + 1)]
     greedy = remade(honest, coinbase=encode_coinbase(1, outputs=scripts))
     above = remade(greedy, parent=greedy.hash, time=greedy.header.time + 1, said={"height": 2})
@@ -127,7 +127,7 @@ async def test_a_block_that_breaks_a_rule_of_the_state_is_out_for_ever(
 async def test_a_bad_block_that_is_handed_in_says_why(
     node: WorkWorld, parts: dict[str, Any], error: type[Exception]
 ) -> None:
-    template = node.engine.template(address("bob"))
+    template = node.engine.next_block.template(address("bob"))
     with pytest.raises(error):
         await node.engine.submit(remade(template, **parts))
     assert node.chain.head.height == 0
@@ -138,14 +138,14 @@ async def test_a_bad_block_that_is_handed_in_says_why(
 
 async def test_a_transaction_that_does_not_apply_makes_its_block_invalid(node: WorkWorld) -> None:
     poor = node.payment(units=10**18)
-    template = node.engine.template(address("bob"))
+    template = node.engine.next_block.template(address("bob"))
     with pytest.raises(BlockTransactionInvalid):
         await node.engine.submit(remade(template, poor))
     assert node.engine.tree.ready.height == 0
 
 
 async def test_a_block_without_work_or_parent_is_refused(node: WorkWorld) -> None:
-    template = node.engine.template(address("bob"))
+    template = node.engine.next_block.template(address("bob"))
     target_missed = next(
         Block(header, template.coinbase_bytes, template.commitment_bytes, ())
         for nonce in range(100)
@@ -202,7 +202,7 @@ async def test_inner_nodes_of_the_merkle_tree_do_not_pass_for_a_malformed_body(
 async def test_a_body_that_is_malformed_under_its_own_header_is_invalid(
     node: WorkWorld, maker: WorkWorld
 ) -> None:
-    honest = maker.engine.template(address("bob"))
+    honest = maker.engine.next_block.template(address("bob"))
     script = b"\x51"  # OP_TRUE: the ledger could not tell who owns it
     coinbase = encode_coinbase(1, outputs=[(script, 5)])
     root = merkle_root([sha256d(coinbase), sha256d(honest.commitment_bytes)])
@@ -326,7 +326,7 @@ async def test_a_restart_finds_the_branches_and_the_head_again(tmp_path: Path) -
 
 async def test_a_template_pays_subsidy_and_fees(node: WorkWorld) -> None:
     node.offer(node.payment(units=7))
-    template = node.engine.template(address("carol"), b"/extra nonce 0001/")
+    template = node.engine.next_block.template(address("carol"), b"/extra nonce 0001/")
     [output] = template.coinbase.outputs
     assert (output.address, output.amount) == (address("carol"), SUBSIDY)
     assert b"/extra nonce 0001/" in template.coinbase_bytes

@@ -95,7 +95,10 @@ class WorkCluster(Cluster):
         blocks = []
         for _ in range(count):
             engine = self.engine(at)
-            template, head = engine.template(address(to)), engine.tree.get(engine.tip_hash)
+            template, head = (
+                engine.next_block.template(address(to)),
+                engine.tree.get(engine.tip_hash),
+            )
             assert head is not None
             if every_s and head.height:
                 template = retimed(template, head.time + every_s)

@@ -85,7 +85,7 @@ class WorkWorld(World):
     async def mine(self, count: int = 1, to: str = "carol") -> list[Block]:
         blocks = []
         for _ in range(count):
-            blocks.append(mined(self.engine.template(address(to))))
+            blocks.append(mined(self.engine.next_block.template(address(to))))
             await self.engine.submit(blocks[-1])
         return blocks
 

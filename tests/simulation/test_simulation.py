@@ -1,13 +1,11 @@
 """Whole nodes under faults: fixed seeds, fresh ones, the same trace twice, and mutants caught."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from itertools import count, cycle, islice
 from random import SystemRandom
 
 import pytest
+from simulation_kit import held, one_trace_everywhere
 
 from chaind.consensus import rules
 from chaind.consensus.core import Record
@@ -41,10 +39,6 @@ def run(options: Options) -> Outcome:
     return Simulation(options).run()
 
 
-def held(outcome: Outcome) -> None:
-    assert outcome.violation is None, f"seed {outcome.options.seed}: {outcome.violation}"
-
-
 @pytest.mark.parametrize(
     "options", SEEDS, ids=lambda one: f"{one.seed}-{one.nodes}-{one.adversary}"
 )
@@ -59,21 +53,7 @@ def test_a_fresh_seed_holds() -> None:
 
 
 def test_the_same_seed_gives_the_same_trace_in_every_process() -> None:
-    """Whatever the order of sets and the addresses of objects there."""
-    code = (
-        "from chaind.simulation.options import Options\n"
-        "from chaind.simulation.simulation import Simulation\n"
-        "outcome = Simulation(Options(17, seconds=12.0)).run()\n"
-        "print(outcome.trace_hash, outcome.counts['trace events'])\n"
-    )
-    said = set()
-    for hash_seed in ("1", "2"):
-        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, check=True
-        )
-        said.add(done.stdout)
-    assert len(said) == 1
+    one_trace_everywhere("17, seconds=12.0")
 
 
 def test_different_seeds_give_different_traces() -> None:
