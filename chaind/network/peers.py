@@ -14,10 +14,9 @@ from collections.abc import Iterable, Set
 from random import Random
 from typing import Annotated, Final, NamedTuple
 
-import msgspec
 from msgspec import Meta, Struct
 
-from chaind.primitives.errors import ChaindError, LocalFault, Malformed, PeerFault, TooLarge
+from chaind.primitives.errors import ChaindError, Malformed, PeerFault, TooLarge
 
 TRIED_MAX: Final = 256  # addresses that once answered: more than a node ever dials in a day
 NEW_MAX: Final = 1_024  # addresses only heard of
@@ -35,14 +34,6 @@ class AddressInvalid(Malformed):
     code = "peer-address-invalid"
     text = "{host}:{port} is no peer address: {reason}"
     advice = "Give HOST:PORT, with an IP literal or a name and a port from 1 to 65535."
-
-
-class BookInvalid(LocalFault):
-    """The stored peer book does not have the form that this release writes."""
-
-    code = "peer-book-invalid"
-    text = "the stored peer book is refused: {reason}"
-    advice = "Delete the file: the node finds its peers again from the configured ones."
 
 
 class Address(NamedTuple):
@@ -261,27 +252,6 @@ class PeerBook:
             if entry.tried and (distance := reach(entry.host)) is not None and distance >= limit
         ]
         return self._rng.sample(fit, min(count, len(fit)))
-
-    def export(self) -> list[dict[str, object]]:
-        """All that is worth keeping over a restart, as JSON values."""
-        rows: list[dict[str, object]] = msgspec.to_builtins(
-            [entry for entry in self._entries.values() if not entry.persistent]
-        )
-        return rows
-
-    def restore(self, rows: object) -> None:
-        """Take what `export` gave. Raises `BookInvalid`, the book unchanged."""
-        try:
-            entries = msgspec.convert(rows, list[_Entry])
-        except msgspec.ValidationError as error:
-            raise BookInvalid(reason=str(error)) from None
-        for entry in entries[: TRIED_MAX + NEW_MAX]:
-            if entry.address in self._entries:
-                continue
-            entry.persistent = False
-            entry.due_ms = 0  # of another run's monotonic time
-            self._make_room(tried=entry.tried)
-            self._entries[entry.address] = entry
 
     def _make_room(self, *, tried: bool) -> None:
         """Evict the worst learned entry of a full table: most failures, then seen longest ago."""

@@ -24,8 +24,6 @@ from chaind.storage.books import Books
 from chaind.storage.errors import DiskFailed, FileMissing, LogCorrupt, NoSuchRecord
 from chaind.storage.files import Files
 from chaind.storage.indexes import (
-    Activity,
-    activity_of,
     block_rows,
     block_trades_rows,
     coinbase_rows,
@@ -50,29 +48,21 @@ from chaind.storage.schema import (
     META_TIP,
     OUTCOME,
     STATE,
-    TRANSACTION,
     BlockRow,
-    Location,
     OutcomeRow,
     TipRow,
-    TransactionRow,
-    activity_prefix,
     block_row,
-    block_trades_id,
     certificate_key,
     coin_prefix,
     coinbase_key,
     header_key,
     height_key,
-    location_suffix,
     number,
-    outcome_row,
-    reference_prefix,
     reward_prefix,
     tip_row,
-    transaction_row,
 )
 from chaind.storage.segment import Position
+from chaind.storage.transaction_reads import TransactionReads
 
 BODY_SEGMENT_BYTES = 32 << 20  # recovery holds the last one in memory
 DECODED_BLOCKS_MAX = 32  # what is asked for is mostly new; a full block takes some 10 MiB
@@ -113,11 +103,11 @@ class FinalBlock(NamedTuple):
     booked: tuple[Booked, ...] = ()
 
 
-class ChainStore:
+class ChainStore(TransactionReads):
     """Rows of final blocks. Reads from the loop; the second half of `prepare` on any thread."""
 
     def __init__(self, database: KeyValue, bodies: AppendLog, tip: TipRow) -> None:
-        self._database = database
+        super().__init__(database)
         self.bodies = bodies
         self.tip = tip
         self._decoded: dict[int, Block] = {}
@@ -337,77 +327,6 @@ class ChainStore:
         for key, value in rows:
             return int.from_bytes(key[1:], "big"), certificate_decoder.decode(value)
         return None
-
-    def location(self, txid: bytes) -> Location | None:
-        """Where a final transaction stands."""
-        row = self.transaction_row(txid)
-        return Location(row.height, row.place) if row is not None else None
-
-    def transaction_row(self, txid: bytes) -> TransactionRow | None:
-        """Where a final transaction stands, and what it moved."""
-        value = self._database.get(TRANSACTION + txid)
-        return transaction_row.decode(value) if value is not None else None
-
-    def outcome(self, txid: bytes) -> OutcomeRow | None:
-        """How a transaction that never applied ended."""
-        value = self._database.get(OUTCOME + txid)
-        return outcome_row.decode(value) if value else None
-
-    def outcomes(self, height: int) -> Iterator[tuple[bytes, OutcomeRow]]:
-        """All that was told of by final blocks up to a height."""
-        for key, value in self._database.scan(OUTCOME, prefix_end(OUTCOME)):
-            row = outcome_row.decode(value)
-            if row.height <= height:
-                yield key[1:], row
-
-    def activity(
-        self, address: bytes, before: Location | None, limit: int
-    ) -> list[tuple[Location, Activity]]:
-        """Newest first: transactions of an address strictly before a location."""
-        prefix = activity_prefix(address)
-        stop = prefix_end(prefix) if before is None else prefix + location_suffix(*before)
-        found: list[tuple[Location, Activity]] = []
-        for _, txid in self._database.scan(prefix, stop, reverse=True):
-            if len(found) == limit:
-                break
-            value = self._database.get(TRANSACTION + txid)
-            assert value is not None, "both rows are of one batch"
-            row = transaction_row.decode(value)
-            if row.payer:  # what a block moved by itself is no transaction
-                found.append((Location(row.height, row.place), activity_of(txid, row, address)))
-        return found
-
-    def last_active(self, address: bytes) -> int | None:
-        """The last final height whose transactions, or expiries and triggers, meant an address."""
-        prefix = activity_prefix(address)
-        for key, _ in self._database.scan(prefix, prefix_end(prefix), reverse=True, limit=1):
-            return int.from_bytes(key[len(prefix) : len(prefix) + 8], "big")
-        return None
-
-    def block_trades(self, height: int) -> TransactionRow | None:
-        """What a final block moved by itself, by expiries and triggers."""
-        return self.transaction_row(block_trades_id(height))
-
-    def activity_from(self, address: bytes, start: Location, limit: int) -> list[bytes]:
-        """Oldest first: ids of transactions of an address at a location or above it."""
-        prefix = activity_prefix(address)
-        rows = self._database.scan(
-            prefix + location_suffix(*start), prefix_end(prefix), limit=limit
-        )
-        return [txid for _, txid in rows]
-
-    def referring(
-        self, address: bytes, reference: bytes, after: Location | None, limit: int
-    ) -> list[tuple[bytes, TransactionRow]]:
-        """What refers to an invoice or a payment of an address, oldest first, after a place."""
-        prefix = reference_prefix(address, reference)
-        start = prefix if after is None else prefix + location_suffix(*after) + b"\0"
-        found = []
-        for _, txid in self._database.scan(start, prefix_end(prefix), limit=limit):
-            value = self._database.get(TRANSACTION + txid)
-            assert value is not None, "both rows are of one batch"
-            found.append((txid, transaction_row.decode(value)))
-        return found
 
     @contextmanager
     def books(self) -> Iterator[Books]:

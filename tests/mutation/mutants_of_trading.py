@@ -6,8 +6,8 @@ TRADING = "chaind/ledger/trading.py"
 EXECUTE = "chaind/ledger/execute.py"
 BLOCK = "chaind/ledger/block.py"
 JOURNAL = "chaind/ledger/journal.py"
-RULES = ("tests/ledger/test_trading.py",)
-RUNS = ("tests/ledger/test_trading.py", "tests/ledger/test_trading_machine.py")
+RULES = ("tests/ledger/test_trading.py", "tests/ledger/test_trading_outcomes.py")
+RUNS = (*RULES, "tests/ledger/test_trading_machine.py")
 NODES = ("tests/node/test_orders_on_nodes.py",)
 
 

@@ -1,6 +1,5 @@
 """The peer book and the scores: bounds that hold against liars, back-off, bans that end."""
 
-import json
 from random import Random
 
 import pytest
@@ -22,7 +21,6 @@ from chaind.network.peers import (
     Address,
     AddressInvalid,
     BackOff,
-    BookInvalid,
     PeerBook,
     Scores,
     parse_address,
@@ -177,16 +175,6 @@ def test_a_configured_peer_is_dialled_soon_after_its_link_heals_however_long_it_
         assert known.persistent_due(now_ms=attempt * 1_000_000 + 2_250, busy=set()) == [address]
 
 
-def test_who_starts_anew_may_dial_whom_it_remembers_at_once() -> None:
-    known = book()
-    [address] = many(1)
-    known.learn([address], source="s", source_host=HOME)
-    known.failed(address, now_ms=5_000_000)  # of a machine that runs for long
-    again = book()
-    again.restore(json.loads(json.dumps(known.export())))
-    assert again.pick(now_ms=1, busy=set()) == address
-
-
 def test_busy_addresses_nodes_and_hosts_are_left_alone() -> None:
     known = book()
     address = Address("8.8.8.8", 9080)
@@ -194,20 +182,6 @@ def test_busy_addresses_nodes_and_hosts_are_left_alone() -> None:
     for busy in (address, "n", "8.8.8.8"):
         assert known.pick(now_ms=0, busy={busy}) is None
     assert known.pick(now_ms=0, busy={"other"}) == address
-
-
-def test_book_survives_a_restart_but_not_its_configuration() -> None:
-    known = book()
-    known.add_persistent(Address("1.1.1.1", 1))
-    known.learn(many(10), source="s", source_host=HOME)
-    known.succeeded(many(1)[0], node_id="n", now_ms=77)
-    again = book()
-    again.restore(json.loads(json.dumps(known.export())))
-    assert again.addresses() == many(10)
-    assert again.sample(9, for_host="9.9.9.9") == many(1)
-    for rows in ({}, [{"host": "h"}], [{"host": "h", "port": 0, "source": "s"}], ["x"]):
-        with pytest.raises(BookInvalid):
-            again.restore(rows)
 
 
 @pytest.mark.parametrize(
