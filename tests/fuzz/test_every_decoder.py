@@ -66,7 +66,6 @@ OURS = {
     "cli/supervise.py": "a file of the command's own",
     "miner/devices.py": "what a process of ours says of a card",
     "miner/worker.py": "what a process and its worker say to each other",
-    "network/peers.py": "the addresses that the node itself wrote down",
     "primitives/codec.py": "the Decoder itself",
 }
 # Types of `codec.Decoder` that are read after something else has proven whose they are.
