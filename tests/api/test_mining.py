@@ -94,14 +94,14 @@ async def test_however_many_ask_transactions_are_chosen_now_and_then(door: Door)
     assert door.node.gbt is not None
     door.node.gbt._refresh_s = 3_600.0
     plans = 0
-    make = door.node.engine.plan
+    make = door.node.engine.next_block.plan
 
     def counted(**how: bool) -> Plan:
         nonlocal plans
         plans += 1
         return make(**how)
 
-    door.node.engine.plan = counted  # type: ignore[method-assign]
+    door.node.engine.next_block.plan = counted  # type: ignore[method-assign]
     given = []
     for amount in range(1, 9):
         body = {"from": "alice", "to": "bob", "amount": str(amount)}
