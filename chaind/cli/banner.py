@@ -6,6 +6,7 @@ from chaind.cli.layout import HOST, Place, shell_line
 from chaind.cli.status import NodeSilent, fetch
 from chaind.primitives.address import key_address
 from chaind.primitives.genesis import DEFAULT_ADDRESSES, Genesis
+from chaind.primitives.hashes import display_hash
 from chaind.wallet.derivation import DEVELOPMENT_MNEMONIC, FIXED_NAMES, development_key
 
 _POST = "curl -s -X POST -H 'Content-Type: application/json'"
@@ -13,7 +14,7 @@ _POST = "curl -s -X POST -H 'Content-Type: application/json'"
 
 def banner(nodes: Sequence[Place], genesis: Genesis) -> str:
     """The whole text. Balances are asked of the first node, since a chain may have been resumed."""
-    lines = ["", f"Chain {genesis.name}, genesis {genesis.hash[::-1].hex()}", ""]
+    lines = ["", f"Chain {genesis.name}, genesis {display_hash(genesis.hash)}", ""]
     lines += [f"  {node.name:<8}{node.url}   P2P {node.p2p_port}" for node in nodes]
     lines += mining_lines(nodes)
     lines += ["", f"Dashboard and explorer, on any of them: {nodes[0].url}/"]

@@ -18,7 +18,6 @@ from chaind.wallet.keystore import KEYSTORE_BYTES_MAX, Contents, OpenPart, read_
 from chaind.wallet.secret import Secret
 
 SUFFIX = ".keystore"
-DEFAULT_NAME = "default"
 
 
 class WalletExists(LocalFault):

@@ -190,7 +190,8 @@ class Order:
         self.expires_ms = terms.expires_ms
 
     def moved(self, terms: Terms, ticks: int, lots: int, rank: int) -> "Order":
-        """The same order with new terms, as the newest."""
+        """The same order as the newest. `terms` tell what was placed, `ticks` and `lots` what is
+        left of it."""
         order = Order(self.id, self.owner, self.book, terms, ticks, rank)
         order.lots, order.filled, order.fee_ppm_units = lots, self.filled, self.fee_ppm_units
         return order

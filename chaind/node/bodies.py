@@ -35,6 +35,7 @@ from chaind.node.intake import Verifier
 from chaind.primitives.block import Block
 from chaind.primitives.errors import ChaindError, Malformed, PeerFault
 from chaind.primitives.genesis import Genesis
+from chaind.primitives.hashes import display_hash
 from chaind.primitives.transaction import Transaction
 
 COMPACT_MAX = 128  # proposals waiting for transactions: a few per view over the vote window
@@ -95,7 +96,14 @@ class _Want:
     """A block that is needed, and whom it was asked of."""
 
     __slots__ = (
-        *("asked", "asked_ms", "lowest", "owed", "resolve", "since_height", "source", "view"),
+        "asked",
+        "asked_ms",
+        "lowest",
+        "owed",
+        "resolve",
+        "since_height",
+        "source",
+        "view",
         "vouched",
     )
 
@@ -254,7 +262,7 @@ class Bodies:
         assert message.raw is not None
         block = Block.decode(message.raw)
         if block.hash != message.block_hash:
-            raise WrongBlock(hash=message.block_hash[::-1].hex(), other=block.hash[::-1].hex())
+            raise WrongBlock(hash=display_hash(message.block_hash), other=display_hash(block.hash))
         await self.take_block(block)
 
     async def take_block(self, block: Block, verified: Mapping[bytes, Checked] = _NONE) -> None:
@@ -279,7 +287,7 @@ class Bodies:
 
     def _refuse(self, block_hash: bytes, error: ChaindError) -> None:
         """The hash commits to something that no state can make valid."""
-        log.warning("block_invalid", hash=block_hash[::-1].hex(), error=str(error))
+        log.warning("block_invalid", hash=display_hash(block_hash), error=str(error))
         self._compact.pop(block_hash, None)
         self._wants.pop(block_hash, None)
         self._on_verdict(block_hash, Verdict.NEVER)
@@ -312,7 +320,7 @@ class Bodies:
         wanted = set(compact.missing())
         fetched = {item.wtxid: item for item in map(Transaction.decode, message.raws)}
         if not wanted.issuperset(fetched):
-            raise WrongTransactions(hash=message.block_hash[::-1].hex())
+            raise WrongTransactions(hash=display_hash(message.block_hash))
         if len(fetched) < len(wanted):  # it does not hold the block any more
             self._ask(message.block_hash)
             return
@@ -366,7 +374,7 @@ class Bodies:
             block = candidate.body.block
             self._chain.execute(block.hash)
             if candidate.error is not None:
-                shown = block.hash[::-1].hex()
+                shown = display_hash(block.hash)
                 log.warning("block_invalid", hash=shown, error=str(candidate.error))
                 return Verdict.NEVER
         return self._time_verdict(path[0].body.block)

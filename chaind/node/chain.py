@@ -21,6 +21,7 @@ from chaind.primitives.block import BFT_BITS, Block, Commitment
 from chaind.primitives.coinbase import encode_coinbase
 from chaind.primitives.errors import LocalFault
 from chaind.primitives.genesis import Genesis
+from chaind.primitives.hashes import display_hash
 
 
 class Diverged(LocalFault):
@@ -280,7 +281,7 @@ class Chain:
             self.execute(block.hash)
             if candidate.error is not None:
                 raise Diverged(
-                    height=block.height, hash=block.hash[::-1].hex(), reason=candidate.error
+                    height=block.height, hash=display_hash(block.hash), reason=candidate.error
                 )
         if path and path[-1] not in self._stack:
             self.move_to(block_hash)

@@ -98,7 +98,7 @@ class StoredFinals:
 def serve_headers(store: ChainStore, tree: Tree, head: Entry, locator: tuple[bytes, ...]) -> bytes:
     """Headers of the chain up to `head` after the first hash of `locator` that stands in it.
 
-    None where it knows nothing of this chain, not even block 0.
+    Empty where none of them is known, not even block 0.
     """
     for block_hash in locator:
         entry = tree.get(block_hash)

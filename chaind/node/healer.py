@@ -12,6 +12,7 @@ from chaind.network.peer import Peer
 from chaind.node.bodies import Transport, WrongBlock
 from chaind.node.clock import Clock
 from chaind.primitives.block import Block
+from chaind.primitives.hashes import display_hash
 from chaind.storage.chain_store import BlockDamaged, ChainStore
 
 SCRUB_BLOCKS = 20  # read through per tick: 200 a second, under a hundredth of a core
@@ -61,7 +62,7 @@ class Healer:
             return True
         block = Block.decode(message.raw)
         if block.hash != block_hash:
-            raise WrongBlock(hash=block_hash[::-1].hex(), other=block.hash[::-1].hex())
+            raise WrongBlock(hash=display_hash(block_hash), other=display_hash(block.hash))
         self._store.replace_body(block)
         self._refused.pop(block_hash, None)
         self.healed_total += 1

@@ -91,11 +91,6 @@ class Home:
         return self.path / "chain"
 
     @property
-    def peers(self) -> Path:
-        """The peer book."""
-        return self.path / "peers.json"
-
-    @property
     def webhooks(self) -> Path:
         """Subscriptions with their secrets, a file each, and how far each has come."""
         return self.path / "webhooks"

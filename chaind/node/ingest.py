@@ -130,6 +130,8 @@ class Ingest:
         inbox.due_ms = self._monotonic_ms() + REFUSED_MS * len(errors)
         if faults:
             self._clear(inbox)
+        if inbox.gone and not inbox.slices:
+            self._inboxes.pop(peer, None)
 
     def _clear(self, inbox: _Inbox) -> None:
         self._bytes -= inbox.bytes

@@ -129,11 +129,13 @@ class Intake:
         """Take transactions in order; `source` names the peer they came from.
 
         For `local` ones the result comes after they are durable. Never raises for a bad
-        transaction: each has its own error.
+        transaction: each has its own error. `LogBacklog` refuses all of them, before any is taken.
         """
         formed = [self._check_form(raw) for raw in raws]
         fresh = [item for item in formed if isinstance(item, Checked)]
         errors = iter(await self._verifier.verify(fresh))
+        if local:  # from here to the journal nothing else runs
+            self._tracker.check_room(raws)
         accepted: list[Checked] = []
         done: list[Submission] = []
         context, now_ms = self._chain.tip_context(), self._clock.now_ms()

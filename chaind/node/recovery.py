@@ -82,6 +82,8 @@ def open_disk(
     ):
         if torn:
             log.warning("torn_tail_cut", log=name, bytes=torn)
+    if store.bodies.lost_segments:  # what is missing is fetched again
+        log.warning("segments_lost", log="bodies", segments=store.bodies.lost_segments)
     return Disk(store, votes, journal)
 
 

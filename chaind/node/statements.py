@@ -20,7 +20,6 @@ from chaind.storage.schema import Location
 STEPS_MAX = 100_000  # rows read for one page, about a second, in slices
 SLICE_STEPS = 200  # between two of them the loop serves others: about 2 ms
 BALANCES_MAX = 10_000  # of pages given before, remembered for the pages after them
-BEGINNING = Location(0, PLACE_MAX)  # all that the genesis gave, and nothing else
 
 
 class StatementTooFar(RuleBroken):

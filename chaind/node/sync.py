@@ -42,9 +42,8 @@ class BrokenRange(Malformed, PeerFault):
 def serve_range(store: ChainStore, start_height: int, count: int) -> Blocks:
     """Final blocks from `start_height` up to one that has a certificate, within bytes and count.
 
-    A damaged one ends the range before it.
-
-    None where a certificate covers more blocks than fit: they are fetched one by one from the top.
+    A damaged one ends the range before it. Empty where a certificate covers more blocks than fit:
+    they are fetched one by one from the top.
     """
     raws: list[bytes] = []
     size = 0

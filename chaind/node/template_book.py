@@ -55,10 +55,8 @@ class TemplateBook:
         self._engine = engine
         self._gbt = gbt
         self._templates: OrderedDict[str, Block] = OrderedDict()
-        self._branch: tuple[str, tuple[bytes, ...]] = (
-            "",
-            (),
-        )  # of the plan that was given out last
+        # Of the plan that was given out last: its id, and its Merkle branch.
+        self._branch: tuple[str, tuple[bytes, ...]] = ("", ())
 
     def issue(self, address: bytes) -> tuple[str, Block]:
         """A new template that pays an address, and its name. Raises what `Gbt.offer` raises."""

@@ -7,7 +7,7 @@ a restart; its segments go when all in them have ended.
 """
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from chaind.ledger.block import GENESIS_COIN_TXID
@@ -58,6 +58,10 @@ class Tracker:
     def open(self) -> tuple[Checked, ...]:
         """All open transactions, those followed first first."""
         return tuple(found.checked for found in self._open.values())
+
+    def check_room(self, raws: Sequence[bytes]) -> None:
+        """Raise `LogBacklog` where the journal has no room for all of these."""
+        self.journal.check_room(raws)
 
     def accept(self, batch: Iterable[Checked]) -> None:
         """Append to the journal and follow; the caller waits for the journal's sync."""

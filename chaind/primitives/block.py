@@ -14,7 +14,13 @@ import msgspec
 from chaind.primitives.codec import Decoder, encode
 from chaind.primitives.coinbase import Coinbase, parse_coinbase
 from chaind.primitives.errors import Malformed, PeerFault
-from chaind.primitives.hashes import HASH_BYTES, merkle_is_mutated, merkle_root, sha256d
+from chaind.primitives.hashes import (
+    HASH_BYTES,
+    display_hash,
+    merkle_is_mutated,
+    merkle_root,
+    sha256d,
+)
 from chaind.primitives.transaction import Transaction
 from chaind.primitives.votes import Vote
 
@@ -196,7 +202,7 @@ class Block:
         return self.header.parent
 
     def __repr__(self) -> str:
-        return f"Block({self.height}, {self.hash[::-1].hex()[:16]}…)"
+        return f"Block({self.height}, {display_hash(self.hash)[:16]}…)"
 
 
 def is_sealed(data: bytes, block_hash: bytes) -> bool:

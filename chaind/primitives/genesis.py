@@ -30,6 +30,7 @@ from chaind.primitives.work import BITS_MAX, TARGET_BITS, BitsInvalid, WorkParam
 
 HEX_DIGITS = frozenset("0123456789abcdef")
 BLOCK_BYTES_LIMIT = 3 << 20  # a block and its overhead travel in one frame of 4 MiB
+TRANSACTION_BYTES_LIMIT = 256 << 10  # several travel in one message of 1 MiB
 WEIGHT_MAX = 1_000_000  # keeps the sum over all validators within 32 bits
 OVERLAY_DEGREE_MAX = 64  # beyond it everyone might as well talk to everyone
 TIME_MS_END = 2**32 * 1000  # the header counts seconds in 32 bits, until 2106
@@ -334,6 +335,9 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             raise GenesisInvalid(path=path, reason="lease_ms is shorter than validity_window_ms")
         if self.parameters.block_bytes_max > BLOCK_BYTES_LIMIT:
             raise GenesisInvalid(path=path, reason=f"block_bytes_max exceeds {BLOCK_BYTES_LIMIT}")
+        if self.parameters.transaction_bytes_max > TRANSACTION_BYTES_LIMIT:
+            reason = f"transaction_bytes_max exceeds {TRANSACTION_BYTES_LIMIT}"
+            raise GenesisInvalid(path=path, reason=reason)
         if self.parameters.transaction_bytes_max > self.parameters.block_bytes_max:
             raise GenesisInvalid(path=path, reason="transaction_bytes_max exceeds block_bytes_max")
 

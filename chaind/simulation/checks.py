@@ -13,6 +13,7 @@ from chaind.node.node import Node
 from chaind.node.tally import Tally
 from chaind.primitives.block import Block
 from chaind.primitives.genesis import Genesis
+from chaind.primitives.hashes import display_hash
 from chaind.simulation.program import Program
 from chaind.simulation.world import World
 
@@ -59,7 +60,7 @@ class Checks(ABC):
         if height != self.heights[name] + 1:
             world.fail(f"{name} made height {height} final after {self.heights[name]}")
         self.heights[name] = height
-        world.trace.note(name, f"final {height} {block.hash[::-1].hex()[:16]}")
+        world.trace.note(name, f"final {height} {display_hash(block.hash)[:16]}")
         self._made_final(event)
         if height <= len(self.blocks):
             if self.blocks[height - 1].hash != block.hash:

@@ -15,6 +15,7 @@ from chaind.node.node import Node
 from chaind.node.signatures import Verify
 from chaind.primitives import keys
 from chaind.primitives.errors import LocalFault
+from chaind.primitives.hashes import display_hash
 from chaind.primitives.keys import SecretKey
 from chaind.simulation.bft_mode import BftMode
 from chaind.simulation.client import Promises
@@ -317,7 +318,9 @@ def _stand(node: Node | None) -> str:
     if node is None:
         return "down"
     chain = node.chain
-    return f"{chain.final.height} final, head {chain.head.height} {chain.head.hash[::-1].hex()[:8]}"
+    return (
+        f"{chain.final.height} final, head {chain.head.height} {display_hash(chain.head.hash)[:8]}"
+    )
 
 
 def _only_disk_faults(error: BaseException) -> bool:

@@ -10,6 +10,7 @@ from chaind.node.events import FinalEvent
 from chaind.node.node import Node
 from chaind.primitives.block import Block
 from chaind.primitives.genesis import Genesis
+from chaind.primitives.hashes import display_hash
 from chaind.primitives.votes import CertificateKind, Vote, VoteKind
 from chaind.simulation.checks import Checks
 from chaind.simulation.disk import CrashDisk
@@ -73,7 +74,7 @@ class VoteChecks(Checks):
 
     def _own_vote(self, program: Program, node: Node, vote: Vote) -> None:
         world, name = self._world, program.machine.name
-        about = "⊥" if vote.block is None else vote.block[::-1].hex()[:8]
+        about = "⊥" if vote.block is None else display_hash(vote.block)[:8]
         what = f"{vote.kind.name}(view {vote.view}, {about})"
         world.trace.note(name, f"votes {what}")
         if vote.kind is VoteKind.FIRST:

@@ -2,8 +2,9 @@
 
 The body log holds every block that this node ever built, checked or fetched, final or not, and
 behind them the certificates that made blocks final; the database knows the positions of final
-blocks. What lies in the log above the tip is read again at start, so that nothing this node voted
-for is missing. From the log alone the database can be made again: `chaind.node.repair`.
+blocks. What lies in the log behind the tip's record is read again at start; a block that came
+before its parents is not, and is fetched again. From the log alone the database can be made again:
+`chaind.node.repair`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -64,7 +65,7 @@ from chaind.storage.schema import (
 from chaind.storage.segment import Position
 from chaind.storage.transaction_reads import TransactionReads
 
-BODY_SEGMENT_BYTES = 32 << 20  # recovery holds the last one in memory
+BODY_SEGMENT_BYTES = 32 << 20
 DECODED_BLOCKS_MAX = 32  # what is asked for is mostly new; a full block takes some 10 MiB
 BLOCK_HEAD = b"\x94"  # MessagePack: an array of four; a certificate is one of seven
 HEADER_AT = 3  # in a block's canonical bytes, behind the heads of an array and of a byte string

@@ -25,7 +25,7 @@ loop appends the next batch and reads. After a failed write or sync the log refu
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import groupby
@@ -159,6 +159,15 @@ class AppendLog:
                 self._ends[number] = offset
                 self._buffered_bytes += size
         return positions
+
+    def check_room(self, payloads: Sequence[bytes]) -> None:
+        """Raises what `append_all` of these would raise, before any of them is taken."""
+        size = sum(map(len, payloads)) + RECORD_BYTES * len(payloads)
+        with self._state:
+            self._check_usable("append to")
+            waiting = self._buffered_bytes
+            if (waiting or len(payloads) > 1) and waiting + size > BUFFER_BYTES_MAX:
+                raise self._backlog(log=self._name, bytes=waiting, bytes_max=BUFFER_BYTES_MAX)
 
     def flush(self) -> None:
         """Hands every record appended before the call to the kernel: a crash of the process no

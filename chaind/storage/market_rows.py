@@ -4,7 +4,7 @@
     N ‖ len ‖ account ‖ height(8) ‖ index(4)  id of an order of an account, by its transaction
     F ‖ len ‖ account ‖ trade(8)              one side of a trade: what an account had of it
     T ‖ len ‖ symbol ‖ trade(8)               a trade
-    K ‖ len ‖ symbol ‖ interval ‖ start(8)    a candle, its start in ms
+    I ‖ len ‖ symbol ‖ interval ‖ start(8)    a candle, its start in ms
     D ‖ height(8)                             digest of all books after a block that changed one
 
 A trade's number is its height in the upper half and an index in the lower one, so that rows go by
@@ -28,7 +28,7 @@ ORDER_RECORD = b"Q"
 ORDERS_OF = b"N"
 FILLS_OF = b"F"
 TRADE = b"T"
-CANDLE = b"K"
+CANDLE = b"I"
 DIGEST = b"D"
 
 TRADE_INDEX_BITS = 32

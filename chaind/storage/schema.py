@@ -18,7 +18,7 @@
     P ‖ len ‖ address ‖ height(8)               the reward of a block's proposer, or what a mined
                                                 block's coinbase paid an address, units(8)
     O ‖ txid                                    how a transaction that never applied ended
-    Q N F T K D                                 what order books did: storage.market_rows
+    Q N F T I D                                 what order books did: storage.market_rows
     M ‖ name                                    meta: format, genesis, tip
 
 Integers are big-endian. All rows of one final block are one synced batch, so that tip, state and
@@ -33,7 +33,7 @@ from chaind.ledger.trading import Refused
 from chaind.primitives.codec import Decoder, encode
 from chaind.primitives.hashes import tagged_hash
 
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 
 STATE = b"S"
 HEIGHT = b"H"
@@ -103,7 +103,7 @@ class TransactionRow(_Row, frozen=True, gc=False):
 
 
 class OutcomeRow(_Row, frozen=True, gc=False):
-    """Why a transaction can never apply any more: "rejected", "replaced" or "expired"."""
+    """Why a transaction can never apply any more: "rejected" or "expired"."""
 
     status: str
     reason: str

@@ -165,3 +165,18 @@ async def test_what_an_honest_peer_said_before_it_went_counts_and_a_flood_does_n
         ]  # fmt: skip
         assert not door.ingest._inboxes
         assert door.ingest._bytes == 0
+
+
+async def test_a_peer_that_went_while_its_faulty_slice_was_judged_leaves_nothing() -> None:
+    [a] = peers("a")
+    async with running() as door:
+        door.open.clear()
+        door.take(a, FORGED)
+        door.take(a, GOOD, 2 * SLICE)
+        await door.turn()
+        door.ingest.peer_down(a)
+        door.open.set()
+        await door.turn()
+        assert door.punished == ["a"]
+        assert not door.ingest._inboxes
+        assert door.ingest._bytes == 0

@@ -32,6 +32,8 @@ from chaind.primitives.transaction import (
     Lease,
     Transaction,
 )
+from chaind.storage import log as log_module
+from chaind.storage.errors import LogBacklog
 from chaind.wallet.builder import sign
 
 
@@ -169,6 +171,27 @@ async def test_replaced_in_the_same_batch_is_journaled_all_the_same(world: World
     dropped = world.heard[1]
     assert isinstance(dropped, DroppedEvent)
     assert (dropped.reason, dropped.by, dropped.ended) == ("replaced", high.txid, False)
+
+
+async def test_what_the_journal_has_no_room_for_is_nowhere(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is told to come back must not find later that it paid."""
+    told: list[PendingEvent] = []
+    world.events.subscribe(
+        lambda event: told.append(event) if isinstance(event, PendingEvent) else None
+    )
+    first, second = world.payment(), world.payment(source="carol")
+    async with serving(world):
+        with monkeypatch.context() as full:
+            full.setattr(log_module, "BUFFER_BYTES_MAX", len(first.raw) + 50)
+            with pytest.raises(LogBacklog):
+                await world.intake.submit([first.raw, second.raw], local=True)
+        assert not told
+        assert all(world.pool.get(one.txid) is None for one in (first, second))
+        assert journaled(world) == []
+        assert await errors_of(world, first.raw, second.raw) == [None, None]
+        assert journaled(world) == [first.txid, second.txid]
 
 
 async def test_what_was_accepted_is_never_refused_later(tmp_path: Path) -> None:

@@ -230,7 +230,8 @@ BAD: list[tuple[Callable[[Document], Any], str]] = [
     (put("parameters", "min_fee_per_byte", value=-1), "min_fee_per_byte = -1"),
     (put("parameters", "block_bytes_max", value=2**53 + 1), "block_bytes_max = 9007199254740993"),
     (put("parameters", "blocksize", value=1), "`blocksize`"),
-    (put("parameters", "transaction_bytes_max", value=2_097_153), "transaction_bytes_max exceeds"),
+    (put("parameters", "transaction_bytes_max", value=262_145), "transaction_bytes_max exceeds 26"),
+    (put("parameters", "block_bytes_max", value=65_535), "transaction_bytes_max exceeds block"),
     (put("parameters", "block_bytes_max", value=(3 << 20) + 1), "block_bytes_max exceeds"),
     (put("parameters", "subsidy_units", value=2**53), "supply of native"),
 ]
