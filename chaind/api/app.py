@@ -140,8 +140,11 @@ def _make_door(api: Api, labels: Mapping[Handler, str], room: BodyRoom) -> Middl
         except ConnectionError:  # the client went away: nobody is left to answer
             raise
         except Exception as error:  # noqa: BLE001 — logged, and answered without details
-            _log_failure(label, error)
-            response = internal_response()
+            if api.node.ended:  # while this waited for something: its files are closed
+                response = problem_response(NodeStopping())
+            else:
+                _log_failure(label, error)
+                response = internal_response()
         finally:
             room.release(request)
         if response.status >= 400 and not request.content.at_eof():

@@ -7,7 +7,7 @@ from chaind.api.route import V1, Header, Parameter, Route, number
 from chaind.consensus.pow import errors as headers
 from chaind.consensus.pow.tree_errors import ParentInvalid, ReorgTooDeep
 from chaind.ledger.errors import BlockInvalid, BlockTransactionInvalid, RootMismatch
-from chaind.node.gbt import ClockTooSlow, HeadersMissing, NoPeers
+from chaind.node.gbt import BlockKnown, ClockTooSlow, HeadersMissing, NoPeers
 from chaind.node.template_book import BlockStale, HeaderForeign, TemplateUnknown
 from chaind.node.work_engine import ParentUnknown
 
@@ -76,6 +76,7 @@ MINING_ROUTES: tuple[Route, ...] = (
             mining.HeaderHexInvalid,
             mining.NotMined,
             BlockInvalid,
+            BlockKnown,
             BlockStale,
             BlockTransactionInvalid,
             HeaderForeign,

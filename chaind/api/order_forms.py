@@ -145,7 +145,7 @@ class CandlesAnswer(Answer, frozen=True):
 
 class TickerAnswer(Answer, frozen=True, kw_only=True):
     """The last day of a market to the minute, and the best prices. Null is what nothing traded or
-    stands for; `change_percent` is rounded down to hundredths."""
+    stands for; `change_percent` is cut to hundredths."""
 
     symbol: str
     seq: int
@@ -343,8 +343,9 @@ def ticker_form(view: BookView, time_ms: int, seq: int) -> TickerAnswer:
 
 
 def _percent(part: int, whole: int) -> str:
-    """With two places, rounded down."""
-    return format_amount(part * _DAY_PERCENT * 100 // whole * 10**6)
+    """With two places, the rest cut off: a fall looks as steep as a rise of the same size."""
+    hundredths = abs(part) * _DAY_PERCENT * 100 // whole
+    return format_amount((hundredths if part > 0 else -hundredths) * 10**6)
 
 
 def order_form(forms: Forms, market: Market, state: OrderState) -> OrderAnswer:

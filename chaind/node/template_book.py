@@ -7,7 +7,7 @@ newest are remembered; of those on a lost tip nothing is worth keeping but that 
 
 from collections import OrderedDict
 
-from chaind.node.gbt import Gbt, Offer
+from chaind.node.gbt import BlockKnown, Gbt, Offer
 from chaind.node.work_engine import WorkEngine
 from chaind.primitives.block import BLOCK_VERSION, Block, Header, block_leaves
 from chaind.primitives.coinbase import TAG
@@ -94,6 +94,8 @@ class TemplateBook:
             template.commitment_bytes,
             template.transactions,
         )
+        if self._engine.follows(block.hash):  # handed in again, as by who missed the answer
+            raise BlockKnown(hash=display_hash(block.hash), state="valid")
         tip = self._engine.tip_hash
         if block.parent != tip:
             shown = {"hash": block.hash, "parent": block.parent, "tip": tip}

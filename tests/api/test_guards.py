@@ -272,6 +272,18 @@ async def test_a_node_that_has_ended_says_so(door: Door) -> None:
             assert response.headers["Retry-After"]
 
 
+async def test_what_finds_the_files_closed_meanwhile_says_so(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late(*_: object, **__: object) -> None:
+        door.node.ended = True
+        raise RuntimeError("Database is closed")
+
+    monkeypatch.setattr(door.node.payments, "transfer", late)
+    body = {"from": "alice", "to": "bob", "amount": "1"}
+    assert (await door.post("/transfer", body, 503))["code"] == "node-stopping"
+
+
 async def test_a_taken_port_is_said_at_start(door: Door) -> None:
     door.node.config = type(door.node.config)(
         node=door.node.config.node, api=ApiSection(api_port=door.server.port)

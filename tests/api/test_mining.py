@@ -127,7 +127,7 @@ async def test_stale_and_unknown_templates_say_so(door: Door) -> None:
     problem = await submit(door, second, mine(second), 409)
     assert problem["code"] == "stale-block"
     problem = await submit(door, first, mine(first), 409)
-    assert problem["code"] == "stale-block"
+    assert problem["code"] == "duplicate"
     problem = await submit(door, {"template_id": "0" * 16}, mine(first), 404)
     assert problem["code"] == "template-unknown"
 

@@ -99,6 +99,23 @@ async def test_a_trade_moves_both_sides_and_is_told_everywhere(
     assert (ticker["ask"], ticker["ask_quantity"], ticker["bid"]) == ("45000", "1.5", None)
 
 
+async def test_a_fall_looks_as_steep_as_a_rise(door: Door, traders: tuple[Trader, Trader]) -> None:
+    one, two = traders
+    for price, change, percent in (
+        ("45000", "0", "0"),
+        ("44000", "-1000", "-2.22"),  # 2.222… of a hundred
+        ("46000", "1000", "2.22"),
+    ):
+        await one.place("sell", "0.1", price)
+        await two.place("buy", "0.1", price)
+        ticker = await door.get("/api/v1/ticker/BTC-USD")
+        assert (ticker["last"], ticker["change"], ticker["change_percent"]) == (
+            price,
+            change,
+            percent,
+        )
+
+
 async def test_both_names_of_a_market_and_both_ways_to_escape_it(door: Door) -> None:
     await door.post(WAITING, {**BID, "symbol": "BTC-USD"})
     [only] = (await door.get(PLAIN + "?symbol=BTC-USD"))["orders"]
