@@ -67,7 +67,6 @@ from chaind.storage.market_rows import OrderRecord
 PAGE, PAGE_MAX = 50, 500
 LOOKED_AT_MAX = 500  # orders of one page that has a filter
 STATUSES = (
-    "pending",
     "open",
     "untriggered",
     "partially_filled",
@@ -316,7 +315,7 @@ async def get_order(api: Api, request: web.Request) -> web.Response:
 
 
 async def get_orders(api: Api, request: web.Request) -> web.Response:
-    """Final orders of an account, newest first."""
+    """Final orders of an account, newest first; one that waits for a block is found by its id."""
     orders = api.node.orders
     limit = query_integer(request, "limit", PAGE, 1, PAGE_MAX)
     account = orders.account(request.query.get("account"))
