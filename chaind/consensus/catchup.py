@@ -5,6 +5,7 @@ Every answer is bounded; a peer that asks too often is the network's to slow dow
 
 from collections.abc import Callable, Iterator
 
+from chaind.consensus.bundles import first_bundle
 from chaind.consensus.core import (
     Fetch,
     GetCertificates,
@@ -14,7 +15,6 @@ from chaind.consensus.core import (
     TimerId,
 )
 from chaind.consensus.facts import Facts
-from chaind.consensus.outbox import BUNDLE_MAX
 from chaind.consensus.pace import Pace, Stage
 from chaind.consensus.views import View
 from chaind.primitives.votes import Vote
@@ -78,7 +78,7 @@ class CatchUp:
             self.ask(sender, base + 1, max(message.view, message.final_view))
         if message.view <= facts.view:
             start = message.final_view + 1 if message.final_view < base else message.view
-            lacking = facts.chain.certificates(start)[:BUNDLE_MAX]
+            lacking = first_bundle(facts.chain.certificates(start))
             facts.out.send_certificates(sender, lacking)
             self._repeat(sender)
 
@@ -86,7 +86,7 @@ class CatchUp:
         """Answer with what is held of the range, the newest decision first."""
         facts = self._facts
         found = facts.chain.certificates(message.from_view, message.to_view)
-        facts.out.send_certificates(facts.sender, found[:BUNDLE_MAX])
+        facts.out.send_certificates(facts.sender, first_bundle(found))
 
     def ask(self, peer: int | None, from_view: int, to_view: int) -> None:
         """Ask a peer (None: all) for the certificates of views above the base."""

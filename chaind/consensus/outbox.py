@@ -4,6 +4,7 @@ Everything that carries an own signature waits for all records logged so far; wh
 others' words goes at once.
 """
 
+from chaind.consensus.bundles import BUNDLE_MAX, first_bundle
 from chaind.consensus.core import (
     Certificates,
     CoreMessage,
@@ -14,8 +15,6 @@ from chaind.consensus.core import (
     Votes,
 )
 from chaind.primitives.votes import Certificate, Vote, bitmap_indices
-
-BUNDLE_MAX = 256  # votes or certificates in one message: a frame of about 100 kB at the most
 
 
 class Outbox:
@@ -50,9 +49,10 @@ class Outbox:
 
     def send_certificates(self, to: int | None, certificates: tuple[Certificate, ...]) -> None:
         """Send certificates in messages of bounded size."""
-        for start in range(0, len(certificates), BUNDLE_MAX):
-            chunk = certificates[start : start + BUNDLE_MAX]
+        while certificates:
+            chunk = first_bundle(certificates)
             self.send(to, Certificates(chunk), own=any(map(self._signed, chunk)))
+            certificates = certificates[len(chunk) :]
 
     def send_votes(self, to: int | None, votes: list[Vote]) -> None:
         """Send own votes in messages of bounded size."""

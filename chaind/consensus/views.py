@@ -7,13 +7,13 @@ later block descends from a final one).
 
 from collections.abc import Callable, Iterator
 
+from chaind.consensus.bundles import first_bundle
 from chaind.consensus.core import BlockRef
 from chaind.consensus.quorums import Quorums
 from chaind.consensus.tally import Tally
 from chaind.primitives.votes import Certificate, CertificateKind
 
 PROPOSALS_MAX = 2  # of a view: one of an honest leader; a second costs an equivocator its bond
-JUSTIFICATION_MAX = 256  # certificates in one message; 255 failed views take an hour of timers
 
 
 class View:
@@ -134,8 +134,7 @@ class Chain:
             assert view.null is not None, "not justified"
             nulls.append(view.null)
             number -= 1
-        nulls = nulls[: JUSTIFICATION_MAX - 1]
-        return (*nulls,) if parent is None else (parent, *nulls)
+        return first_bundle(nulls if parent is None else (parent, *nulls))
 
     def missing(self, below: int) -> tuple[int, int] | None:
         """The range (first, last) of views under `below` that holds all gaps; None without."""
