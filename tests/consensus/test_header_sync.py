@@ -177,6 +177,20 @@ def test_other_headers_than_those_weighed_are_not_kept() -> None:
     assert isinstance(world.dropped[1], ChainTooLight), "weighed again, from the start"
 
 
+def test_a_chain_that_lost_its_weight_is_weighed_anew() -> None:
+    """Its headers weighed enough; then a body was invalid, and what is left weighs too little."""
+    world = World(minimum=4_400 * WORK)
+    server = world.connect(1, Server(LONG))
+    world.run(130.0)
+    assert world.planner.synced
+    world.tree.invalidate(sha256d(LONG[99]))
+    assert not world.planner.heavy_enough
+    server.headers = chain(4_450, salt=6, on=LONG[:99])
+    world.run(IDLE_MS + 10_000.0)
+    assert world.tree.best.hash == tip(server.headers)
+    assert world.planner.synced
+
+
 def test_a_light_peer_does_not_hinder_a_heavy_one() -> None:
     world = World(minimum=4_000 * WORK)
     world.connect(1, Server(chain(100, salt=3)))

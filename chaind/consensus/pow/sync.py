@@ -257,7 +257,7 @@ class SyncPlanner:
     def _weigh(self, state: _Peer, headers: Sequence[bytes], *, complete: bool, now: int) -> bool:
         """Whether these headers are not to be kept (yet). Raises what they break."""
         weighing = state.weighing
-        if weighing is None:
+        if weighing is None or weighing.done:  # done: what it brought was invalid after all
             weighing = state.weighing = Weighing(
                 parameters=self._parameters, genesis=self._genesis, minimum=self._minimum, now=now
             )
