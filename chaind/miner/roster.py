@@ -54,6 +54,10 @@ class _Worker:
         self.first_s = self.seen_s = now_s
         self.last_rate = 0.0  # when its last connection ended
 
+    def is_over(self, now_s: float) -> bool:
+        """Whether it is to be forgotten."""
+        return not self.connections and self.seen_s <= now_s - EXPIRY_S
+
     def fade(self, now_s: float) -> float:
         """The sum of hashes, each weighed by its age, as of now."""
         return self.mean * math.exp2((self.seen_s - now_s) / RATE_S)
@@ -69,14 +73,24 @@ class Roster:
     """See the module's law."""
 
     def __init__(self) -> None:
-        self._workers: OrderedDict[str, _Worker] = OrderedDict()  # seen longest ago first
+        self._workers: OrderedDict[str, _Worker] = OrderedDict()  # heard of longest ago first
 
-    def came(self, name: str, now_s: float) -> None:
-        """A connection more that works under this name."""
-        self._of(name, now_s).connections += 1
+    def came(self, name: str, now_s: float) -> bool:
+        """A connection more that works under this name; False where the table has no place for it.
+
+        Then other names are connected in every place, and nothing is kept of this one.
+        """
+        worker = self._workers.get(name)
+        if worker is None or worker.is_over(now_s):
+            if worker is None and not self._make_room():
+                return False
+            worker = self._workers[name] = _Worker(now_s)
+        worker.connections += 1
+        self._workers.move_to_end(name)
+        return True
 
     def left(self, name: str, now_s: float) -> None:
-        """One less."""
+        """One less of those that `came` took."""
         worker = self._workers.get(name)
         if worker is not None and worker.connections:
             worker.connections -= 1
@@ -90,21 +104,28 @@ class Roster:
 
     def accepted(self, name: str, hashes: float, now_s: float) -> None:
         """A share."""
-        worker = self._of(name, now_s)
+        worker = self._workers.get(name)
+        if worker is None:
+            return
         worker.mean = worker.fade(now_s) + hashes
         worker.seen_s = now_s
         worker.accepted += 1
         worker.work += hashes
+        self._workers.move_to_end(name)
 
-    def refused(self, name: str, now_s: float, *, stale: bool) -> None:
+    def refused(self, name: str, *, stale: bool) -> None:
         """A share that did not count."""
-        worker = self._of(name, now_s)
+        worker = self._workers.get(name)
+        if worker is None:
+            return
         worker.stale += stale
         worker.rejected += not stale
+        self._workers.move_to_end(name)
 
     def all(self, now_s: float) -> list[MinerInfo]:
         """Names that are connected or were seen within the hour, the newest first."""
-        self._expire(now_s)
+        for name in [name for name, worker in self._workers.items() if worker.is_over(now_s)]:
+            del self._workers[name]
         return [self._info(name, worker, now_s) for name, worker in reversed(self._workers.items())]
 
     def connected(self, now_s: float) -> list[MinerInfo]:
@@ -125,22 +146,12 @@ class Roster:
             expires_s=worker.seen_s + EXPIRY_S,
         )
 
-    def _of(self, name: str, now_s: float) -> _Worker:
-        worker = self._workers.get(name)
-        if worker is None:
-            self._expire(now_s)
-            if len(self._workers) >= WORKERS_MAX:
-                gone = next(
-                    (one for one, its in self._workers.items() if not its.connections), name
-                )
-                self._workers.pop(gone, None)
-            worker = self._workers[name] = _Worker(now_s)
-        self._workers.move_to_end(name)
-        return worker
-
-    def _expire(self, now_s: float) -> None:
-        while self._workers:
-            name, worker = next(iter(self._workers.items()))
-            if worker.connections or worker.seen_s > now_s - EXPIRY_S:
-                return
-            del self._workers[name]
+    def _make_room(self) -> bool:
+        """Forget one that is not connected, if the table is full; False where all of them are."""
+        if len(self._workers) < WORKERS_MAX:
+            return True
+        gone = next((name for name, its in self._workers.items() if not its.connections), None)
+        if gone is None:
+            return False
+        del self._workers[gone]
+        return True

@@ -170,7 +170,7 @@ class StratumServer:
         """A share was not."""
         self.stale_total += stale
         self.rejected_total += not stale
-        self.workers.refused(worker, self.monotonic_s(), stale=stale)
+        self.workers.refused(worker, stale=stale)
 
     def took(self, share: Share) -> None:
         """A share was accepted."""
@@ -194,7 +194,8 @@ class Miner(asyncio.Protocol):
         self._lines = float(LINES_BURST)  # that it may send now
         self._counted_s = 0.0  # by the loop's clock
         self._joining: asyncio.TimerHandle | None = None
-        self._known: set[str] = set()  # names that the table counts this connection under
+        self._known: set[str] = set()  # names that the table was told of
+        self._listed: set[str] = set()  # those of them that it counts this connection under
         self.host = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -222,7 +223,7 @@ class Miner(asyncio.Protocol):
                 handle.cancel()
         if self._session is not None:
             self._server.forget(self, self._extranonce)
-            for name in self._known:
+            for name in self._listed:
                 self._server.workers.left(name, self._server.monotonic_s())
             self._session = None
 
@@ -299,7 +300,8 @@ class Miner(asyncio.Protocol):
             return False
         for name in session.workers - self._known:
             self._known.add(name)
-            server.workers.came(name, now_s)
+            if server.workers.came(name, now_s):
+                self._listed.add(name)
         if session.refused != refused and session.worker in self._known:
             stale = session.refused[Refusal.STALE] > refused[Refusal.STALE]
             server.refused(session.worker, stale=stale)

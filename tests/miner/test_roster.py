@@ -54,6 +54,35 @@ def test_names_are_bounded_and_the_connected_ones_stay(monkeypatch: pytest.Monke
     table = Roster()
     table.came("kept", 0.0)
     for number in range(10):
-        table.accepted(f"gone{number}", 1.0, 1.0 + number)
+        table.came(f"gone{number}", 1.0 + number)
+        table.left(f"gone{number}", 1.0 + number)
     names = [one.name for one in table.all(20.0)]
     assert names == ["gone9", "gone8", "kept"]
+
+
+def test_a_table_full_of_connected_names_takes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster_module, "WORKERS_MAX", 2)
+    table = Roster()
+    assert table.came("a", 0.0)
+    assert table.came("b", 0.0)
+    assert not table.came("c", 0.0)
+    table.accepted("c", 1.0, 1.0)
+    table.refused("c", stale=False)
+    table.left("c", 1.0)
+    assert [one.name for one in table.all(1.0)] == ["b", "a"]
+    assert table.came("a", 1.0), "another connection of a listed name needs no place"
+    table.left("b", 2.0)
+    assert table.came("c", 2.0)
+    assert [one.name for one in table.all(2.0)] == ["c", "a"]
+
+
+def test_a_silent_miner_keeps_no_other_name_beyond_its_hour() -> None:
+    table = Roster()
+    for name in ("silent", "gone", "back"):
+        table.came(name, 0.0)
+        table.accepted(name, 1.0, 1.0)
+    table.left("gone", 1.0)
+    table.left("back", 1.0)
+    table.came("back", 1.0 + EXPIRY_S)
+    told = {one.name: one.accepted for one in table.all(1.0 + EXPIRY_S)}
+    assert told == {"back": 0, "silent": 1}, "who comes after its hour is new"
