@@ -17,6 +17,7 @@ from chaind.miner.search import NONCES, PREFIX_BYTES
 from chaind.miner.worker import CARD, TARGET_BYTES, Answer, Work, decode_answer, encode
 from chaind.primitives.errors import LocalFault
 
+STATUS_S_MAX = 0.1  # event loops listen here: who hangs in its exit is left to `close`
 END_S_MAX = 5.0  # a worker looks at its connection every few milliseconds, once it is ready
 
 
@@ -30,7 +31,7 @@ class MinerNotInstalled(LocalFault):
 
 
 class WorkerDied(LocalFault):
-    """A mining process ended by itself."""
+    """A mining process ended by itself; `status` is None where its exit takes long."""
 
     code = "mining-worker-died"
     text = "mining process {worker} ended with status {status}"
@@ -162,7 +163,11 @@ class Crew:
                 worker.process.wait()
 
     def _died(self, index: int) -> WorkerDied:
-        status = self._workers[index].process.wait()
+        try:
+            status = self._workers[index].process.wait(STATUS_S_MAX)
+        except subprocess.TimeoutExpired:
+            hangs = WorkerDied(worker=index, status=None)
+            return hangs.worded("mining process {worker} has closed its connection")
         return WorkerDied(worker=index, status=status)
 
 

@@ -2,11 +2,14 @@
 
 import os
 import signal
+import socket
+import subprocess
 from itertools import count
+from multiprocessing.connection import Connection
 
 import pytest
 
-from chaind.miner.crew import Crew, MinerNotInstalled, Told, WorkerDied, WorkerStuck
+from chaind.miner.crew import Crew, MinerNotInstalled, Told, WorkerDied, WorkerStuck, _Worker
 from chaind.miner.search import NONCES, PREFIX_BYTES, meets
 from chaind.miner.worker import Compiling, Exhausted, Found, Ready
 
@@ -84,6 +87,22 @@ def test_a_worker_that_hangs_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(WorkerStuck, match="mining process 0"):
             tell_for_ever(crew)
         os.kill(pid, signal.SIGCONT)
+
+
+def test_a_worker_that_hangs_in_its_exit_keeps_nobody_waiting() -> None:
+    """Its end of the socket is closed, and the process is still there."""
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    process = subprocess.Popen(["sleep", "60"])
+    crew = Crew([_Worker(process, Connection(ours.detach()))])
+    try:
+        with pytest.raises(WorkerDied, match="mining process 0 has closed its connection"):
+            list(crew.answers(5.0))
+        with pytest.raises(WorkerDied):
+            crew.rest(1)
+    finally:
+        process.kill()
+        crew.close()
 
 
 def test_rest_ends_what_was_searched() -> None:
