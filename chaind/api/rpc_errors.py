@@ -6,8 +6,8 @@ from chaind.consensus.pow import errors as headers
 from chaind.consensus.pow.tree_errors import ParentInvalid, ReorgTooDeep
 from chaind.ledger.errors import BlockTransactionInvalid
 from chaind.node.bodies import WrongTransactions
-from chaind.node.gbt import BlockKnown, BlockOutrun, TransactionsRefused
-from chaind.node.work_engine import ParentUnknown
+from chaind.node.gbt import BlockKnown, BlockOutrun
+from chaind.node.work_engine import ParentUnknown, TransactionsRefused
 from chaind.primitives.block import MerkleMismatch
 from chaind.primitives.errors import ChaindError
 from chaind.primitives.work import BitsInvalid

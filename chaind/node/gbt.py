@@ -15,7 +15,6 @@ from typing import NamedTuple
 import structlog
 
 from chaind.consensus.pow.errors import BitsUnexpected, HashTooHigh
-from chaind.ledger.errors import BlockInvalid
 from chaind.mempool.pool import Pool
 from chaind.node.block_hex import BlockParts, parse_parts
 from chaind.node.clock import Clock
@@ -104,14 +103,6 @@ class BlockOutrun(Conflict):
     code = "block-outrun"
     text = "block {hash} is kept, but another block of its height is followed"
     advice = "Get a new template."
-
-
-class TransactionsRefused(BlockInvalid):
-    """No state makes it valid: a signature is wrong, or a form."""
-
-    code = "transactions-refused"
-    text = "block {height} is invalid: a transaction in it breaks a rule that needs no state"
-    advice = "Take the transactions as the template gives them; the node's log names the rule."
 
 
 class Offer(NamedTuple):
@@ -297,9 +288,6 @@ class Gbt:
             await asyncio.sleep(early_s)
             self._check_place(block.hash, block.header)
         await self._engine.submit(block)
-        entry = self._engine.tree.get(block.hash)
-        if entry is not None and entry.invalid:
-            raise TransactionsRefused(height=block.height)
         if self._engine.tip_hash != block.hash:
             raise BlockOutrun(hash=display_hash(block.hash))
         self.blocks_total += 1

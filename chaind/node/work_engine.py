@@ -21,6 +21,7 @@ from chaind.consensus.pow.sync import Action, AskBody, AskHeaders, Drop, Note, P
 from chaind.consensus.pow.tree import Entry, Tree
 from chaind.consensus.pow.tree_errors import ReorgTooDeep
 from chaind.ledger.checks import Checked
+from chaind.ledger.errors import BlockInvalid
 from chaind.network import messages as wire
 from chaind.network.peer import Peer
 from chaind.node.bodies import Bodies, WrongBlock
@@ -53,6 +54,14 @@ class ParentUnknown(Unknown):
     code = "parent-unknown"
     text = "block {hash} stands on {parent}, which this node does not have"
     advice = "Get a new template: the one that was mined is not of this node's chain."
+
+
+class TransactionsRefused(BlockInvalid):
+    """No state makes it valid: a signature is wrong, or a form."""
+
+    code = "transactions-refused"
+    text = "block {height} is invalid: a transaction in it breaks a rule that needs no state"
+    advice = "Take the transactions as the template gives them; the node's log names the rule."
 
 
 class Wire(Protocol):
@@ -359,6 +368,9 @@ class WorkEngine:
         candidate = self._chain.candidate(block.hash)
         if candidate is not None and candidate.error is not None:
             raise candidate.error
+        entry = self.tree.get(block.hash)
+        if entry is not None and entry.invalid:
+            raise TransactionsRefused(height=block.height)
 
     async def _take(self, arrival: wire.BlockData | Block) -> None:
         """Raises `PeerFault` where the bytes are not the block that was asked for."""

@@ -20,11 +20,12 @@ from chaind.node import work_engine as engine_module
 from chaind.node.audit import Auditor
 from chaind.node.bodies import WrongBlock
 from chaind.node.templates import plan_block
-from chaind.node.work_engine import ParentUnknown
+from chaind.node.work_engine import ParentUnknown, TransactionsRefused
 from chaind.primitives.block import Block, Header, MerkleMismatch
 from chaind.primitives.codec import encode
 from chaind.primitives.coinbase import CoinbaseInvalid, address_script, encode_coinbase
 from chaind.primitives.hashes import merkle_root, sha256d
+from chaind.primitives.transaction import KeyWitness, Transaction
 from chaind.storage import log as log_module
 from chaind.storage.kv import MemoryStore
 from chaind.storage.segment import Position
@@ -142,6 +143,18 @@ async def test_a_transaction_that_does_not_apply_makes_its_block_invalid(node: W
     with pytest.raises(BlockTransactionInvalid):
         await node.engine.submit(remade(template, poor))
     assert node.engine.tree.ready.height == 0
+
+
+async def test_a_block_with_a_wrong_signature_is_refused(node: WorkWorld) -> None:
+    """No state is asked: whoever hands it in hears of it all the same."""
+    sound = node.payment(units=3)
+    [witness] = sound.witnesses
+    assert isinstance(witness, KeyWitness)
+    spoilt = Transaction(sound.body, (msgspec.structs.replace(witness, signature=bytes(64)),))
+    block = remade(node.engine.next_block.template(address("bob")), spoilt)
+    with pytest.raises(TransactionsRefused):
+        await node.engine.submit(block)
+    assert node.chain.head.height == 0
 
 
 async def test_a_block_without_work_or_parent_is_refused(node: WorkWorld) -> None:
