@@ -27,6 +27,7 @@ from chaind.primitives.block import Block, Header
 from chaind.primitives.errors import Conflict, NotReady, TooMany, Unknown
 from chaind.primitives.genesis import Genesis, ProofOfWork
 from chaind.primitives.hashes import display_hash
+from chaind.primitives.orders import CreateMarket, PlaceOrder
 from chaind.primitives.transaction import AccountOutput, Body, CoinInput, Transaction
 from chaind.primitives.work import target_of
 
@@ -339,7 +340,7 @@ def dependencies(transactions: tuple[Transaction, ...]) -> list[list[int]]:
     """For each, the ones before it that it may not do without, as numbers from 0.
 
     What touched an account that it takes from comes first, and so do the makers of its coins, of
-    its asset and of its market, and orders of whoever signs it.
+    its assets and of its market, or what used those after them, and orders of whoever signs it.
     """
     last: dict[bytes, int] = {}  # who touched or made something, last
     found: list[list[int]] = []
@@ -357,4 +358,9 @@ def _needs(body: Body) -> set[bytes]:
         needs.add(body.lease.owner)
     named = [getattr(body.action, field, None) for field in ("owner", "issuer", "asset")]
     named += [output.asset for output in body.outputs if isinstance(output, AccountOutput)]
+    match body.action:
+        case PlaceOrder(_, terms):
+            named.append(terms.symbol)
+        case CreateMarket(_, market):
+            named += [market.symbol, market.base, market.quote]
     return needs | {one.encode() if isinstance(one, str) else one for one in named if one}

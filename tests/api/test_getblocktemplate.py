@@ -12,8 +12,10 @@ from test_mining import EASY, on_mined_chain
 from chaind.api.rpc_errors import RpcCode
 from chaind.node import gbt
 from chaind.node.gbt import Gbt, dependencies
+from chaind.primitives.amounts import UNIT
 from chaind.primitives.coinbase import TAG, parse_coinbase
-from chaind.primitives.transaction import Transaction
+from chaind.primitives.orders import CreateMarket, Kind, Market, PlaceOrder, Side, Terms
+from chaind.primitives.transaction import VERSION, Action, Body, Issue, Transaction
 
 BLOCKS = 20
 STRATUM_PORT = free_port()
@@ -410,3 +412,21 @@ async def test_what_a_transaction_cannot_do_without_is_named(door: Door) -> None
     first, other = door.payment(1, number=1), door.payment(1, number=2, source=BOB, target=ALICE)
     assert dependencies((first, other)) == [[], [0]]
     assert dependencies((other, first)) == [[], [0]]
+
+
+def test_what_makes_an_asset_or_a_market_comes_before_what_uses_it() -> None:
+    issuer, opener, trader = (bytes([number]) * 20 for number in (1, 2, 3))
+    market = Market("NEW/COIN", "NEW", "COIN", tick_units=1, lot_units=UNIT, reference_ticks=5)
+    terms = Terms("NEW/COIN", Side.BUY, Kind.LIMIT, lots=1, ticks=5)
+    actions: tuple[Action, ...] = (
+        Issue("OLD", issuer, 1, mintable=False),
+        Issue("NEW", issuer, 1, mintable=False),
+        CreateMarket(opener, market),
+        PlaceOrder(trader, terms),
+        PlaceOrder(issuer, Terms("OLD/COIN", Side.SELL, Kind.LIMIT, lots=1, ticks=5)),
+    )
+    made = tuple(
+        Transaction(Body(VERSION, b"", b"", None, None, (), (), action, b""), ())
+        for action in actions
+    )
+    assert dependencies(made) == [[], [0], [1], [2], [1]]
