@@ -152,7 +152,7 @@ def block_context(parent: ParentInfo, genesis: Genesis) -> Context:
 
 
 class Applying:
-    """A block being applied on the head, which it begins; whoever makes one abandons it on errors.
+    """A block being applied on the head, which it begins; whoever has one abandons it on errors.
 
     Orders whose time has passed go first, then come transactions in their order, and `seal` lets
     the last prices trigger what waits for them before it pays the maker of the block.
@@ -169,7 +169,11 @@ class Applying:
         self._context = context
         self._cost_max = context.parameters.block_cost_max
         state.begin()
-        self._tell(state.books.open_block(context.height, context.chain_time_ms))
+        try:
+            self._tell(state.books.open_block(context.height, context.chain_time_ms))
+        except BaseException:
+            state.abandon()
+            raise
 
     def room_for(self, checked: Checked) -> int:
         """What a transaction may cost here at most; so many open orders bound a `CancelOrders`."""

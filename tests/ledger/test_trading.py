@@ -152,6 +152,22 @@ def test_books_move_with_the_state() -> None:
     assert books.journal.depth == pit.state.depth
 
 
+def test_a_block_that_cannot_be_begun_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What expires is booked before any caller can take the block back."""
+    pit = Pit()
+    before = pit.all_rows()
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pit.state.books, "open_block", fail)
+        with pytest.raises(MemoryError):
+            Applying(pit.state, block_context(pit.info, pit.genesis))
+    assert pit.all_rows() == before
+    pit.trade(pit.pay(5))
+
+
 # --- markets
 
 
