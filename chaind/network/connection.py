@@ -136,6 +136,7 @@ class Connection(asyncio.Protocol):
         self.hello: Hello | None = None
         self.latency_ms: float | None = None
         self.traffic = Traffic()
+        self.opened_ms: float | None = None  # when the handshake was over
         self.error: ChaindError | None = None
         self._clock = clock
         self._timing = timing
@@ -307,6 +308,7 @@ class Connection(asyncio.Protocol):
         self._send_cipher, receive, rest = handshaker.split()
         self._reader = FrameReader(receive)
         self._handshaker = None
+        self.opened_ms = self._clock.monotonic_ms()
         self.owner.opened(self)
         return self._reader.feed(rest) if self.is_open else []
 

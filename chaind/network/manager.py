@@ -285,7 +285,8 @@ class Network:
 
     def opened(self, connection: Connection) -> None:
         """The connection has become a peer, the only one of its node id."""
-        peer = Peer(connection, connected_ms=self._clock.monotonic_ms())
+        assert connection.opened_ms is not None
+        peer = Peer(connection, connected_ms=connection.opened_ms)
         old = self._by_id.get(peer.node_id)
         if old is not None:
             error = AlreadyConnected(node_id=peer.node_id)
@@ -322,9 +323,8 @@ class Network:
         if isinstance(error, PeerFault):
             self._blame(connection, error)
         if connection.dialled is not None:
-            peer = self._peers.get(connection)
-            now_ms = self._clock.monotonic_ms()
-            lasted_ms = 0.0 if peer is None else now_ms - peer.connected_ms
+            now_ms, opened_ms = self._clock.monotonic_ms(), connection.opened_ms
+            lasted_ms = 0.0 if opened_ms is None else now_ms - opened_ms
             self._dialler.ended(connection.dialled, error, lasted_ms=lasted_ms)
         if connection.hello is None:  # strangers may call as often as they like: no log for them
             level = logging.DEBUG if connection.inbound else logging.INFO

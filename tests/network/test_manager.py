@@ -178,6 +178,26 @@ async def test_restarted_peer_replaces_its_dead_connection() -> None:
         assert len(one.network.peers()) == 1
 
 
+async def test_a_connection_that_lasted_until_it_was_superseded_ends_a_row_of_failures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("chaind.network.dialler.STABLE_MS", 1)
+    monkeypatch.setattr("chaind.network.admission.SIMULTANEOUS_MS", 0)
+    async with AsyncExitStack() as stack:
+        one = await stack.enter_async_context(Node(1).running())
+        two = await stack.enter_async_context(Node(2, persistent=(one.address,)).running())
+        await two.connected()
+        old, entry = two.network.peers()[0], two.network.book._entries[one.address]
+        entry.failures = 7
+        begun_ms = two.clock.monotonic_ms()
+        await eventually(lambda: two.clock.monotonic_ms() - begun_ms > 1)
+        await stack.enter_async_context(Node(1, persistent=(two.address,)).running())
+        await two.handler.until(lambda: len(two.handler.ups) == 2)
+        assert two.handler.downs[0][0] is old
+        await eventually(lambda: entry.failures != 7)
+        assert entry.failures == 1
+
+
 async def test_own_address_is_dialled_once() -> None:
     node = Node(1)
     async with node.running():
