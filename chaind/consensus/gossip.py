@@ -396,10 +396,5 @@ class Gossip:
         return sum(weights[voter] for voter in bitmap_indices(_bytes(voters)))
 
 
-def _proves(certificate: Certificate) -> CertificateKind:
-    """FAST is made of the votes of NOTAR."""
-    return CertificateKind.NOTAR if certificate.kind is CertificateKind.FAST else certificate.kind
-
-
 def _bytes(bits: int) -> bytes:
     return bits.to_bytes((bits.bit_length() + 7) // 8, "little")

@@ -4,15 +4,14 @@ from msgspec import Struct
 
 from chaind.network.connection import Connection
 from chaind.network.handshake import Hello
-from chaind.network.messages import Status
 from chaind.network.peers import Address
 
 
 class Peer:
     """One connected node. Compared by identity: a reconnection is another `Peer`.
 
-    `status` and `final_height` (of the newest final block it said to hold) are the node's to set
-    from the peer's `Status` and `Tip` messages.
+    `final_height` (of the newest final block it said to hold) is the node's to set from the peer's
+    `Status` and `Tip` messages.
     """
 
     __slots__ = (
@@ -24,7 +23,6 @@ class Peer:
         "host",
         "node_id",
         "port",
-        "status",
         "told_peers_ms",
     )
 
@@ -36,7 +34,6 @@ class Peer:
         self.node_id = connection.remote_static.hex()
         self.host = connection.host
         self.port = self.hello.port  # where it accepts peers, 0 for nowhere
-        self.status: Status | None = None
         self.final_height = self.hello.final_height
         self.asked_peers = False
         self.told_peers_ms: float | None = None

@@ -12,9 +12,9 @@ import ipaddress
 import re
 from collections.abc import Iterable, Set
 from random import Random
-from typing import Annotated, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from chaind.primitives.errors import ChaindError, Malformed, PeerFault, TooLarge
 
@@ -64,18 +64,18 @@ PERSISTENT_BACK_OFF: Final = BackOff(base_ms=250, cap_ms=1_500)
 LEARNED_BACK_OFF: Final = BackOff(base_ms=5_000, cap_ms=900_000)
 
 
-class _Entry(Struct, kw_only=True, forbid_unknown_fields=True):
+class _Entry(Struct, kw_only=True):
     """One known address. `source` names who told of it; `due_ms` is when it may be dialled, in
     monotonic time, and `seen_ms` when it last answered, by the clock on the wall."""
 
-    host: Annotated[str, Meta(min_length=1, max_length=HOST_CHARS_MAX)]
-    port: Annotated[int, Meta(ge=1, le=65_535)]
+    host: str
+    port: int
     source: str
     persistent: bool = False
     tried: bool = False
     node_id: str | None = None
     seen_ms: int = 0
-    failures: Annotated[int, Meta(ge=0, le=FAILURES_MAX)] = 0
+    failures: int = 0
     due_ms: float = 0
 
     @property
@@ -150,10 +150,6 @@ class PeerBook:
 
     def __contains__(self, address: Address) -> bool:
         return address in self._entries
-
-    def addresses(self) -> list[Address]:
-        """All known ones, oldest knowledge first."""
-        return list(self._entries)
 
     def add_persistent(self, address: Address) -> None:
         """Configured by a person: never evicted, always tried again."""

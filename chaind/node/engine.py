@@ -305,8 +305,7 @@ class Engine:
         self._hear(peer, checked)
 
     def on_status(self, peer: Peer, message: wire.Status) -> None:
-        """Remember and pass on where a peer stands."""
-        peer.status = message
+        """Remember how far a peer is, and pass on where it stands."""
         peer.final_height = message.final_height
         self._spread.heard_status(self._number(peer), message.view)
         told = StatusMessage(message.epoch, message.view, message.final_view, message.final_hash)

@@ -101,14 +101,6 @@ class SecretKey:
         self._key = PrivateKey(secret)
         self.public: bytes = self._key.public_key.format(compressed=True)
 
-    @classmethod
-    def from_hex(cls, text: str) -> "SecretKey":
-        """The key of 64 hex digits. Raises `BadSecretKey`."""
-        try:
-            return cls(bytes.fromhex(text))
-        except ValueError:
-            raise BadSecretKey from None
-
     def sign(self, digest: bytes) -> bytes:
         """RFC 6979, low-S, compact 64-byte signature of a 32-byte digest."""
         assert len(digest) == 32

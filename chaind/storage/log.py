@@ -291,12 +291,6 @@ class AppendLog:
         with self._state:
             return self._end()
 
-    @property
-    def bytes_total(self) -> int:
-        """Size of the log, headers and buffered records included."""
-        with self._state:
-            return sum(self._ends.values())
-
     def segments(self) -> tuple[int, ...]:
         """Segment numbers, oldest first; the last is the one being written."""
         with self._state:

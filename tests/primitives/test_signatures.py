@@ -96,7 +96,7 @@ def high_s(signature: bytes) -> bytes:
 
 @pytest.mark.parametrize(("secret", "message", "signature"), RFC6979)
 def test_rfc6979_vectors(secret: str, message: str, signature: str) -> None:
-    key = SecretKey.from_hex(secret)
+    key = SecretKey(bytes.fromhex(secret))
     digest = hashlib.sha256(message.encode()).digest()
     assert key.sign(digest).hex() == signature
     assert verify(key.public, digest, bytes.fromhex(signature))
@@ -248,14 +248,7 @@ def test_what_is_no_compressed_point_is_refused(public: bytes) -> None:
 def test_what_is_no_secret_is_refused_without_being_shown(secret: bytes) -> None:
     with pytest.raises(BadSecretKey) as caught:
         SecretKey(secret)
-    with pytest.raises(BadSecretKey):
-        SecretKey.from_hex(secret.hex())
     assert not secret or secret.hex() not in repr(caught.value)
-
-
-def test_text_that_is_no_hex_is_no_secret() -> None:
-    with pytest.raises(BadSecretKey):
-        SecretKey.from_hex("not hexadecimal")
 
 
 def test_a_secret_does_not_leak() -> None:

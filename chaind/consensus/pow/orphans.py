@@ -7,8 +7,6 @@ bound drives out the oldest of its own peer, then of the peer that has most.
 from collections import OrderedDict
 from typing import NamedTuple
 
-from chaind.primitives.block import HEADER_BYTES
-
 ORPHANS_MAX = 1_000  # 80 kB of headers
 ORPHANS_PER_PEER_MAX = 100  # a burst of blocks that overtook each other; more is asked for in order
 
@@ -44,11 +42,6 @@ class Orphans:
 
     def __contains__(self, block_hash: bytes) -> bool:
         return block_hash in self._by_hash
-
-    @property
-    def bytes_total(self) -> int:
-        """Bytes of headers that wait."""
-        return HEADER_BYTES * len(self._by_hash)
 
     def of_peer(self, peer: int) -> int:
         """How many of a peer's wait."""
