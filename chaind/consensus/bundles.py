@@ -1,14 +1,15 @@
 """How much one message carries: votes by number, certificates by number and by bytes.
 
 A certificate has a signature of 64 bytes for each of its voters, so it is 250 bytes among four
-validators and 180 kB among 4,096. Receivers take whatever fits a frame.
+validators and 180 kB among 4,096. Receivers take as many as fit a frame, but no more of them than
+`BUNDLE_MAX`.
 """
 
 from collections.abc import Iterable
 
 from chaind.primitives.votes import Certificate
 
-BUNDLE_MAX = 256  # votes (30 kB), or certificates: 255 failed views take an hour of timers
+BUNDLE_MAX = 256  # votes (30 kB), or certificates: of views that failed for half an hour
 # A quarter of a frame: a proposal has 2.3 MB beside it. The largest certificate has 270 kB.
 BUNDLE_BYTES_MAX = 1 << 20
 
