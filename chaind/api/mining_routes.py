@@ -9,7 +9,7 @@ from chaind.consensus.pow.tree_errors import ParentInvalid, ReorgTooDeep
 from chaind.ledger.errors import BlockInvalid, BlockTransactionInvalid, RootMismatch
 from chaind.node.gbt import BlockKnown, ClockTooSlow, HeadersMissing, NoPeers
 from chaind.node.template_book import BlockStale, HeaderForeign, TemplateUnknown
-from chaind.node.work_engine import ParentUnknown
+from chaind.node.work_engine import ParentUnknown, TransactionsRefused
 
 MINING_ROUTES: tuple[Route, ...] = (
     Route(
@@ -85,6 +85,7 @@ MINING_ROUTES: tuple[Route, ...] = (
             ReorgTooDeep,
             RootMismatch,
             TemplateUnknown,
+            TransactionsRefused,
             headers.HashTooHigh,
             headers.TimeTooNew,
             headers.TimeTooOld,

@@ -268,7 +268,7 @@ class Network:
         )
 
     def connected(self, connection: Connection) -> None:
-        """Cheap refusals, before any cryptography."""
+        """Cheap refusals, before anything is sent or read."""
         self._connections[connection] = None
         self._empty.clear()
         if self._stopping:

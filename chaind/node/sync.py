@@ -24,7 +24,7 @@ from chaind.primitives.votes import Certificate, CertificateKind
 from chaind.storage.chain_store import BlockDamaged, ChainStore
 
 RANGE_BYTES_MAX = 2_500_000  # of one answer, within a frame; one certificate's blocks at least
-PIECE_BYTES_MAX = FRAME_BYTES_MAX - (1 << 16)  # those, unless a certificate needs the rest
+PIECE_BYTES_MAX = FRAME_BYTES_MAX - (1 << 19)  # those; the rest is for the largest certificate
 STALL_MS = 5_000  # a peer that sends no range in this time is left for another
 DISTRUST_MS = 60_000  # for so long nothing is believed of a peer that did not show what it claims
 BEHIND_MS = 400  # votes normally close a gap faster than a request would

@@ -154,7 +154,7 @@ class WorkEngine:
             try:
                 self.tree.hear(block.header_bytes, now=block.header.time)
             except ChaindError as error:
-                log.warning("stored_block_refused", hash=_show(block.hash), error=str(error))
+                log.warning("stored_block_refused", hash=display_hash(block.hash), error=str(error))
                 continue
             if self.tree.get(block.hash) is None:
                 continue
@@ -361,7 +361,7 @@ class WorkEngine:
         """A block that was mined here, or handed in. Raises the rule that it breaks."""
         self.tree.hear(block.header_bytes, now=self._now())
         if self.tree.get(block.hash) is None:
-            raise ParentUnknown(hash=_show(block.hash), parent=_show(block.parent))
+            raise ParentUnknown(hash=display_hash(block.hash), parent=display_hash(block.parent))
         await self._keep(block)
         self._do(self.planner.body(block.hash, self._clock.monotonic_ms()))
         self.branches.advance()
@@ -388,7 +388,7 @@ class WorkEngine:
                 self._invalidate(block_hash, fault)
             raise
         if block.hash != block_hash:
-            raise WrongBlock(hash=_show(block_hash), other=_show(block.hash))
+            raise WrongBlock(hash=display_hash(block_hash), other=display_hash(block.hash))
         if self.tree.get(block_hash) is not None:
             self.blocks_total += 1
             await self._keep(block)
@@ -417,7 +417,7 @@ class WorkEngine:
             self.tree.invalidate(block_hash)
 
     def _invalidate(self, block_hash: bytes, error: Exception) -> None:
-        log.warning("block_invalid", hash=_show(block_hash), error=str(error))
+        log.warning("block_invalid", hash=display_hash(block_hash), error=str(error))
         self.tree.invalidate(block_hash)
 
     # The chain of most work.
@@ -462,7 +462,3 @@ class WorkEngine:
 
 def _height(candidate: Candidate) -> int:
     return candidate.body.block.height
-
-
-def _show(block_hash: bytes) -> str:
-    return display_hash(block_hash)
