@@ -23,7 +23,7 @@ REASONS = {  # why an order, or the rest of it, is no longer open
     "filled": "",
     "cancelled": ": its account took it back",
     "expired": ": its time passed",
-    "unfilled": ": the book had no more at its price",
+    "unfilled": ": the book had no more at its price, or within the price band",
     "fills_exceeded": ": it met as many orders as one may",
     "self_trade": ": it would have traded with its own account's order",
     "amended": ": its account asked for less than had traded",
@@ -64,7 +64,7 @@ def trading_options(command: F) -> F:
             help="An account of the node, by name, number or address.  [default: the first trader]",
         ),
         click.option("--wallet", type=Filled(), help="Sign with this wallet instead."),
-        click.option("--wallet-account", default="main", help="Which account of the wallet."),
+        click.option("--wallet-account", help="Which account of the wallet.  [default: main]"),
         password_option,
         click.option(
             "--token-file",
@@ -77,6 +77,21 @@ def trading_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def _check_whose(choices: dict[str, Any]) -> None:
+    """Options of a wallet and of the node's accounts do not go together."""
+    if choices["wallet"] is None:
+        for name, given in (
+            ("wallet_account", "--wallet-account"),
+            ("password_fd", "--password-fd"),
+        ):
+            if choices[name] is not None:
+                raise click.UsageError(f"{given} goes with --wallet.")
+        return
+    for name in ("account", "key"):
+        if choices.get(name) is not None:
+            raise click.UsageError(f"--{name} goes with accounts of the node, not --wallet.")
 
 
 def trading(
@@ -213,6 +228,9 @@ class _TakesNumbers(click.Command):
 def place(symbol: str, side: str, quantity: str, price: str | None, **choices: Any) -> None:
     """Place an order and wait until it is final. Without PRICE it is a market order.
 
+    Of an account of the node the order's idempotency key is shown before anything is sent: whatever
+    happens, the same command with that --key finds the order or places it, and never twice.
+
     \b
     Examples:
       chaind exchange place BTC-USD buy 0.5 44000
@@ -221,10 +239,7 @@ def place(symbol: str, side: str, quantity: str, price: str | None, **choices: A
       chaind exchange place BTC-USD sell 1 --type stop_loss --stop-price 43000
     """
     kind = choices["kind"] or ("market" if price is None else "limit")
-    if choices["wallet"] is not None:
-        for name in ("account", "key"):
-            if choices[name] is not None:
-                raise click.UsageError(f"--{name} goes with accounts of the node, not --wallet.")
+    _check_whose(choices)
     fields = {
         "symbol": symbol,
         "side": side,
@@ -242,7 +257,9 @@ def place(symbol: str, side: str, quantity: str, price: str | None, **choices: A
 
     async def work(client: "TradingClient") -> "OrderInfo":
         if choices["wallet"] is None:
-            return await client.place(given, key=choices["key"])
+            key = choices["key"] or client.draw_key()
+            click.echo(f"key {key}", err=True)
+            return await client.place(given, key=key)
         from chaind.cli.exchange_signed import sign_and_submit, terms_of
         from chaind.primitives.orders import PlaceOrder
         from chaind.wallet.client_trading import market_of
@@ -338,8 +355,7 @@ def cancel(order_ids: tuple[str, ...], everything: bool, **choices: Any) -> None
         raise click.UsageError("Give ids of orders, or --all.")
     if not everything and (choices["symbol"] or choices["side"]):
         raise click.UsageError("--symbol and --side go with --all.")
-    if choices["wallet"] is not None and choices["account"] is not None:
-        raise click.UsageError("--account goes with accounts of the node, not --wallet.")
+    _check_whose(choices)
 
     async def work(client: "TradingClient") -> list[Any]:
         if choices["wallet"] is not None:
@@ -348,12 +364,21 @@ def cancel(order_ids: tuple[str, ...], everything: bool, **choices: Any) -> None
             return await cancel_signed(client, order_ids, choices)
         if everything:
             return [await _cancel_all(client, choices)]
-        account = choices["account"]
-        return [await client.cancel(order_id, account) for order_id in order_ids]
+        for order_id in order_ids:
+            done.append(await client.cancel(order_id, choices["account"]))
+        return done
 
+    done: list[Any] = []
     urls, timeout_s, token_file = (choices[name] for name in ("urls", "timeout_s", "token_file"))
-    done = msgspec.to_builtins(trading(urls, work, timeout_s, token_file))
-    if choices["as_json"]:
+    try:
+        done = trading(urls, work, timeout_s, token_file)
+    finally:  # what was taken back before an error is told, too
+        if done:
+            _show_cancelled(msgspec.to_builtins(done), as_json=choices["as_json"])
+
+
+def _show_cancelled(done: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
         click.echo(json.dumps({"cancelled": done}))
         return
     for one in done:

@@ -73,7 +73,7 @@ async def sign_and_submit(
 
     file = wallet_file(choices["wallet"])
     public = file.read_open()
-    account = find_account(public, choices["wallet_account"])
+    account = find_account(public, choices["wallet_account"] or "main")
     await chain_of(client, public)
     contents = file.unseal(read_password(choices["password_fd"], new=False))
     key = key_at(contents, account, FIRST)

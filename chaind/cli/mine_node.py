@@ -69,7 +69,7 @@ def mine_for_node(
     as_json: bool,
 ) -> None:
     """Mine until Ctrl-C, or for `seconds`. Raises `NodeRefusal`, `SecretRefused`,
-    `SchemeMismatch`, `NeverConnected`, `WorkerDied` or `WorkerStuck`."""
+    `SchemeMismatch`, `NeverConnected`, `NotHandedIn`, `WorkerDied` or `WorkerStuck`."""
     mining = GbtMining(
         crew=crew,
         url=url,

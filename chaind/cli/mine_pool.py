@@ -27,6 +27,15 @@ class NeverConnected(NotReady, LocalFault):
     exit_code = 69  # EX_UNAVAILABLE
 
 
+class NotHandedIn(NotReady, LocalFault):
+    """A block was found, and no node has said that it heard of it."""
+
+    code = "block-not-handed-in"
+    text = "blocks that {where} gave no answer to: {count}"
+    advice = "See whether the node runs. Whether it has such a block, its newest blocks tell."
+    exit_code = 75  # EX_TEMPFAIL
+
+
 def mine_for_pool(
     crew: Crew, url: tuple[str, int], name: str, seconds: float | None, *, as_json: bool
 ) -> None:
@@ -42,7 +51,8 @@ def mine_for_pool(
 
 
 def mine_with(mining: CrewMining, where: str, seconds: float | None, *, as_json: bool) -> None:
-    """Mine until Ctrl-C, or for `seconds`, and say what came of it. Raises `NeverConnected`."""
+    """Mine until Ctrl-C, or for `seconds`, and say what came of it. Raises `NeverConnected`, or
+    `NotHandedIn`."""
     line = LiveLine(mining)
     asyncio.run(_mine(mining, line, seconds))
     if as_json:
@@ -50,8 +60,15 @@ def mine_with(mining: CrewMining, where: str, seconds: float | None, *, as_json:
         click.echo(msgspec.json.encode(report).decode())
     else:
         click.echo(line.text())
+    refuse_ending(mining, where)
+
+
+def refuse_ending(mining: CrewMining, where: str) -> None:
+    """Raise what a person has to know when it is over. See `mine_with`."""
     if not mining.was_connected:
         raise NeverConnected(where=where)
+    if mining.counts.unsent:
+        raise NotHandedIn(where=where, count=mining.counts.unsent)
 
 
 async def _mine(mining: CrewMining, line: LiveLine, seconds: float | None) -> None:

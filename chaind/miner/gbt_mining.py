@@ -215,20 +215,22 @@ class GbtMining(CrewMining):
         work, extranonce = block.attempt
         params = work.submission(extranonce, block.nonce)
         pause_s = PAUSE_S
+        unsent = self.counts.unsent
         for left in reversed(range(SUBMIT_TRIES)):
             try:
-                reason = await rpc.call("submitblock", params, answer_s=ANSWER_S)
-                self._count(reason)
-                return reason is None
+                reason: object = await rpc.call("submitblock", params, answer_s=ANSWER_S)
             except RpcFault as fault:
-                self._count(str(fault))
-                return False
+                reason = str(fault)
             except NodeMute as fault:
+                self.counts = self.counts._replace(unsent=unsent + 1)
                 self._tell(f"a block is not handed in yet: {fault}")
                 if left:
                     await asyncio.sleep(pause_s)
                     pause_s *= 2
-        self.counts = self.counts._replace(dropped=self.counts.dropped + 1)
+                continue
+            self.counts = self.counts._replace(unsent=unsent)
+            self._count(reason)
+            return reason is None
         return False
 
     def _count(self, reason: object) -> None:

@@ -33,12 +33,14 @@ class Endpoint(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """What came of the shares so far. `dropped` were found for work that had ended."""
+    """What came of the shares so far. `dropped` were found for work that had ended; to `unsent`
+    blocks the node has given no answer, though it was asked."""
 
     accepted: int = 0
     stale: int = 0
     rejected: int = 0
     dropped: int = 0
+    unsent: int = 0
 
 
 class _Try(NamedTuple):
@@ -258,8 +260,9 @@ class LiveLine:
         """Rate of each worker and together, and what came of the shares."""
         rates, counts = self._mining.rates(), self._mining.counts
         each = " + ".join(map(show_rate, rates)) if len(rates) > 1 else ""
+        unsent = f"not handed in {counts.unsent}  " if counts.unsent else ""
         return (
             f"{show_rate(sum(rates))}{f' ({each})' if each else ''}  accepted {counts.accepted}  "
-            f"stale {counts.stale + counts.dropped}  rejected {counts.rejected}  "
+            f"stale {counts.stale + counts.dropped}  rejected {counts.rejected}  {unsent}"
             f"{time.monotonic() - self._begun_s:.0f} s"
         )

@@ -14,11 +14,12 @@ from gbt_kit import basic
 from test_mining import on_mined_chain
 
 from chaind.api.app import ApiServer
+from chaind.cli.mine_pool import NotHandedIn, refuse_ending
 from chaind.miner.crew import Crew
 from chaind.miner.gbt_client import NodeRefusal
 from chaind.miner.gbt_mining import GbtMining
-from chaind.miner.mining import Endpoint, Mining
-from chaind.miner.node_rpc import SecretRefused
+from chaind.miner.mining import Endpoint, LiveLine, Mining
+from chaind.miner.node_rpc import NodeMute, NodeRpc, SecretRefused
 from chaind.miner.scheme import SchemeMismatch
 from chaind.miner.stratum_client import PoolClient
 from chaind.miner.worker import Ready
@@ -87,6 +88,35 @@ async def test_blocks_are_mined_and_a_node_that_starts_anew_is_found_again(
     assert [door.node.genesis.addresses.show(out.address or b"") for out in coinbase.outputs] == [
         door.show(BOB)
     ]
+
+
+@on_mined_chain
+async def test_a_block_that_the_node_never_answers_to_is_counted(
+    door: Door, crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chaind.miner.gbt_mining.PAUSE_S", 0.02)
+    said: list[str] = []
+    mining = mining_at(door, crew, said)
+    call = NodeRpc.call
+
+    async def deaf(rpc: NodeRpc, method: str, *words: Any, **options: Any) -> Any:
+        if method == "submitblock":
+            raise NodeMute(url=door.url, reason="it is switched off")
+        return await call(rpc, method, *words, **options)
+
+    monkeypatch.setattr(NodeRpc, "call", deaf)
+    running = asyncio.create_task(mining.run())
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while not mining.counts.unsent:  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(0.01)
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+    assert mining.counts.accepted == 0
+    assert "not handed in 1 " in LiveLine(mining).text()
+    with pytest.raises(NotHandedIn, match="gave no answer to: 1"):
+        refuse_ending(mining, door.url)
 
 
 @on_mined_chain

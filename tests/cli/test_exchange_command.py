@@ -75,6 +75,30 @@ def test_a_key_orders_once(node: Running) -> None:
     assert "cancelled, 0 filled: the book had no more at its price" in ended.output
 
 
+def test_the_key_of_an_order_is_shown_before_it_is_sent(node: Running) -> None:
+    words = ("place", "BTC-USD", "buy", "1", "40000", "--json")
+    first = trade(node, *words)
+    drawn = first.stderr.removeprefix("key ").strip()
+    again = trade(node, *words, "--key", drawn)
+    assert json.loads(again.stdout)["order_id"] == json.loads(first.stdout)["order_id"]
+    assert told(node, "cancel", "--all")["cancelled"][0]["count"] == 1
+
+
+def test_what_was_taken_back_is_told_though_another_is_unknown(node: Running) -> None:
+    order_id = told(node, "place", "BTC-USD", "buy", "1", "40000")["order_id"]
+    result = trade(node, "cancel", order_id, NOTHING, "--json")
+    assert result.exit_code == 1
+    [done] = json.loads(result.stdout)["cancelled"]
+    assert (done["order_id"], done["status"]) == (order_id, "cancelled")
+    assert "there is no order" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--wallet-account", "--password-fd"])
+def test_options_of_a_wallet_need_one(node: Running, option: str) -> None:
+    result = trade(node, "place", "BTC-USD", "buy", "1", "40000", option, "0")
+    assert (result.exit_code, f"{option} goes with --wallet" in result.output) == (2, True)
+
+
 def test_a_wallet_trades_what_it_has(
     node: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
