@@ -17,7 +17,7 @@ from chaind.miner.search import NONCES, PREFIX_BYTES
 from chaind.miner.worker import CARD, TARGET_BYTES, Answer, Work, decode_answer, encode
 from chaind.primitives.errors import LocalFault
 
-STATUS_S_MAX = 0.1  # event loops listen here: who hangs in its exit is left to `close`
+STATUS_S_MAX = 2.0  # a busy machine takes its time to end a process; a loop may be listening
 END_S_MAX = 5.0  # a worker looks at its connection every few milliseconds, once it is ready
 
 
