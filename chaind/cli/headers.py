@@ -25,7 +25,16 @@ class NoHeaders(LocalFault):
     code = "no-headers"
     text = "{path} holds no headers"
     advice = "Give a file of 80-byte records, as a node's header dump is."
-    exit_code = 66  # EX_NOINPUT
+    exit_code = 65  # EX_DATAERR
+
+
+class NotHeaders(LocalFault):
+    """Another kind of file, or one that was cut."""
+
+    code = "not-headers"
+    text = "{path} has {length} bytes, which are not a whole number of 80-byte headers"
+    advice = "Give the headers of consecutive blocks, 80 bytes each and nothing between them."
+    exit_code = 65
 
 
 def parse_chainwork(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
@@ -88,7 +97,6 @@ def verify(file: Path, network: str, start: int, work: int | None, as_json: bool
     """
     if work is not None and start == 0:
         raise click.UsageError("--work goes with --from: there is no work before block 0.")
-    from chaind.consensus.pow.errors import HeadersCut
     from chaind.consensus.pow.headers import HeaderChain
     from chaind.primitives.work import BITCOIN_MAIN, BITCOIN_MAIN_GENESIS
 
@@ -96,7 +104,7 @@ def verify(file: Path, network: str, start: int, work: int | None, as_json: bool
     if size == 0:
         raise NoHeaders(path=file)
     if size % RECORD_BYTES:
-        raise HeadersCut(length=size)
+        raise NotHeaders(path=file, length=size)
     began_s = time.perf_counter()
     chain = HeaderChain(
         parameters=BITCOIN_MAIN,

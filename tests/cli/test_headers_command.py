@@ -99,8 +99,8 @@ def test_a_header_from_elsewhere_ends_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "status", "message"),
     [
-        (b"", 66, "holds no headers"),
-        (GENESIS + b"\n", 1, "81 bytes are not a whole number of 80-byte headers"),
+        (b"", 65, "holds no headers"),
+        (GENESIS + b"\n", 65, "has 81 bytes, which are not a whole number of 80-byte headers"),
         (b"0" * 160, 1, "header 0 follows"),
     ],
 )
