@@ -9,7 +9,7 @@ from chaind.consensus.pow.tree_errors import ParentInvalid, ReorgTooDeep
 from chaind.ledger.errors import BlockInvalid, BlockTransactionInvalid, RootMismatch
 from chaind.node.gbt import BlockKnown, ClockTooSlow, HeadersMissing, NoPeers
 from chaind.node.template_book import BlockStale, HeaderForeign, TemplateUnknown
-from chaind.node.work_engine import ParentUnknown, TransactionsRefused
+from chaind.node.work_errors import ParentUnknown, TransactionsRefused
 
 MINING_ROUTES: tuple[Route, ...] = (
     Route(

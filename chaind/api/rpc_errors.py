@@ -7,7 +7,7 @@ from chaind.consensus.pow.tree_errors import ParentInvalid, ReorgTooDeep
 from chaind.ledger.errors import BlockTransactionInvalid
 from chaind.node.bodies import WrongTransactions
 from chaind.node.gbt import BlockKnown, BlockOutrun
-from chaind.node.work_engine import ParentUnknown, TransactionsRefused
+from chaind.node.work_errors import ParentUnknown, TransactionsRefused
 from chaind.primitives.block import MerkleMismatch
 from chaind.primitives.errors import ChaindError
 from chaind.primitives.work import BitsInvalid

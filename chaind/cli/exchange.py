@@ -7,10 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chaind.cli.exchange_online import book, cancel, markets, orders, place, trades, watch
+from chaind.cli.exchange_online import book, markets, trades, watch
+from chaind.cli.exchange_orders import cancel, orders, place
+from chaind.primitives.errors import LocalFault
 
 if TYPE_CHECKING:
     from chaind.market.lobster import Report
+
+
+class NotMessages(LocalFault):
+    """Another kind of file, or one that was cut."""
+
+    code = "not-messages"
+    text = "{path} is no LOBSTER message file: {reason}"
+    advice = "Give a file of lines that are time,type,order id,size,price,direction."
+    exit_code = 65  # EX_DATAERR
 
 
 @click.group()
@@ -48,14 +59,19 @@ def replay(ctx: click.Context, file: Path, as_json: bool) -> None:
       chaind exchange replay AMZN_2012-06-21_message.csv
       chaind exchange replay messages.csv --json
     """
-    from chaind.market.lobster import Replay
+    from chaind.market.lobster import MessageMalformed, Replay
 
     begun_s = time.monotonic()
     run = Replay()
-    with file.open(encoding="ascii", errors="replace") as lines:
-        for number, text in enumerate(lines, 1):
-            run.take(number, text)
+    try:
+        with file.open(encoding="ascii", errors="replace") as lines:
+            for number, text in enumerate(lines, 1):
+                run.take(number, text)
+    except MessageMalformed as error:
+        raise NotMessages(path=file, reason=str(error)) from None
     report = run.report()
+    if not report.messages:
+        raise NotMessages(path=file, reason="it is empty")
     seconds = time.monotonic() - begun_s
     click.echo(json.dumps(_as_json(report)) if as_json else _as_text(report, seconds))
     if report.disagreed:

@@ -86,26 +86,24 @@ async def sign_and_submit(
     return submitted.tx_id
 
 
-async def cancel_signed(
-    client: "TradingClient", order_ids: tuple[str, ...], choices: dict[str, Any]
-) -> list[dict[str, str]]:
-    """Take orders back one by one, or all of them; as `ActedAnswer` says it."""
+async def cancel_all_signed(client: "TradingClient", choices: dict[str, Any]) -> dict[str, str]:
+    """Take all orders back that are asked for; as `ActedAnswer` says it."""
     from chaind.primitives.orders import CancelOrders, Side
 
-    if not order_ids:
-        symbol = (choices["symbol"] or "").replace("-", "/", 1)
-        side = None if choices["side"] is None else Side[choices["side"].upper()]
-        txid = await sign_and_submit(
-            client, choices, lambda owner: CancelOrders(owner, symbol, side)
-        )
-        return [{"status": "cancelled", "tx_id": txid}]
-    done = []
-    for order_id in order_ids:
-        name = bytes.fromhex((await client.order(order_id)).order_id)
-        txid = await sign_and_submit(client, choices, partial(_cancel_of, name))
-        status = (await client.order(order_id)).status
-        done.append({"status": status, "tx_id": txid, "order_id": order_id})
-    return done
+    symbol = (choices["symbol"] or "").replace("-", "/", 1)
+    side = None if choices["side"] is None else Side[choices["side"].upper()]
+    txid = await sign_and_submit(client, choices, lambda owner: CancelOrders(owner, symbol, side))
+    return {"status": "cancelled", "tx_id": txid}
+
+
+async def cancel_signed(
+    client: "TradingClient", order_id: str, choices: dict[str, Any]
+) -> dict[str, str]:
+    """Take one order back; as `ActedAnswer` says it."""
+    name = bytes.fromhex((await client.order(order_id)).order_id)
+    txid = await sign_and_submit(client, choices, partial(_cancel_of, name))
+    status = (await client.order(order_id)).status
+    return {"status": status, "tx_id": txid, "order_id": order_id}
 
 
 def _cancel_of(order_id: bytes, owner: bytes) -> "CancelOrder":

@@ -56,7 +56,10 @@ class PoolUrl(click.ParamType):  # type: ignore[type-arg]
 
 @click.command()
 @click.option("--url", type=PoolUrl(), help="Mine for the Stratum server, or the node, there.")
-@click.option("--address", help="Who is paid: ADDRESS or ADDRESS.WORKER.")
+@click.option(
+    "--address",
+    help="Who is paid: ADDRESS or ADDRESS.WORKER; over Stratum also a name that the node keeps.",
+)
 @click.option("--user", help="At a node, the name beside a password that is asked for.")
 @click.option("--password-fd", type=Whole(0, 1_023), help="Descriptor to read that password from.")
 @click.option(

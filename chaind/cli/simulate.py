@@ -21,7 +21,7 @@ class FaultsUnknown(LocalFault):
     """No such group of faults."""
 
     code = "faults-unknown"
-    text = "there are no faults called {name}, only {groups}"
+    text = "there are no faults called {name!r}, only {groups}"
     advice = "Name some of those, or all, or none."
     exit_code = 64  # EX_USAGE
 
@@ -166,6 +166,7 @@ def simulate(
         )
         click.echo(f"Error: {error}\n{error.advice}", err=True)
         sys.exit(1)
+    click.echo("verdict: held")
 
 
 def _explain(failed: "Outcome") -> None:
@@ -211,7 +212,8 @@ def _tell(report: "Report") -> None:
     """Totals."""
     from chaind.simulation.campaign import TO_AGREE
 
-    click.echo(f"\n{report.seeds} seeds, traces {report.trace_hash}")
+    seeds = "1 seed" if report.seeds == 1 else f"{report.seeds} seeds"
+    click.echo(f"\n{seeds}, traces {report.trace_hash}")
     for name, total in report.counts.items():
         click.echo(f"{total:>14,.0f} {name}")
     if report.slowest is not None:

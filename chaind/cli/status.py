@@ -14,8 +14,8 @@ import click
 
 from chaind.cli.layout import BASE_PORT, HOST
 from chaind.cli.parameters import NodeUrl
+from chaind.wallet.errors import NO_HTTP, printable
 from chaind.wallet.errors import NodeSilent as NodeSilent
-from chaind.wallet.errors import printable
 from chaind.wallet.urls import split_url
 
 ANSWER_S_MAX = 5.0  # a node that reads local state and takes longer is not well
@@ -154,8 +154,7 @@ def _get(url: str, path: str, *, wait_s: float, bytes_max: int) -> _Reply:
         raise NodeSilent(url=url, reason=f"nothing came within {wait_s:g} s") from None
     except (http.client.HTTPException, ConnectionResetError):
         # A peer-to-peer port hangs up, or speaks Noise.
-        reason = "what answers there is no HTTP API. Is it a P2P port?"
-        raise NodeSilent(url=url, reason=reason) from None
+        raise NodeSilent(url=url, reason=NO_HTTP) from None
     except (OSError, ValueError) as error:  # ValueError: what no host can be called
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise NodeSilent(url=url, reason=reason) from None

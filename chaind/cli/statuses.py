@@ -19,7 +19,7 @@ STATUSES = (
     ("81, 82, 89", "the disk is full, fails, or is too slow"),
     ("83, 84, 88", "data are damaged, or of another chain"),
     ("86, 87, 90", "a path is not permitted, missing, or taken"),
-    ("130", "ended by Ctrl-C (a node closes in order: 0)"),
+    ("130", "ended by Ctrl-C (a node and a miner end in order: 0)"),
 )
 
 

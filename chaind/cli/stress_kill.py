@@ -32,7 +32,7 @@ class NoDevnet(LocalFault):
     code = "no-devnet"
     text = "no devnet runs whole in the background in {home}: {why}"
     advice = "Start one: `chaind devnet --detach`, with the same --home."
-    exit_code = 78  # EX_CONFIG
+    exit_code = 69  # EX_UNAVAILABLE
 
 
 class NotBack(LocalFault):

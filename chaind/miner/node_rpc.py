@@ -118,8 +118,9 @@ class NodeRpc:
         except TimeoutError:
             raise NodeMute(url=self.url, reason=f"nothing came within {answer_s:g} s") from None
         except aiohttp.ClientConnectorError as error:  # its own words are of hosts and sockets
-            reason = os.strerror(error.errno) if error.errno else _shown(str(error.os_error))
-            raise NodeMute(url=self.url, reason=reason) from None
+            number = error.errno or 0  # below zero are those of names that are not found
+            reason = os.strerror(number) if number > 0 else str(error.os_error.strerror)
+            raise NodeMute(url=self.url, reason=_shown(reason)) from None
         except (aiohttp.ClientError, OSError) as error:
             await self._refuse_stratum()
             raise NodeMute(

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from chaind.consensus.pow.tree import Entry, Tree
+from chaind.consensus.pow.entry import Entry
+from chaind.consensus.pow.tree import Tree
 from chaind.ledger.checks import Checked
 from chaind.node.chain import Candidate, Chain
 from chaind.node.finality import Finality

@@ -22,7 +22,8 @@ from chaind.node.config import Config
 from chaind.node.miner_work import AHEAD_SLACK_S, POOL_FEW
 from chaind.node.mining import PLANNING_SHARE, REFRESH_PER_SPACING, REFRESH_S_MAX, NodeStanding
 from chaind.node.templates import Plan
-from chaind.node.work_engine import ParentUnknown, WorkEngine
+from chaind.node.work_engine import WorkEngine
+from chaind.node.work_errors import ParentUnknown
 from chaind.primitives.block import Block, Header
 from chaind.primitives.errors import Conflict, NotReady, TooMany, Unknown
 from chaind.primitives.genesis import Genesis, ProofOfWork

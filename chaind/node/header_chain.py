@@ -1,13 +1,14 @@
 """The final chain's headers, as the tree stands on them and as peers ask for them."""
 
 from chaind.consensus.pow.base import Base
+from chaind.consensus.pow.entry import Entry
 from chaind.consensus.pow.errors import HeaderUnlinked
 from chaind.consensus.pow.headers import HeaderChain
 from chaind.consensus.pow.retarget import Anchor
 from chaind.consensus.pow.summing import Sum
 from chaind.consensus.pow.sync import HEADERS_MAX
 from chaind.consensus.pow.times import MEDIAN_SPAN
-from chaind.consensus.pow.tree import Entry, Tree
+from chaind.consensus.pow.tree import Tree
 from chaind.primitives.block import Header
 from chaind.primitives.errors import LocalFault
 from chaind.primitives.genesis import Genesis

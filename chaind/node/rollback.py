@@ -42,7 +42,7 @@ class FinalForEver(LocalFault):
     """Blocks of validators are final by their signatures."""
 
     code = "final-for-ever"
-    exit_code = 65  # EX_DATAERR
+    exit_code = 1
     text = "block {height} is final by the certificates of the validators: no node takes it back"
     advice = (
         "Run `chaind audit` to see whether the chain is sound. A node whose files are damaged "
@@ -54,7 +54,7 @@ class NothingAbove(LocalFault):
     """The chain does not reach that far."""
 
     code = "nothing-above"
-    exit_code = 65  # EX_DATAERR
+    exit_code = 1
     text = "nothing stands above height {to}: the newest block of this node is {newest}"
     advice = "Give a height below that; the log names the one at which two chains parted."
 

@@ -6,7 +6,8 @@ for them would leave the chain to whoever does that.
 
 import structlog
 
-from chaind.consensus.pow.tree import Entry, Tree
+from chaind.consensus.pow.entry import Entry
+from chaind.consensus.pow.tree import Tree
 
 log = structlog.get_logger("chaind.work")
 

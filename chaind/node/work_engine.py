@@ -17,11 +17,11 @@ import structlog
 
 from chaind.consensus.core import Record, Verdict
 from chaind.consensus.pow.body_window import BODY_STALL_MS
+from chaind.consensus.pow.entry import Entry
 from chaind.consensus.pow.sync import Action, AskBody, AskHeaders, Drop, Note, Passed, SyncPlanner
-from chaind.consensus.pow.tree import Entry, Tree
+from chaind.consensus.pow.tree import Tree
 from chaind.consensus.pow.tree_errors import ReorgTooDeep
 from chaind.ledger.checks import Checked
-from chaind.ledger.errors import BlockInvalid
 from chaind.network import messages as wire
 from chaind.network.peer import Peer
 from chaind.node.bodies import Bodies, WrongBlock
@@ -35,8 +35,9 @@ from chaind.node.header_chain import StoredFinals, first_anchor, serve_headers, 
 from chaind.node.next_block import NextBlock
 from chaind.node.view_log import ViewLog
 from chaind.node.withheld import Withheld
+from chaind.node.work_errors import ParentUnknown, TransactionsRefused
 from chaind.primitives.block import Block, is_sealed
-from chaind.primitives.errors import ChaindError, PeerFault, Unknown
+from chaind.primitives.errors import ChaindError, PeerFault
 from chaind.primitives.hashes import display_hash
 from chaind.storage.chain_store import ChainStore
 from chaind.storage.segment import Position
@@ -46,22 +47,6 @@ UNSYNCED_BYTES_MAX = 1 << 24  # of bodies: a quarter of what the log takes befor
 WITHHELD_MS_MAX = BODY_STALL_MS  # without a body; and no longer than a block is due after another
 
 log = structlog.get_logger("chaind.work")
-
-
-class ParentUnknown(Unknown):
-    """A block was handed in whose parent this node does not have."""
-
-    code = "parent-unknown"
-    text = "block {hash} stands on {parent}, which this node does not have"
-    advice = "Get a new template: the one that was mined is not of this node's chain."
-
-
-class TransactionsRefused(BlockInvalid):
-    """No state makes it valid: a signature is wrong, or a form."""
-
-    code = "transactions-refused"
-    text = "block {height} is invalid: a transaction in it breaks a rule that needs no state"
-    advice = "Take the transactions as the template gives them; the node's log names the rule."
 
 
 class Wire(Protocol):

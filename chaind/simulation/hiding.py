@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from chaind.consensus.pow.tree import Entry, Tree
+from chaind.consensus.pow.entry import Entry
+from chaind.consensus.pow.tree import Tree
 from chaind.network import messages as wire
 from chaind.network.messages import Message
 from chaind.network.peer import Peer

@@ -5,6 +5,7 @@ Imports nothing heavy: commands that only ask a node use it too.
 
 from chaind.primitives.errors import Conflict, LocalFault, NotReady, RuleBroken, Unknown
 
+NO_HTTP = "what answers there is no HTTP API. Is it a P2P port?"
 SHOWN_CHARS_MAX = 600  # of what a node says: an error of ours is a sentence or two
 
 

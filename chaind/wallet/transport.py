@@ -17,7 +17,7 @@ import msgspec
 
 from chaind.primitives.errors import ChaindError
 from chaind.wallet.answers import ProblemForm
-from chaind.wallet.errors import NodesBusy, NodeSilent, NotThere, Refused, shown
+from chaind.wallet.errors import NO_HTTP, NodesBusy, NodeSilent, NotThere, Refused, shown
 from chaind.wallet.secret import Secret
 from chaind.wallet.urls import node_url
 
@@ -194,10 +194,17 @@ class Nodes:
         except TimeoutError:
             raise NodeSilent(url=url, reason=f"nothing came within {answer_s:g} s") from None
         except aiohttp.ClientConnectorError as error:  # its own words are of hosts and sockets
-            reason = os.strerror(error.errno) if error.errno else shown(error.os_error)
-            raise NodeSilent(url=url, reason=reason) from None
+            raise NodeSilent(url=url, reason=shown(_connect_reason(error))) from None
+        except aiohttp.ClientResponseError:
+            raise NodeSilent(url=url, reason=NO_HTTP) from None
         except (aiohttp.ClientError, OSError) as error:
             raise NodeSilent(url=url, reason=shown(error) or type(error).__name__) from None
+
+
+def _connect_reason(error: aiohttp.ClientConnectorError) -> str:
+    """In a few words; numbers below zero are those of names that are not found."""
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else str(error.os_error.strerror)
 
 
 def _busy(reply: Reply) -> ChaindError:

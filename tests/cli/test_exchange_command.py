@@ -4,7 +4,9 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -115,6 +117,11 @@ def test_a_wallet_trades_what_it_has(
     second = told(node, "place", "COIN-USD", "sell", "5", "1.3", *mine)
     [done] = told(node, "cancel", order["order_id"], *mine)["cancelled"]
     assert done["status"] == "cancelled"
+    half = trade(node, "cancel", second["order_id"], NOTHING, "--json", *mine)
+    assert (half.exit_code, "there is no order" in half.stderr) == (1, True)
+    [done] = json.loads(half.stdout)["cancelled"]
+    assert (done["status"], done["order_id"]) == ("cancelled", second["order_id"])
+    told(node, "place", "COIN-USD", "sell", "5", "1.3", *mine)
     told(node, "cancel", "--all", *mine)
     assert told(node, "book", "COIN-USD")["asks"] == []
     assert second["status"] == "open"
@@ -157,3 +164,29 @@ def test_a_node_that_is_not_there_is_told_at_once_and_soon_given_up(words: tuple
     assert "; again in 0.1 s, for 1 s at most" in said[0]
     assert (result.exit_code, len(said), said[1][:6]) == (69, 2, "Error:")
     assert time.monotonic() - started_s < 30
+
+
+def test_a_host_that_nobody_knows_is_said_in_words(node: Running) -> None:
+    url = "http://nowhere.invalid"
+    found = trade(node, "book", "BTC-USD", "--timeout", "1", "--url", url)
+    assert found.exit_code == 69
+    assert f"{url} gives no answer: " in found.stderr
+    assert "Unknown error" not in found.stderr
+
+
+def test_a_port_without_http_is_said_in_words(node: Running) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def speak() -> None:
+            with suppress(OSError):  # the server ends with the test
+                while True:
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.sendall(b"chaind\xb9\x00\n\n")
+
+        Thread(target=speak, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        found = trade(node, "book", "BTC-USD", "--timeout", "1", "--url", url)
+        server.shutdown(socket.SHUT_RDWR)
+    assert found.exit_code == 69
+    assert "what answers there is no HTTP API. Is it a P2P port?" in found.stderr

@@ -134,8 +134,10 @@ def test_only_the_first_disagreements_are_described(tmp_path: Path) -> None:
 )
 def test_a_broken_line_is_named(tmp_path: Path, line: str, reason: str) -> None:
     result = replay(tmp_path, f"{ASKS}{line}\n5,3,13,10,510,-1\n")
-    assert result.exit_code == 1
-    assert f"Error: line 4 is no message: {reason}\n" in result.output
+    assert result.exit_code == 65
+    assert f"messages.csv is no LOBSTER message file: line 4 is no message: {reason}\n" in (
+        result.output
+    )
     assert "time,type,order id,size,price,direction" in result.output
 
 
@@ -170,7 +172,7 @@ def test_there_is_no_such_file(tmp_path: Path) -> None:
     assert "does not exist" in result.output
 
 
-def test_an_empty_file_has_nothing_to_disagree(tmp_path: Path) -> None:
+def test_an_empty_file_shows_nothing(tmp_path: Path) -> None:
     result = replay(tmp_path, "")
-    assert result.exit_code == 0
-    assert "executions         0" in result.output
+    assert result.exit_code == 65
+    assert "messages.csv is no LOBSTER message file: it is empty" in result.output

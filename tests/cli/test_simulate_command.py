@@ -34,12 +34,13 @@ def test_a_whole_run_passes_and_prints_its_trace_and_totals() -> None:
     assert re.search(r"seed 3: trace [0-9a-f]{32}\n", result.output)
     assert re.search(r"[\d,]+ client operations\n", result.output)
     assert re.search(r"\d+ fault: messages late\n", result.output)
+    assert result.output.endswith("\nverdict: held\n")
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--faults", "gremlins"], "no faults called gremlins"),
+        (["--faults", "gremlins"], "no faults called 'gremlins'"),
         (["--seed", "1", "--seeds", "0:2"], "Give --seed or --seeds, not both."),
         (["--seeds", "5"], "'5' is no range of seeds"),
         (["--seeds", "5:5"], "'5:5' is no range of seeds"),

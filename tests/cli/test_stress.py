@@ -92,7 +92,7 @@ def test_people_read_the_verdict_last(devnet: Path) -> None:
         (["--kill", "1"], 2, "--kill goes with --home"),
         (["--url", "http://127.0.0.1:1", "--home", "x"], 2, "either --url or --home"),
         (["--home", "x", "--kill", "1", "--conflicts", "1"], 2, "--kill goes with keys"),
-        (["--home", "x"], 78, "no devnet runs whole in the background in"),
+        (["--home", "x"], 69, "no devnet runs whole in the background in"),
         (["--url", "127.0.0.1:1"], 2, "write http://127.0.0.1:1"),
         (["--conflicts", "1", "--keys", "5"], 2, "--keys goes with keys: --conflicts has none"),
         (["--conflicts", "1", "--duplicates", "5"], 2, "--duplicates goes with keys"),

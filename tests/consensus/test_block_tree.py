@@ -3,15 +3,14 @@
 Random trees of real (easy) work are held against a reference that starts from block 0 each time.
 """
 
-from collections.abc import Callable
-from itertools import count
 from random import Random
 
 import pytest
 from header_kit import BEGIN, EASY, NOW, mine
 from slow_tree import SlowTree
+from tree_kit import ASERT, BIP94, GENESIS, PLAIN, SPACED, WINDOWED, child, grow, hold, make_tree
 
-from chaind.consensus.pow.base import Base
+from chaind.consensus.pow.entry import Entry
 from chaind.consensus.pow.errors import (
     BitsUnexpected,
     HashTooHigh,
@@ -20,93 +19,11 @@ from chaind.consensus.pow.errors import (
     TimeTooOld,
     TimeTooSoon,
 )
-from chaind.consensus.pow.orphans import Orphan, Orphans
-from chaind.consensus.pow.retarget import Anchor
-from chaind.consensus.pow.tree import Entry, Tree
 from chaind.consensus.pow.tree_errors import ParentInvalid, ReorgTooDeep
 from chaind.primitives.block import Header
 from chaind.primitives.errors import ChaindError
-from chaind.primitives.hashes import ZERO_HASH, display_hash, sha256d
-from chaind.primitives.work import WorkParameters, target_of, work_of
-
-GENESIS = mine(parent=ZERO_HASH, time=BEGIN, bits=EASY)
-SPACING_S = 600
-FLOOD = 99  # a peer that sends too many orphans
-PLAIN = WorkParameters(retarget="bitcoin", limit_bits=EASY, target_spacing_ms=600_000, window=2016)
-WINDOWED = WorkParameters(
-    retarget="bitcoin",
-    limit_bits=EASY,
-    target_spacing_ms=600_000,
-    window=4,
-    max_future_ms=3_600_000,
-)
-BIP94 = WorkParameters(
-    retarget="bitcoin-bip94", limit_bits=EASY, target_spacing_ms=600_000, window=3
-)
-ASERT = WorkParameters(
-    retarget="asert", limit_bits=EASY, target_spacing_ms=600_000, half_life_ms=3_600_000
-)
-SPACED = WorkParameters(
-    retarget="asert",
-    limit_bits=EASY,
-    target_spacing_ms=600_000,
-    half_life_ms=3_600_000,
-    min_block_interval_ms=60_000,
-)
-
-
-class Finals:
-    """Final blocks by height."""
-
-    def __init__(self, *hashes: bytes) -> None:
-        self.hashes = list(hashes)
-
-    def height_of(self, block_hash: bytes) -> int | None:
-        return self.hashes.index(block_hash) if block_hash in self.hashes else None
-
-    def hash_at(self, height: int) -> bytes:
-        return self.hashes[height]
-
-
-def make_tree(
-    parameters: WorkParameters, orphans: Orphans | None = None, side_max: int = 1_000
-) -> tuple[Tree, Finals]:
-    """A tree on block 0."""
-    work = work_of(target_of(EASY))
-    base = Base(sha256d(GENESIS), 0, EASY, (BEGIN,), work, BEGIN)
-    anchor = Anchor(height=1, bits=EASY, parent_time=BEGIN)
-    finals = Finals(base.hash)
-    tree = Tree(
-        parameters=parameters,
-        base=base,
-        anchor=anchor,
-        finals=finals,
-        orphans=orphans,
-        side_max=side_max,
-    )
-    return tree, finals
-
-
-def child(tree: Tree, parent: Entry, seconds: int = SPACING_S, **fields: int) -> bytes:
-    """A header that holds on a parent, unless `fields` say otherwise."""
-    made = {"time": parent.time + seconds, "bits": tree.next_bits(parent), **fields}
-    return mine(parent=parent.hash, **made)
-
-
-def grow(tree: Tree, parent: Entry, length: int, seconds: int = SPACING_S) -> list[Entry]:
-    """A branch of so many headers; the times tell it from others."""
-    branch: list[Entry] = []
-    for _ in range(length):
-        on = branch[-1] if branch else parent
-        [entry] = tree.hear(child(tree, on, seconds), now=NOW).added
-        branch.append(entry)
-    return branch
-
-
-def hold(tree: Tree, branch: list[Entry]) -> None:
-    for entry in branch:
-        tree.hold(entry.hash)
-
+from chaind.primitives.hashes import display_hash, sha256d
+from chaind.primitives.work import WorkParameters
 
 # Against the reference.
 
@@ -380,75 +297,3 @@ def test_a_side_branch_goes_from_its_tip_down() -> None:
     grow(tree, main[8], 1, seconds=717)
     there = [tree.get(entry.hash) is entry for entry in light]
     assert there == [True] * 6 + [False] * 3, "one too many and an eighth"
-
-
-# Orphans.
-
-
-def headers_on_nothing(number: int) -> list[bytes]:
-    """Headers that did their work and whose parents nobody has."""
-    return [mine(parent=sha256d(bytes([n])), time=BEGIN + n, bits=EASY) for n in range(number)]
-
-
-def test_orphans_enter_when_their_parent_does() -> None:
-    tree, _ = make_tree(PLAIN)
-    other, _ = make_tree(PLAIN)
-    branch = grow(other, other.base, 4)
-    for entry in reversed(branch[1:]):
-        assert tree.hear(entry.header, now=NOW, peer=1).orphaned
-    assert tree.orphans == 3
-    added = tree.hear(branch[0].header, now=NOW).added
-    assert [entry.hash for entry in added] == [entry.hash for entry in branch]
-    assert tree.orphans == 0
-
-
-def test_an_orphan_that_breaks_a_rule_is_its_sender_s_fault() -> None:
-    tree, _ = make_tree(PLAIN)
-    parent = child(tree, tree.base)
-    bad = mine(parent=sha256d(parent), time=BEGIN, bits=EASY)
-    tree.hear(bad, now=NOW, peer=2)
-    heard = tree.hear(parent, now=NOW, peer=1)
-    assert [entry.hash for entry in heard.added] == [sha256d(parent)]
-    [(peer, error)] = heard.faults
-    assert peer == 2
-    assert isinstance(error, TimeTooOld)
-
-
-def test_an_orphan_without_work_is_not_kept() -> None:
-    tree, _ = make_tree(PLAIN)
-    with pytest.raises(HashTooHigh):
-        tree.hear(mine(parent=bytes(32), time=BEGIN, bits=EASY, done=False), now=NOW)
-    with pytest.raises(TargetTooEasy):
-        tree.hear(mine(parent=bytes(32), time=BEGIN, bits=0x2100FFFF), now=NOW)
-    assert tree.orphans == 0
-
-
-def test_orphans_are_bounded_for_each_peer_and_in_all() -> None:
-    orphans = Orphans(count_max=5, per_peer_max=3)
-    tree, _ = make_tree(PLAIN, orphans)
-    senders: list[Callable[[int], int]] = [lambda _: FLOOD, lambda n: n]
-    for sender in senders:
-        for number, header in zip(count(), headers_on_nothing(8), strict=False):
-            tree.hear(mine_again(header, number, sender(number)), now=NOW, peer=sender(number))
-            assert orphans.of_peer(FLOOD) <= 3
-            assert len(orphans) <= 5
-    assert orphans.of_peer(FLOOD) == 0, "whoever has most gives way to others"
-    tree.forget_peer(7)
-    assert len(orphans) == 4
-
-
-def mine_again(header: bytes, number: int, salt: int) -> bytes:
-    """Another header of the same kind."""
-    decoded = Header.decode(header)
-    parent = sha256d(bytes([salt, number]))
-    return mine(parent=parent, time=decoded.time, bits=decoded.bits)
-
-
-def test_the_newest_of_a_peer_s_orphans_are_kept() -> None:
-    orphans = Orphans(count_max=5, per_peer_max=2)
-    made = [Orphan(sha256d(header), header, 1) for header in headers_on_nothing(3)]
-    for orphan in (*made, made[2]):
-        orphans.add(orphan)
-    assert [orphan.hash in orphans for orphan in made] == [False, True, True]
-    assert orphans.adopt(made[1].parent) == [made[1]]
-    assert len(orphans) == 1

@@ -314,3 +314,9 @@ async def settled(condition: Callable[[], object]) -> None:
             return
         await asyncio.sleep(0)
     raise AssertionError("it never came to that")
+
+
+async def turns() -> None:
+    """Let tasks do all that they can without waiting: what has not come by then does not come."""
+    for _ in range(200):
+        await asyncio.sleep(0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from harness import FUNDED
-from parts import Talk, World, bodies_of, forged, proposal_of, settled
+from parts import Talk, World, bodies_of, forged, proposal_of, settled, turns
 
 from chaind.consensus.core import Verdict
 from chaind.ledger.execute import Receipt
@@ -47,8 +47,7 @@ class Desk:
     async def answer(self, peer: object, message: BlockData | BlockTransactions) -> None:
         self.bodies.received(peer, message)  # type: ignore[arg-type]
         await settled(lambda: not self.bodies._arrivals)
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await turns()
 
     @property
     def faults(self) -> list[tuple[object, type[PeerFault]]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from harness import FUNDED, Cluster, address, order
+from parts import turns
 
 from chaind.consensus.core import TimerFired, TimerId
 from chaind.node import finality as finality_module
@@ -90,7 +91,7 @@ async def test_a_validator_that_crashes_under_load_contradicts_nothing(tmp_path:
         async def load() -> None:
             while not enough.is_set():
                 sent.append(await cluster.pay("alice", "bob", 1, at=len(sent) % 3))
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(0.002)  # a rate of payments, not a wait
 
         loading = asyncio.create_task(load())
         for _ in range(4):
@@ -229,8 +230,7 @@ async def test_a_retry_is_answered_once_it_is_visible_everywhere(tmp_path: Path)
         slow = cluster[0].network.peers()[0]
         slow.final_height = paid.info.height - 1
         retry = asyncio.create_task(cluster[0].payments.transfer(wanted))
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await turns()
         assert not retry.done()
         slow.final_height = paid.info.height
         cluster[0].waiters.check()

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from parts import FakePeer, settled
+from parts import FakePeer, settled, turns
 from work_kit import WorkCluster
-from work_world import WorkWorld, answer_of, running, turns
+from work_world import WorkWorld, answer_of, running
 
 from chaind.network import messages as wire
 from chaind.network.peer import Peer

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
-from parts import FakePeer
+from parts import FakePeer, turns
 
 from chaind.ledger.errors import BadSignature, InsufficientFunds
 from chaind.node import ingest
@@ -51,11 +51,6 @@ class Door:
     def take(self, peer: Any, raw: bytes, count: int = 1) -> None:
         self.ingest.take(peer, (raw,) * count)
 
-    async def turn(self) -> None:
-        """Let the ingest do all that it can now."""
-        for _ in range(200):
-            await asyncio.sleep(0)
-
     @property
     def total(self) -> int:
         return sum(count for _, count, _ in self.taken)
@@ -82,7 +77,7 @@ async def test_slices_of_several_peers_are_taken_in_turns() -> None:
     async with running() as door:
         door.take(a, GOOD, 3 * SLICE)
         door.take(b, GOOD, 1)
-        await door.turn()
+        await turns()
         assert [(who, count) for who, count, _ in door.taken] == [
             ("a", SLICE), ("b", 1), ("a", SLICE), ("a", SLICE)
         ]  # fmt: skip
@@ -92,14 +87,14 @@ async def test_who_sends_what_is_refused_waits_and_nobody_else_does() -> None:
     [a, b] = peers("a", "b")
     async with running() as door:
         door.take(a, POOR, 3 * SLICE)
-        await door.turn()
+        await turns()
         assert door.total == SLICE
         door.take(b, GOOD, 2 * SLICE)
-        await door.turn()
+        await turns()
         assert [who for who, _, _ in door.taken] == ["a", "b", "b"]
         door.now_ms += SLICE * REFUSED_MS
         door.take(b, GOOD)  # wakes it up; by itself it wakes in real time
-        await door.turn()
+        await turns()
         assert [who for who, _, _ in door.taken[3:]] == ["a", "b"]
         assert not door.punished
 
@@ -125,7 +120,7 @@ async def test_a_fault_forfeits_all_that_waits_of_its_peer() -> None:
         door.take(a, GOOD, 5 * SLICE)
         door.take(b, GOOD)
         door.open.set()
-        await door.turn()
+        await turns()
         assert door.punished == ["a"]
         assert [(who, raw) for who, _, raw in door.taken] == [("a", FORGED), ("b", GOOD)]
         assert door.ingest._bytes == 0
@@ -144,8 +139,8 @@ async def test_what_a_peer_may_have_waiting_is_bounded(monkeypatch: pytest.Monke
         [c] = peers("c")
         door.take(c, GOOD)
         door.open.set()
-        await door.turn()
-        await door.turn()
+        await turns()
+        await turns()
         assert {who for who, _, _ in door.taken} == {"a", "b"}
         assert door.total == PEER_TRANSACTIONS_MAX + 1
         assert door.ingest._bytes == 0
@@ -155,11 +150,11 @@ async def test_what_an_honest_peer_said_before_it_went_counts_and_a_flood_does_n
     [a, b, c] = peers("a", "b", "c")
     async with running() as door:
         door.take(b, POOR, 2 * SLICE)
-        await door.turn()
+        await turns()
         door.take(a, GOOD, 2 * SLICE)
         for gone in (a, b, c):
             door.ingest.peer_down(gone)
-        await door.turn()
+        await turns()
         assert [(who, count) for who, count, _ in door.taken] == [
             ("b", SLICE), ("a", SLICE), ("a", SLICE)
         ]  # fmt: skip
@@ -173,10 +168,10 @@ async def test_a_peer_that_went_while_its_faulty_slice_was_judged_leaves_nothing
         door.open.clear()
         door.take(a, FORGED)
         door.take(a, GOOD, 2 * SLICE)
-        await door.turn()
+        await turns()
         door.ingest.peer_down(a)
         door.open.set()
-        await door.turn()
+        await turns()
         assert door.punished == ["a"]
         assert not door.ingest._inboxes
         assert door.ingest._bytes == 0

@@ -11,7 +11,7 @@ import pytest
 from ecdsa import SECP256k1, SigningKey
 from ecdsa.util import sigencode_string_canonize
 from harness import FUNDED, address, secret
-from parts import World
+from parts import World, turns
 
 from chaind.ledger.block import GENESIS_COIN_TXID
 from chaind.ledger.errors import BadSignature, LeaseTaken
@@ -139,8 +139,7 @@ async def test_two_submits_of_one_transaction_at_once_both_wait_for_the_disk(wor
 
 async def test_no_answer_before_the_sync(world: World) -> None:
     task = asyncio.create_task(world.intake.submit([world.payment().raw], local=True))
-    for _ in range(20):
-        await asyncio.sleep(0)
+    await turns()
     assert not task.done(), "answered without a sync"
     async with serving(world):
         await task

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from harness import WAIT_S, address
-from parts import FakePeer, settled
+from parts import FakePeer, settled, turns
 from work_kit import RULES, SUBSIDY
-from work_world import WorkWorld, running, turns
+from work_world import WorkWorld, running
 
 from chaind.consensus.pow.errors import TimeTooNew
 from chaind.miner.jobs import EXTRANONCE_BYTES

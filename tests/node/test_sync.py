@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from parts import START_MS, Talk, World, bodies_of
+from parts import START_MS, Talk, World, bodies_of, turns
 
 from chaind.consensus.quorums import QuorumMissing
 from chaind.ledger.errors import BadSignature
@@ -112,8 +112,7 @@ class Desk:
 
     async def answer(self, peer: object, message: Blocks) -> None:
         self.sync.received(peer, message)  # type: ignore[arg-type]
-        for _ in range(30):
-            await asyncio.sleep(0)
+        await turns()
 
     @property
     def height(self) -> int:
@@ -168,8 +167,8 @@ async def test_progress_by_votes_puts_a_request_off(desk: Desk, maker: World) ->
         desk.later(BEHIND_MS - 1)
         desk.world.give(block)
         desk.proven(None, maker.certificate(block))
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await turns()
+        assert desk.world.chain.final.hash == block.hash
         desk.sync.tick()
     assert desk.talk.take() == []
 
@@ -179,8 +178,7 @@ async def test_one_request_is_under_way_however_the_tip_moves(desk: Desk, maker:
     desk.begin()
     desk.world.give(blocks[0])
     desk.proven(None, maker.certificate(blocks[0]))
-    for _ in range(10):
-        await asyncio.sleep(0)
+    await turns()
     assert desk.height == 1
     assert desk.talk.take() == []
 
@@ -320,8 +318,7 @@ async def test_a_range_that_votes_overtook_is_no_fault(desk: Desk, maker: World)
     for block in blocks[:4]:
         desk.world.give(block)
         desk.proven(None, maker.certificate(block))
-    for _ in range(10):
-        await asyncio.sleep(0)
+    await turns()
     assert desk.height == 4
     await desk.answer(peer, served)
     assert desk.talk.punished == []

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from parts import FakePeer
+from parts import FakePeer, turns
 
 from chaind.node.events import DroppedEvent, FinalEvent
 from chaind.node.waiters import VISIBLE_MS, Waiters
@@ -45,77 +45,72 @@ class Room:
             work()
 
 
-async def turn() -> None:
-    for _ in range(3):
-        await asyncio.sleep(0)
-
-
 async def test_nobody_hears_before_all_peers_have_followed() -> None:
     room = Room("a", "b")
     task = room.wait(b"tx")
-    await turn()
+    await turns()
     room.final(1, b"tx")
     room.tell(0, 1)
-    await turn()
+    await turns()
     assert not task.done()
     room.tell(1, 1)
-    await turn()
+    await turns()
     assert task.done()
 
 
 async def test_alone_there_is_nobody_to_wait_for() -> None:
     room = Room()
     task = room.wait(b"tx")
-    await turn()
+    await turns()
     room.final(1, b"tx")
-    await turn()
+    await turns()
     assert task.done()
 
 
 async def test_a_laggard_delays_once_until_it_has_caught_up() -> None:
     room = Room("good", "slow")
     task = room.wait(b"1")
-    await turn()
+    await turns()
     room.final(1, b"1")
     room.tell(0, 1)
     room.fire()
-    await turn()
+    await turns()
     assert task.done(), "it is waited for, but not for ever"
     for height in (2, 3):
         task = room.wait(b"%d" % height)
-        await turn()
+        await turns()
         room.final(height, b"%d" % height)
         room.tell(0, height)
-        await turn()
+        await turns()
         assert task.done(), "the laggard delays nobody again"
     room.tell(1, 3)
     room.fire()
     task = room.wait(b"4")
-    await turn()
+    await turns()
     room.final(4, b"4")
     room.tell(0, 4)
-    await turn()
+    await turns()
     assert not task.done(), "back in step, it is waited for again"
     room.tell(1, 4)
-    await turn()
+    await turns()
     assert task.done()
 
 
 async def test_a_laggard_that_leaves_is_no_laggard_when_it_returns() -> None:
     room = Room("good", "slow")
     task = room.wait(b"1")
-    await turn()
+    await turns()
     room.final(1, b"1")
     room.tell(0, 1)
     room.fire()
-    await turn()
+    await turns()
     assert task.done()
     slow = room.peers.pop()
     task = room.wait(b"2")
-    await turn()
+    await turns()
     room.final(2, b"2")
     room.tell(0, 2)
-    await turn()
+    await turns()
     assert task.done()
     slow.final_height = 2
     room.peers.append(slow)
@@ -127,9 +122,9 @@ async def test_a_laggard_that_leaves_is_no_laggard_when_it_returns() -> None:
 async def test_only_an_end_is_an_answer(ended: bool) -> None:
     room = Room()
     task = room.wait(b"tx")
-    await turn()
+    await turns()
     room.waiters.handle(DroppedEvent(b"tx", "evicted", None, ended=ended))
-    await turn()
+    await turns()
     assert task.done() is ended
     task.cancel()
 
@@ -143,11 +138,11 @@ async def test_a_timeout_leaves_nothing_behind() -> None:
 async def test_a_cancelled_waiter_does_not_disturb_the_others() -> None:
     room = Room()
     gone, stays = room.wait(b"tx"), room.wait(b"tx")
-    await turn()
+    await turns()
     gone.cancel()
-    await turn()
+    await turns()
     room.final(1, b"tx")
-    await turn()
+    await turns()
     assert stays.done()
     assert room.waiters._by_txid == {}
 
@@ -158,21 +153,21 @@ async def test_what_is_final_already_may_still_have_to_spread() -> None:
     await asyncio.create_task(room.waiters.visible(4))
     seen = asyncio.create_task(room.waiters.visible(6))
     earlier = asyncio.create_task(room.waiters.visible(5))
-    await turn()
+    await turns()
     room.tell(0, 5)
-    await turn()
+    await turns()
     assert (earlier.done(), seen.done()) == (True, False)
     room.tell(0, 6)
-    await turn()
+    await turns()
     assert seen.done()
 
 
 async def test_when_the_node_ends_nobody_waits_any_longer() -> None:
     room = Room("a")
     pending, unseen = room.wait(b"1"), room.wait(b"2")
-    await turn()
+    await turns()
     room.final(9, b"2")
     room.waiters.release()
-    await turn()
+    await turns()
     assert pending.done()
     assert unseen.done()

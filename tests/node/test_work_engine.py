@@ -20,7 +20,7 @@ from chaind.node import work_engine as engine_module
 from chaind.node.audit import Auditor
 from chaind.node.bodies import WrongBlock
 from chaind.node.templates import plan_block
-from chaind.node.work_engine import ParentUnknown, TransactionsRefused
+from chaind.node.work_errors import ParentUnknown, TransactionsRefused
 from chaind.primitives.block import Block, Header, MerkleMismatch
 from chaind.primitives.codec import encode
 from chaind.primitives.coinbase import CoinbaseInvalid, address_script, encode_coinbase

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from harness import UNIT, address, secret
-from parts import FakePeer, settled
-from work_world import ASKING, WorkWorld, remade, running, turns, work_genesis
+from parts import FakePeer, settled, turns
+from work_world import ASKING, WorkWorld, remade, running, work_genesis
 
-from chaind.consensus.pow.tree import Entry
+from chaind.consensus.pow.entry import Entry
 from chaind.ledger.block import GENESIS_COIN_TXID
 from chaind.network import messages as wire
 from chaind.primitives.block import Block

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 from harness import QUICK, address, make_genesis
-from parts import START_MS, FakePeer, Inline, Talk, World, bodies_of, settled
+from parts import START_MS, FakePeer, Inline, Talk, World, bodies_of, settled, turns
 from work_kit import EASY, RULES, SUBSIDY, mined
 
 from chaind.ledger.execute import Receipt
@@ -125,12 +125,6 @@ def answer_of(block: Block, asked: wire.Message) -> wire.Message:
         held = {one.wtxid: one.raw for one in block.transactions}
         return wire.BlockTransactions(block.hash, tuple(held[one] for one in asked.wtxids))
     return wire.BlockData(block.hash, block.encode())
-
-
-async def turns() -> None:
-    """Others do what they can."""
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 @asynccontextmanager

@@ -8,7 +8,8 @@ does not come in time is asked of another peer.
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from chaind.consensus.pow.tree import Entry, Tree
+from chaind.consensus.pow.entry import Entry
+from chaind.consensus.pow.tree import Tree
 
 WINDOW = 128  # bodies ahead of the first missing one: 256 MiB of full blocks
 PER_PEER_MAX = 16  # Bitcoin's

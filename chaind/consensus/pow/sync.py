@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from chaind.consensus.pow.body_window import BodyWindow
+from chaind.consensus.pow.entry import Entry
 from chaind.consensus.pow.errors import HeadersCut
 from chaind.consensus.pow.sync_errors import HeadersScattered, HeadersTooMany
-from chaind.consensus.pow.tree import Entry, Tree
+from chaind.consensus.pow.tree import Tree
 from chaind.consensus.pow.weighing import Weighing
 from chaind.primitives.block import HEADER_BYTES
 from chaind.primitives.errors import ChaindError, PeerFault
@@ -311,7 +312,7 @@ class SyncPlanner:
 
 
 def _end(state: _Peer) -> None:
-    """It has no more, for now."""
+    """It has no more headers than we do."""
     state.done, state.reached = True, None
 
 

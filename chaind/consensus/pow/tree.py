@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from chaind.consensus.pow.base import Base
+from chaind.consensus.pow.entry import Entry
 from chaind.consensus.pow.errors import BitsUnexpected, HashTooHigh, TargetTooEasy
 from chaind.consensus.pow.orphans import Orphan, Orphans
 from chaind.consensus.pow.retarget import Anchor, retarget_asert, retarget_window
@@ -42,48 +43,6 @@ class Finals(Protocol):
     def hash_at(self, height: int) -> bytes:
         """The final block of a height at or below the base."""
         ...
-
-
-class Entry:
-    """A header in the tree. Read it, never write it.
-
-    `order` counts arrivals; `complete` is the arrival of the last body that was missing between it
-    and the base, None while one is missing.
-    """
-
-    __slots__ = (
-        "bits",
-        "chainwork",
-        "children",
-        "complete",
-        "hash",
-        "header",
-        "height",
-        "held",
-        "invalid",
-        "order",
-        "parent",
-        "time",
-        "window_time",
-    )
-
-    def __init__(self, header: bytes, block_hash: bytes, parent: "Entry | None") -> None:
-        self.header = header
-        self.hash = block_hash
-        self.parent = parent
-        self.height = 0
-        self.time = 0
-        self.bits = 0
-        self.chainwork = 0
-        self.window_time = 0
-        self.order = 0
-        self.children: list[Entry] = []
-        self.held = False
-        self.complete: int | None = None
-        self.invalid = False
-
-    def __repr__(self) -> str:
-        return f"Entry({self.height}, {display_hash(self.hash)[:16]}…)"
 
 
 class Heard(NamedTuple):
